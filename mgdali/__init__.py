@@ -1,0 +1,58 @@
+"""MGDali: a video dataloader on NVIDIA DALI that picks frames by motion (MGSampler, ICCV 2021).
+
+Names are loaded when they are first used: importing this package imports neither DALI, CuPy nor torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mgdali import motion, sampling
+    from mgdali.dataset import Video, VideoDataset
+    from mgdali.errors import DatasetError, VideoDecodeError, WorkerError
+    from mgdali.iterator import MGDaliIterator
+    from mgdali.samplers import MotionGuided, Segment, Stride, TopMotion
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DatasetError",
+    "MGDaliIterator",
+    "MotionGuided",
+    "Segment",
+    "Stride",
+    "TopMotion",
+    "Video",
+    "VideoDataset",
+    "VideoDecodeError",
+    "WorkerError",
+    "motion",
+    "sampling",
+]
+
+_HOMES = {
+    "DatasetError": "errors",
+    "MGDaliIterator": "iterator",
+    "MotionGuided": "samplers",
+    "Segment": "samplers",
+    "Stride": "samplers",
+    "TopMotion": "samplers",
+    "Video": "dataset",
+    "VideoDataset": "dataset",
+    "VideoDecodeError": "errors",
+    "WorkerError": "errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("motion", "sampling"):
+        return importlib.import_module(f"mgdali.{name}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"mgdali.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'mgdali' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

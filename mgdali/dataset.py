@@ -1,0 +1,207 @@
+"""A data set of labelled videos: paths, labels and the names of the classes. Nothing is decoded here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+
+from mgdali.errors import DatasetError
+
+VIDEO_EXTENSIONS = frozenset(
+    ".3gp .asf .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .vob .webm .wmv".split()
+)
+
+__all__ = ["VIDEO_EXTENSIONS", "Video", "VideoDataset"]
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """One encoded video file and its label.
+
+    Args:
+        path: the file.
+        label: the class's index, in ``[0, len(classes))``.
+    """
+
+    path: str
+    label: int
+
+
+class VideoDataset(Sequence[Video]):
+    """Labelled videos, in a fixed order.
+
+    Args:
+        paths: the files, ``[N]``.
+        labels: class indices, ``[N]``, in ``[0, len(classes))``.
+        classes: the classes' names, ``[C]``; by default the numbers up to the largest label.
+
+    Raises:
+        DatasetError: no videos, lengths that differ, or a label that is no class.
+
+    Example:
+        >>> dataset = VideoDataset(["a.mp4", "b.mp4"], [0, 1], ["run", "jump"])
+        >>> len(dataset), dataset[1]
+        (2, Video(path='b.mp4', label=1))
+    """
+
+    def __init__(
+        self, paths: Iterable[str | os.PathLike[str]], labels: Iterable[int], classes: Sequence[str] | None = None
+    ) -> None:
+        self._paths = [os.fspath(path) for path in paths]
+        self._labels = np.fromiter(labels, dtype=np.int64)
+        if not self._paths:
+            raise DatasetError("a data set needs at least one video, got none")
+        if len(self._paths) != len(self._labels):
+            raise DatasetError(f"{len(self._paths)} paths and {len(self._labels)} labels: give each path one label")
+        if classes is None:
+            classes = [str(label) for label in range(int(self._labels.max()) + 1)]
+        self.classes: list[str] = list(classes)
+        outside = (self._labels < 0) | (self._labels >= len(self.classes))
+        if outside.any():
+            at = int(np.argmax(outside))
+            raise DatasetError(
+                f"{self._paths[at]}: label {self._labels[at]} is outside [0, {len(self.classes)}), "
+                f"the data set's classes"
+            )
+
+    @classmethod
+    def from_folder(
+        cls, root: str | os.PathLike[str], *, extensions: Iterable[str] = VIDEO_EXTENSIONS
+    ) -> VideoDataset:
+        """Videos in one folder a class: ``root/<class>/…/<file>``. Classes and files are sorted by name.
+
+        Args:
+            root: the folder. Folders within a class's folder are searched too, links followed, hidden files passed
+                over.
+            extensions: file endings that count as videos, in lower case, with the dot.
+
+        Raises:
+            DatasetError: the folder is missing, or it or one of its classes has no video.
+        """
+        folder = Path(root)
+        if not folder.is_dir():
+            what = "is a file, not a folder" if folder.exists() else "does not exist"
+            raise DatasetError(f"{folder} {what}: give the folder that holds one folder of videos a class")
+        endings = tuple(extensions)
+        classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not _hidden(entry.name))
+        if not classes:
+            raise DatasetError(
+                f"{folder} has no folders: put each video into a folder named for its class "
+                f"({folder}/<class>/<file>), or list the videos and use VideoDataset.from_list"
+            )
+        paths: list[str] = []
+        labels: list[int] = []
+        for label, name in enumerate(classes):
+            found = _videos_below(folder / name, endings)
+            if not found:
+                raise DatasetError(
+                    f"{folder / name} has no video ({', '.join(sorted(endings))}): take the folder out, "
+                    f"or name its files' ending in extensions="
+                )
+            paths += found
+            labels += [label] * len(found)
+        return cls(paths, labels, classes)
+
+    @classmethod
+    def from_list(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        root: str | os.PathLike[str] = "",
+        classes: Sequence[str] | None = None,
+    ) -> VideoDataset:
+        """Videos from a text file with a line ``path label`` each.
+
+        The label is the last word of its line, so paths may hold spaces. Blank lines and lines that begin with ``#``
+        are passed over. Labels are class indices, or names: of ``classes`` where given, else the names that occur,
+        sorted.
+
+        Args:
+            path: the list, UTF-8.
+            root: a folder that the list's paths start from; absolute paths stay as they are.
+            classes: the classes' names, where the list does not define them.
+
+        Raises:
+            DatasetError: the list cannot be read, is empty, or has a line without a label or with an unknown one; the
+                message names the line.
+        """
+        entries = [_split_line(path, number, line) for number, line in enumerate(_read_lines(path), 1) if _says(line)]
+        if not entries:
+            raise DatasetError(f"{path} lists no video: each line is a path, a space and a label")
+        by_number = all(word.lstrip("-").isdecimal() for _, _, word in entries)
+        if classes is None and not by_number:
+            classes = sorted({word for _, _, word in entries})
+        known = {name: index for index, name in enumerate(classes or ())}
+        labels = [_label_of(path, number, word, known) for number, _, word in entries]
+        return cls([os.path.join(root, file) for _, file, _ in entries], labels, classes)
+
+    def subset(self, indices: Iterable[int]) -> VideoDataset:
+        """The videos at ``indices``, in that order, with the same classes.
+
+        Raises:
+            IndexError: an index is outside the data set.
+            DatasetError: ``indices`` is empty.
+        """
+        chosen = [self[int(index)] for index in indices]
+        return VideoDataset([v.path for v in chosen], [v.label for v in chosen], self.classes)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @overload
+    def __getitem__(self, index: int) -> Video: ...
+    @overload
+    def __getitem__(self, index: slice) -> VideoDataset: ...
+    def __getitem__(self, index: int | slice) -> Video | VideoDataset:
+        if isinstance(index, slice):
+            return self.subset(range(*index.indices(len(self))))
+        return Video(self._paths[index], int(self._labels[index]))
+
+    def __repr__(self) -> str:
+        return f"VideoDataset({len(self)} videos, {len(self.classes)} classes)"
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".")
+
+
+def _videos_below(folder: Path, endings: tuple[str, ...]) -> list[str]:
+    found = []
+    for place, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not _hidden(name))
+        found += [os.path.join(place, f) for f in sorted(files) if not _hidden(f) and f.lower().endswith(endings)]
+    return found
+
+
+def _says(line: str) -> bool:
+    return bool(line.strip()) and not line.lstrip().startswith("#")
+
+
+def _read_lines(path: str | os.PathLike[str]) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig").split("\n")
+    except OSError as error:
+        raise DatasetError(f"cannot read the list {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"cannot read the list {path}: it is not UTF-8 text ({error.reason})") from error
+
+
+def _split_line(path: str | os.PathLike[str], number: int, line: str) -> tuple[int, str, str]:
+    words = line.strip().rsplit(maxsplit=1)
+    if len(words) != 2:
+        raise DatasetError(f"{path}, line {number}: {line.strip()!r} has no label; each line is 'path label'")
+    return number, words[0], words[1]
+
+
+def _label_of(path: str | os.PathLike[str], number: int, word: str, known: dict[str, int]) -> int:
+    if word in known:
+        return known[word]
+    if word.isdecimal() and (not known or int(word) < len(known)):
+        return int(word)
+    expected = f"a number below {len(known)} or one of the classes' names" if known else "a number from 0 on"
+    raise DatasetError(f"{path}, line {number}: label {word!r} is unknown; write {expected}")

@@ -1,0 +1,46 @@
+"""The errors that tell of bad input: each names the file or argument, what was wrong and what to do."""
+
+from __future__ import annotations
+
+import operator
+
+
+class DatasetError(ValueError):
+    """A data set's folder, list or labels cannot be used as they are."""
+
+
+class VideoDecodeError(RuntimeError):
+    """A video that cannot be decoded.
+
+    Attributes:
+        path: the file.
+        frame: frames decoded before it failed; 0 where it could not even be opened.
+        reason: the decoder's own words.
+    """
+
+    def __init__(self, path: str, frame: int, reason: str) -> None:
+        super().__init__(path, frame, reason)
+        self.path = path
+        self.frame = frame
+        self.reason = reason
+
+    def __str__(self) -> str:
+        where = f"after {self.frame} frames" if self.frame else "before its first frame"
+        return (
+            f"cannot decode {self.path}: {self.reason} ({where}). Take the file out of the data set or encode it "
+            'again; with on_error="replace" the loader goes on with another video in its place.'
+        )
+
+
+class WorkerError(RuntimeError):
+    """A decoding worker ended, or failed for a reason that is not the video's."""
+
+
+def check_integer(name: str, value: int, *, least: int) -> None:
+    """Raise ValueError, with the argument's name and value, unless ``value`` is an integer >= ``least``."""
+    try:
+        fine = operator.index(value) >= least
+    except TypeError:
+        fine = False
+    if not fine:
+        raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")

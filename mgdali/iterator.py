@@ -1,0 +1,361 @@
+"""The loader: an epoch of motion-guided clips, as a torch ``DataLoader`` would hand them out."""
+
+from __future__ import annotations
+
+import os
+import warnings
+import weakref
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any, Literal, get_args
+
+import torch
+import torch.distributed
+
+from mgdali.clips import ClipConfig
+from mgdali.dataset import VideoDataset
+from mgdali.errors import VideoDecodeError, check_integer
+from mgdali.order import EpochOrder
+from mgdali.pipeline import OUTPUTS, DALIGenericIterator, LastBatchPolicy, cpu_pipeline
+from mgdali.samplers import Sampler
+from mgdali.source import HELD_BATCHES, ClipSource
+from mgdali.transforms import DType, Layout, OutputFormat, SpatialTransform
+from mgdali.workers import ClipPool, LocalPool, WorkerPool
+
+OnError = Literal["raise", "replace"]
+Batch = tuple[Any, ...]
+
+__all__ = ["MGDaliIterator"]
+
+
+class MGDaliIterator:
+    """Batches of clips whose frames are picked by motion.
+
+    Each epoch yields ``(clips, labels)``: clips ``[N, T, 3, crop_size, crop_size]`` in ``dtype`` and ``layout``,
+    labels int64 ``[N]``, with N the batch's videos and T the sampler's frames. With ``return_meta=True`` a dict
+    follows: ``path`` (list of str, ``[N]``), ``frames`` (int64 ``[N, T]``, the picks), ``num_frames`` (int64 ``[N]``).
+
+    Every random choice is a function of ``(seed, epoch, video)``: any number of workers gives the same batches.
+
+    Args:
+        dataset: the labelled videos.
+        sampler: how frames are picked: :class:`~mgdali.MotionGuided`, :class:`~mgdali.Segment`,
+            :class:`~mgdali.Stride`, :class:`~mgdali.TopMotion`, or an object with the members of
+            :class:`~mgdali.samplers.Sampler`.
+        batch_size: videos a batch.
+        shuffle: a new order each epoch.
+        drop_last: leave out the last batch where it is smaller.
+        training: random offsets, multi-scale corner crop and flip; otherwise the middle of each part, the centre crop
+            and no flip.
+        seed: of all random choices, >= 0.
+        device: where clips are handed out: None or ``"cpu"``.
+        num_workers: decoding processes; 0 decodes in this one. By default the CPU cores this process may use, shared
+            among the ranks of this machine.
+        prefetch_factor: batches made ahead of the one that is handed out, >= 1.
+        rank, world_size: this process's share of the data set; by default ``torch.distributed``'s where it runs.
+        crop_size: height and width of the clips, in pixels.
+        resize: in testing, what the shorter side is resized to before the centre is cropped.
+        scales: in training, sides of the crop window as parts of the frame's shorter side.
+        flip_prob: in training, how likely a clip is mirrored; 0 where labels name a side.
+        dtype: ``"float32"``, ``"float16"`` or ``"uint8"``, or torch's.
+        layout: ``"NTCHW"``, ``"NCTHW"`` or ``"NTHWC"``.
+        mean, std: normalization of R, G and B in [0, 1] units; by default ImageNet's, with uint8 none.
+        return_meta: yield a third element, as above.
+        on_error: ``"raise"`` a :class:`~mgdali.VideoDecodeError` at a video that cannot be decoded, or ``"replace"``
+            it by another video of this rank, warn once and list it in :attr:`bad_videos`.
+        memory_budget: bytes of decoded frames a worker holds while a video's picks are not yet known; a video that
+            needs more is decoded twice.
+
+    Raises:
+        ValueError: an argument is out of range.
+        VideoDecodeError: while iterating, with ``on_error="raise"``.
+        WorkerError: while iterating, where a worker process ended.
+
+    Example:
+        >>> loader = MGDaliIterator(dataset, sampler=MotionGuided(num_frames=8), batch_size=16, shuffle=True)
+        >>> for epoch in range(50):
+        ...     loader.set_epoch(epoch)
+        ...     for clips, labels in loader:
+        ...         ...
+    """
+
+    def __init__(
+        self,
+        dataset: VideoDataset,
+        *,
+        sampler: Sampler,
+        batch_size: int = 1,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        training: bool = False,
+        seed: int = 0,
+        device: str | torch.device | None = None,
+        num_workers: int | None = None,
+        prefetch_factor: int = 2,
+        rank: int | None = None,
+        world_size: int | None = None,
+        crop_size: int = 224,
+        resize: int = 256,
+        scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66),
+        flip_prob: float = 0.5,
+        dtype: DType | torch.dtype = "float32",
+        layout: Layout = "NTCHW",
+        mean: tuple[float, float, float] | None = None,
+        std: tuple[float, float, float] | None = None,
+        return_meta: bool = False,
+        on_error: OnError = "raise",
+        memory_budget: int = 512 << 20,
+    ) -> None:
+        if not isinstance(sampler, Sampler):
+            raise ValueError(f"sampler must have num_frames, representation and pick(), got {sampler!r}")
+        if device is not None and str(device) != "cpu":
+            raise ValueError(f'device must be None or "cpu" in this version, got {device!r}')
+        if on_error not in get_args(OnError):
+            raise ValueError(f"on_error must be one of {get_args(OnError)}, got {on_error!r}")
+        check_integer("prefetch_factor", prefetch_factor, least=1)
+        check_integer("memory_budget", memory_budget, least=0)
+        workers = _default_workers() if num_workers is None else num_workers
+        check_integer("num_workers", workers, least=0)
+        rank, world_size = _share(rank, world_size)
+        transform = SpatialTransform(
+            training=training, crop_size=crop_size, resize=resize, scales=scales, flip_prob=flip_prob
+        )
+        output = OutputFormat(dtype=dtype, layout=layout, mean=mean, std=std)  # type: ignore[arg-type]
+        self.dataset = dataset
+        self.sampler = sampler
+        self.num_workers = workers
+        self._order = EpochOrder(
+            num_videos=len(dataset),
+            batch_size=batch_size,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
+        )
+        self._return_meta = return_meta
+        slots = batch_size * (HELD_BATCHES + prefetch_factor)
+        config = ClipConfig(sampler, transform, memory_budget)
+        self._pool: ClipPool = WorkerPool(workers, slots, config) if workers else LocalPool(config)
+        self._finalizer = weakref.finalize(self, self._pool.close)
+        self._source = ClipSource(
+            dataset,
+            self._order,
+            self._pool,
+            slots=slots,
+            num_frames=sampler.num_frames,
+            training=training,
+            replace=on_error == "replace",
+        )
+        self._feed = _Feed(self._source, batch_size, max(workers, 1), crop_size, output)
+        self._epoch = 0
+        self._batch = 0
+        self._running: _EpochIterator | None = None
+
+    @property
+    def batch_size(self) -> int:
+        """Videos a batch."""
+        return self._order.batch_size
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that is under way, or the next one where none is."""
+        return self._epoch
+
+    @property
+    def bad_videos(self) -> dict[str, VideoDecodeError]:
+        """Videos that could not be decoded so far, path to reason, with ``on_error="replace"``."""
+        return dict(self._source.bad_videos)
+
+    @property
+    def frames_decoded(self) -> int:
+        """Frames that decoders put out so far, for clips handed out or made ahead."""
+        return self._source.frames_decoded
+
+    def __len__(self) -> int:
+        """Batches an epoch on this rank."""
+        return len(self._order)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Begin an epoch: the one set by :meth:`set_epoch` or :meth:`load_state_dict`, else the next.
+
+        One epoch at a time: an earlier iterator of this loader ends here.
+
+        Raises:
+            RuntimeError: the loader is closed.
+        """
+        if not self._finalizer.alive:
+            raise RuntimeError("this MGDaliIterator is closed; make a new one")
+        if self._running is not None:
+            self._epoch, self._batch = self._epoch + 1, 0
+        self._feed.start(self._epoch, self._batch)
+        self._running = _EpochIterator(self)
+        return self._running
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the next epoch to iterate, from which all of its random choices follow.
+
+        After :meth:`load_state_dict`, the epoch that was loaded goes on where it was; any other begins anew.
+
+        Raises:
+            ValueError: ``epoch`` is not an integer >= 0.
+        """
+        check_integer("epoch", epoch, least=0)
+        if epoch != self._epoch or self._running is not None:
+            self._epoch, self._batch = int(epoch), 0
+        self._running = None
+
+    def state_dict(self) -> dict[str, int | bool]:
+        """Where the loader stands, after the batches handed out so far; those made ahead don't count."""
+        return {"epoch": self._epoch, "batch": self._batch, **self._identity()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state: the next iteration yields the rest of that epoch.
+
+        Raises:
+            ValueError: the state is of a loader whose batches differ from this one's.
+        """
+        for name, own in self._identity().items():
+            if state.get(name) != own:
+                raise ValueError(
+                    f"the state was taken with {name}={state.get(name)!r}, this loader has {name}={own!r}: "
+                    "its batches would not be the rest of that epoch"
+                )
+        self._epoch, self._batch = int(state["epoch"]), int(state["batch"])
+        self._running = None
+
+    def close(self) -> None:
+        """End the workers and free the graph. The loader cannot be iterated again."""
+        self._running = None
+        self._feed.close()
+        self._finalizer()
+
+    def __enter__(self) -> MGDaliIterator:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _identity(self) -> dict[str, int | bool]:
+        """What batches hang on beside the epoch and the batch's number."""
+        order = self._order
+        return {
+            "num_videos": order.num_videos,
+            "batch_size": order.batch_size,
+            "shuffle": order.shuffle,
+            "drop_last": order.drop_last,
+            "seed": order.seed,
+            "world_size": order.world_size,
+        }
+
+    def _next(self, running: _EpochIterator) -> Batch:
+        if running is not self._running:
+            raise RuntimeError("this iterator has ended: its loader was closed, moved, or iterated anew")
+        outputs = self._feed.next()
+        if outputs is None:
+            self._epoch, self._batch, self._running = self._epoch + 1, 0, None
+            raise StopIteration
+        self._batch += 1
+        paths = self._source.paths.popleft()
+        if not self._return_meta:
+            return outputs["clips"], outputs["labels"]
+        meta = {"path": paths, "frames": outputs["frames"], "num_frames": outputs["num_frames"]}
+        return outputs["clips"], outputs["labels"], meta
+
+
+class _EpochIterator(Iterator[Batch]):
+    """The rest of one epoch."""
+
+    def __init__(self, loader: MGDaliIterator) -> None:
+        self._loader: MGDaliIterator | None = loader
+
+    def __next__(self) -> Batch:
+        if self._loader is None:
+            raise StopIteration
+        try:
+            return self._loader._next(self)
+        except StopIteration:
+            self._loader = None
+            raise
+
+
+class _Feed:
+    """Runs the source's batches through the graph, one epoch after another."""
+
+    def __init__(
+        self, source: ClipSource, batch_size: int, num_threads: int, crop_size: int, output: OutputFormat
+    ) -> None:
+        self._source = source
+        self._build = partial(
+            cpu_pipeline, source, batch_size=batch_size, num_threads=num_threads, crop_size=crop_size, output=output
+        )
+        self._dali: DALIGenericIterator | None = None
+        self._ended = False
+
+    def start(self, epoch: int, first_batch: int) -> None:
+        if self._dali is not None and not self._ended:
+            self._drain()
+        self._source.start(epoch, first_batch)
+        if self._dali is not None:
+            self._dali.reset()
+        else:
+            self._dali = DALIGenericIterator(
+                self._build(),
+                OUTPUTS,
+                size=-1,
+                auto_reset=False,
+                last_batch_policy=LastBatchPolicy.PARTIAL,
+                prepare_first_batch=False,
+            )
+        self._ended = False
+
+    def next(self) -> dict[str, torch.Tensor] | None:
+        """The next batch, or None at the epoch's end."""
+        assert self._dali is not None
+        try:
+            (outputs,) = next(self._dali)
+        except StopIteration:
+            self._ended = True
+            error, self._source.error = self._source.error, None
+            if error is not None:
+                raise error from None
+            return None
+        except BaseException:
+            # Ctrl-C or a dead worker in the midst of a batch: the graph cannot be trusted to go on from there.
+            self.close()
+            raise
+        return outputs  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        self._source.stop()
+        self._dali = None
+        self._ended = False
+
+    def _drain(self) -> None:
+        """Let the graph finish the batches it was given, so that it no longer reads from the source's memory."""
+        self._source.stop()
+        while self.next() is not None:
+            pass
+
+
+def _default_workers() -> int:
+    """The cores this process may use, shared with the other ranks that ``torchrun`` started on this machine."""
+    return max(1, len(os.sched_getaffinity(0)) // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+
+
+def _share(rank: int | None, world_size: int | None) -> tuple[int, int]:
+    """This process's rank and the number of ranks: as given, else torch.distributed's, else alone."""
+    if (rank is None) != (world_size is None):
+        raise ValueError(f"give both rank and world_size or neither, got rank={rank!r}, world_size={world_size!r}")
+    if rank is not None and world_size is not None:
+        return rank, world_size
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        warnings.warn(
+            "WORLD_SIZE is set but torch.distributed is not initialized: every rank will load the whole data set. "
+            "Make the loader after init_process_group, or give rank= and world_size=.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return 0, 1

@@ -1,0 +1,161 @@
+"""Measuring motion: how much each frame of a video differs from the one before, in plain NumPy.
+
+These functions are the reference that the CPU route and the CUDA kernels are held to. They import neither DALI, CuPy
+nor torch.
+
+Reference: Zhi et al., "MGSampler: An Explainable Sampling Strategy for Video Action Recognition", ICCV 2021.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Channels = Literal["luma", "rgb"]
+
+NUM_FILTERS = 8
+FILTER_SIZE = 7
+LUMA_WEIGHTS = (77, 150, 29)
+"""Parts of 256 that R, G and B have in luma."""
+
+__all__ = [
+    "Channels",
+    "check_filters",
+    "default_filters",
+    "feature_difference",
+    "image_difference",
+    "luma_from_rgb",
+]
+
+_ROWS_AT_ONCE = 32
+
+
+def luma_from_rgb(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Luma of RGB frames, in integers throughout: ``(77 R + 150 G + 29 B) >> 8``.
+
+    Args:
+        frames: uint8 ``[..., 3]``.
+
+    Returns:
+        uint8 ``[...]``.
+    """
+    red, green, blue = (weight * frames[..., i].astype(np.uint16) for i, weight in enumerate(LUMA_WEIGHTS))
+    return ((red + green + blue) >> 8).astype(np.uint8)
+
+
+def image_difference(frames: NDArray[np.uint8], *, channels: Channels = "luma") -> NDArray[np.float64]:
+    """Image-level motion: ``S[t] = sum |Y[t] - Y[t-1]|`` (Eq. 1).
+
+    Args:
+        frames: uint8 ``[T, H, W, 3]`` RGB, or ``[T, H, W]`` luma planes with ``channels="luma"``.
+        channels: ``"luma"`` sums over the luma plane (the paper's frames have one channel), ``"rgb"`` over R, G and B.
+
+    Returns:
+        float64 ``[T]``, integers in ``[0, 255 * H * W * C]``, with ``S[0] = 0``.
+
+    Raises:
+        ValueError: the frames' shape or type, or ``channels``, is not one of the above.
+    """
+    if channels not in get_args(Channels):
+        raise ValueError(f"channels must be one of {get_args(Channels)}, got {channels!r}")
+    frames = _check_frames(frames, grey_too=channels == "luma")
+    planes = luma_from_rgb(frames) if channels == "luma" and frames.ndim == 4 else frames
+    motion = np.zeros(len(planes), np.float64)
+    for t in range(1, len(planes)):
+        difference = planes[t].astype(np.int16) - planes[t - 1]
+        motion[t] = np.abs(difference).sum(dtype=np.int64)
+    return motion
+
+
+def feature_difference(frames: NDArray[np.uint8], weights: ArrayLike | None = None) -> NDArray[np.float64]:
+    """Feature-level motion: ``S[t] = sum_xy sqrt(sum_i (F_i[t] - F_i[t-1])^2)`` (Eq. 2 and 3).
+
+    F is the response to eight 7x7 filters over RGB (cross-correlation, as torch's ``conv2d``), stride 1, zero padding
+    3. Convolution is linear and a bias cancels, so it is one convolution of the frames' difference.
+
+    Args:
+        frames: uint8 ``[T, H, W, 3]`` RGB, in units of 0 to 255.
+        weights: float ``[8, 3, 7, 7]``; by default :func:`default_filters`.
+
+    Returns:
+        float64 ``[T]``, not negative, with ``S[0] = 0``.
+
+    Raises:
+        ValueError: the frames' or the filters' shape or type is not one of the above.
+    """
+    frames = _check_frames(frames, grey_too=False)
+    filters = check_filters(default_filters() if weights is None else weights)
+    motion = np.zeros(len(frames), np.float64)
+    for t in range(1, len(frames)):
+        motion[t] = _response_norms(frames[t].astype(np.float64) - frames[t - 1], filters)
+    return motion
+
+
+def default_filters() -> NDArray[np.float32]:
+    """The default bank: oriented derivatives of a Gaussian, blind to flat colour.
+
+    Filters 0 to 3 are first derivatives (they answer to boundaries) along 0, 45, 90 and 135 degrees, filters 4 to 7
+    second derivatives (they answer to texture: lines and bars) along the same. Sigma is 1.5 pixels, R, G and B are
+    weighed as in luma, each filter sums to 0 and its magnitudes sum to 1.
+
+    Returns:
+        float32 ``[8, 3, 7, 7]``, indexed filter, channel (R, G, B), row, column.
+    """
+    sigma = 1.5
+    y, x = np.mgrid[-3:4, -3:4].astype(np.float64)
+    envelope = np.exp(-(x**2 + y**2) / (2 * sigma**2))
+    bank = []
+    for order in (1, 2):
+        for angle in np.deg2rad((0, 45, 90, 135)):
+            along = x * np.cos(angle) + y * np.sin(angle)
+            profile = along if order == 1 else along**2 - sigma**2
+            kernel = profile * envelope
+            # The window cuts the Gaussian off, which leaves a small mean: taken out under the same envelope.
+            kernel -= kernel.sum() / envelope.sum() * envelope
+            bank.append(kernel / np.abs(kernel).sum())
+    colour = np.array(LUMA_WEIGHTS) / sum(LUMA_WEIGHTS)
+    return (np.stack(bank)[:, None] * colour[None, :, None, None]).astype(np.float32)
+
+
+def check_filters(weights: ArrayLike) -> NDArray[np.float32]:
+    """``weights`` as float32 ``[8, 3, 7, 7]``.
+
+    Raises:
+        ValueError: another shape, or values that are not finite.
+    """
+    filters = np.ascontiguousarray(weights, dtype=np.float32)
+    expected = (NUM_FILTERS, 3, FILTER_SIZE, FILTER_SIZE)
+    if filters.shape != expected:
+        raise ValueError(f"weights must have shape {list(expected)}, got {list(filters.shape)}")
+    if not np.isfinite(filters).all():
+        raise ValueError("weights must be finite, got NaN or infinity")
+    return filters
+
+
+def _response_norms(difference: NDArray[np.float64], filters: NDArray[np.float32]) -> float:
+    """Sum over pixels of the length of the filters' responses; a band of rows at a time bounds the memory."""
+    margin = FILTER_SIZE // 2
+    padded = np.pad(difference, ((margin, margin), (margin, margin), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (FILTER_SIZE, FILTER_SIZE), axis=(0, 1))
+    taps = filters.astype(np.float64).reshape(NUM_FILTERS, -1).T
+    total = 0.0
+    for row in range(0, len(windows), _ROWS_AT_ONCE):
+        band = windows[row : row + _ROWS_AT_ONCE]
+        responses = band.reshape(-1, len(taps)) @ taps
+        total += float(np.sqrt((responses**2).sum(axis=1)).sum())
+    return total
+
+
+def _check_frames(frames: NDArray[np.uint8], *, grey_too: bool) -> NDArray[np.uint8]:
+    frames = np.asarray(frames)
+    if frames.dtype != np.uint8:
+        raise ValueError(f"frames must be uint8, got {frames.dtype}")
+    colour = frames.ndim == 4 and frames.shape[-1] == 3
+    if not colour and not (grey_too and frames.ndim == 3):
+        shapes = "[T, H, W, 3] or [T, H, W]" if grey_too else "[T, H, W, 3]"
+        raise ValueError(f"frames must have shape {shapes}, got {list(frames.shape)}")
+    if 0 in frames.shape:
+        raise ValueError(f"frames must not be empty, got shape {list(frames.shape)}")
+    return frames

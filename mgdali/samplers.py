@@ -1,0 +1,205 @@
+"""Sampling strategies as the loader takes them: what motion they need, and how they pick.
+
+Each is a frozen dataclass over a function of :mod:`mgdali.sampling`. A strategy of one's own is any object with the
+three members of :class:`Sampler`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mgdali import motion as reference
+from mgdali import sampling
+from mgdali.motion import Channels
+from mgdali.sampling import Inverse
+
+Motion = Literal["image", "feature"]
+
+__all__ = ["Motion", "MotionGuided", "Representation", "Sampler", "Segment", "Stride", "TopMotion"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Representation:
+    """How motion S is measured.
+
+    Args:
+        motion: ``"image"`` (Eq. 1) or ``"feature"`` (Eq. 2 and 3).
+        channels: for ``"image"``: ``"luma"`` or ``"rgb"``.
+        weights: for ``"feature"``: the filters, float ``[8, 3, 7, 7]``, a NumPy array or a tensor; by default
+            :func:`mgdali.motion.default_filters`.
+
+    Raises:
+        ValueError: an argument is not one of the above.
+    """
+
+    motion: Motion = "image"
+    channels: Channels = "luma"
+    weights: Any = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.motion not in get_args(Motion):
+            raise ValueError(f"motion must be one of {get_args(Motion)}, got {self.motion!r}")
+        if self.channels not in get_args(Channels):
+            raise ValueError(f"channels must be one of {get_args(Channels)}, got {self.channels!r}")
+        if self.motion == "feature" and self.channels != "luma":
+            raise ValueError('channels belongs to motion="image"; the feature level always takes RGB')
+        if self.weights is None:
+            return
+        if self.motion != "feature":
+            raise ValueError('weights belongs to motion="feature"')
+        weights = self.weights.detach().cpu().numpy() if hasattr(self.weights, "detach") else self.weights
+        object.__setattr__(self, "weights", reference.check_filters(weights))
+
+    @property
+    def filters(self) -> NDArray[np.float32]:
+        """The feature level's filters, float32 ``[8, 3, 7, 7]``."""
+        return reference.default_filters() if self.weights is None else self.weights
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """What the loader asks of a sampling strategy.
+
+    Attributes:
+        num_frames: N, the picks a video.
+        representation: how motion is to be measured, or None where the strategy does not look at motion.
+    """
+
+    @property
+    def num_frames(self) -> int: ...
+
+    @property
+    def representation(self) -> Representation | None: ...
+
+    def pick(
+        self, motion: NDArray[np.float64] | None, total: int, offsets: NDArray[np.float64]
+    ) -> NDArray[np.int64]:
+        """Pick frames of one video.
+
+        Args:
+            motion: S, float64 ``[T]``, or None where ``representation`` is None.
+            total: T, the video's frames.
+            offsets: float64 ``[N]`` in [0, 1): random in training, 0.5 in testing. The only source of chance, so that
+                epochs can be repeated and resumed.
+
+        Returns:
+            int64 ``[N]`` in ``[0, T)``.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionGuided:
+    """Frames at even steps of cumulative motion (Eq. 4 to 6): :func:`mgdali.sampling.sample_motion_guided`.
+
+    Args:
+        num_frames: N >= 1.
+        motion, channels, weights: as in :class:`Representation`.
+        mu: the exponent that smooths S, >= 0 (Table 1).
+        inverse: ``"step"``, or ``"nearest"`` as in the authors' released code.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    num_frames: int = 8
+    motion: Motion = "image"
+    mu: float = 0.5
+    channels: Channels = "luma"
+    weights: Any = field(default=None, repr=False, compare=False)
+    inverse: Inverse = "step"
+
+    def __post_init__(self) -> None:
+        # The reference checks every argument: one call on a video of one frame, and the representation.
+        sampling.sample_motion_guided([0.0], self.num_frames, mu=self.mu, inverse=self.inverse)
+        _ = self.representation
+
+    @property
+    def representation(self) -> Representation:
+        return Representation(motion=self.motion, channels=self.channels, weights=self.weights)
+
+    def pick(self, motion: NDArray[np.float64] | None, total: int, offsets: NDArray[np.float64]) -> NDArray[np.int64]:
+        assert motion is not None
+        return sampling.sample_motion_guided(
+            motion, self.num_frames, mu=self.mu, offsets=offsets, inverse=self.inverse
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """One frame from each of N equal parts, TSN's way: :func:`mgdali.sampling.sample_segment`.
+
+    Raises:
+        ValueError: ``num_frames`` is not an integer >= 1.
+    """
+
+    num_frames: int = 8
+
+    def __post_init__(self) -> None:
+        sampling.sample_segment(1, self.num_frames)
+
+    @property
+    def representation(self) -> None:
+        return None
+
+    def pick(self, motion: NDArray[np.float64] | None, total: int, offsets: NDArray[np.float64]) -> NDArray[np.int64]:
+        return sampling.sample_segment(total, self.num_frames, offsets=offsets)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stride:
+    """Every ``stride``-th frame from a random start (the middle in testing): :func:`mgdali.sampling.sample_stride`.
+
+    Raises:
+        ValueError: an argument is not an integer >= 1.
+    """
+
+    num_frames: int = 8
+    stride: int = 4
+
+    def __post_init__(self) -> None:
+        sampling.sample_stride(1, self.num_frames, self.stride, start=0)
+
+    @property
+    def representation(self) -> None:
+        return None
+
+    def pick(self, motion: NDArray[np.float64] | None, total: int, offsets: NDArray[np.float64]) -> NDArray[np.int64]:
+        span = (self.num_frames - 1) * self.stride + 1
+        starts = max(total - span, 0) + 1
+        start = min(int(offsets[0] * starts), starts - 1)
+        return sampling.sample_stride(total, self.num_frames, self.stride, start=start)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopMotion:
+    """The N frames of largest motion, in temporal order: :func:`mgdali.sampling.sample_top_motion`.
+
+    Args:
+        num_frames: N >= 1.
+        motion, channels, weights: as in :class:`Representation`.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    num_frames: int = 8
+    motion: Motion = "image"
+    channels: Channels = "luma"
+    weights: Any = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        sampling.sample_top_motion([0.0], self.num_frames)
+        _ = self.representation
+
+    @property
+    def representation(self) -> Representation:
+        return Representation(motion=self.motion, channels=self.channels, weights=self.weights)
+
+    def pick(self, motion: NDArray[np.float64] | None, total: int, offsets: NDArray[np.float64]) -> NDArray[np.int64]:
+        assert motion is not None
+        return sampling.sample_top_motion(motion, self.num_frames)

@@ -1,0 +1,215 @@
+"""Batches of clips in the epoch's order, as DALI's external source asks for them.
+
+As many videos are under way as there are slots; which worker takes which, and when it is done, changes nothing in the
+batches.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mgdali.clips import ClipJob, ClipResult
+from mgdali.dataset import VideoDataset
+from mgdali.errors import VideoDecodeError
+from mgdali.order import EpochOrder, draw
+from mgdali.workers import ClipPool
+
+__all__ = ["HELD_BATCHES", "ClipArrays", "ClipSource"]
+
+HELD_BATCHES = 2
+"""Batches whose slots the graph may still read from: the one handed over last and the one before it."""
+
+ClipArrays = tuple[
+    list[NDArray[np.uint8]],
+    list[NDArray[np.float32]],
+    list[NDArray[np.int32]],
+    list[NDArray[np.int64]],
+    list[NDArray[np.int64]],
+    list[NDArray[np.int64]],
+]
+"""A batch for the graph, one array a clip: pixels, crop window, flip, label, picks, number of frames."""
+
+
+class _Sample:
+    """One place in a batch: the slot it has, the video that takes it, and what came of decoding that."""
+
+    def __init__(self, slot: int, index: int, others: Iterator[int]) -> None:
+        self.slot = slot
+        self.index = index
+        self.others = others
+        self.result: ClipResult | None = None
+        self.error: Exception | None = None
+        self.abandoned = False
+
+    @property
+    def done(self) -> bool:
+        return self.result is not None or self.error is not None
+
+
+@dataclass
+class _Held:
+    """A batch that the graph may still read: its slots, and its arrays, which must live as long."""
+
+    slots: list[int]
+    arrays: ClipArrays | None = None
+
+
+class ClipSource:
+    """Feeds the CPU route's graph: a callable that returns the next batch, or raises StopIteration.
+
+    StopIteration ends an epoch, and also a batch that has a video which cannot be decoded; :attr:`error` then holds
+    the reason. So all batches before that one come out of the graph first.
+
+    Args:
+        dataset: the videos.
+        order: this rank's order of them.
+        pool: where clips are made.
+        slots: the pool's slots; at least ``HELD_BATCHES + 1`` batches.
+        num_frames: N, picks a clip.
+        training: whether the choices are random.
+        replace: put another video of this rank in the place of one that cannot be decoded.
+
+    Attributes:
+        paths: the batches' paths, in the order handed out; for the reader to take from the left.
+        error: why the epoch ended early, or None.
+        bad_videos: the videos that could not be decoded, with why.
+        frames_decoded: frames that decoders put out so far.
+    """
+
+    def __init__(
+        self,
+        dataset: VideoDataset,
+        order: EpochOrder,
+        pool: ClipPool,
+        *,
+        slots: int,
+        num_frames: int,
+        training: bool,
+        replace: bool,
+    ) -> None:
+        self._dataset = dataset
+        self._order = order
+        self._pool = pool
+        self._num_frames = num_frames
+        self._training = training
+        self._replace = replace
+        self._free = deque(range(slots))
+        self._under_way: dict[int, _Sample] = {}
+        self._ahead: deque[_Sample] = deque()
+        self._held: deque[_Held] = deque()
+        self._todo: NDArray[np.int64] = np.empty(0, np.int64)
+        self._submitted = 0
+        self._epoch = 0
+        self.paths: deque[list[str]] = deque()
+        self.error: Exception | None = None
+        self.bad_videos: dict[str, VideoDecodeError] = {}
+        self.frames_decoded = 0
+
+    def start(self, epoch: int, first_batch: int) -> None:
+        """Begin at a batch of an epoch. The graph must have finished with every batch it was given."""
+        self.stop()
+        while self._held:
+            self._release(self._held.popleft().slots)
+        self.paths.clear()
+        self._epoch = epoch
+        size = self._order.batch_size
+        self._todo = self._order.indices(epoch)[first_batch * size : len(self._order) * size]
+        self._submitted = 0
+        self._fill()
+
+    def stop(self) -> None:
+        """Hand out no further batch; videos under way are finished and forgotten."""
+        self.error = None
+        self._todo = self._todo[:0]
+        for sample in self._ahead:
+            sample.abandoned = True
+            if sample.done:
+                self._release([sample.slot])
+        self._ahead.clear()
+
+    def __call__(self) -> ClipArrays:
+        while len(self._held) >= HELD_BATCHES:
+            self._release(self._held.popleft().slots)
+        self._fill()
+        left = len(self._ahead) + len(self._todo) - self._submitted
+        size = min(self._order.batch_size, left)
+        if size <= 0:
+            raise StopIteration
+        batch = [self._next_sample() for _ in range(size)]
+        self._held.append(_Held([sample.slot for sample in batch]))
+        error = next((sample.error for sample in batch if sample.error), None)
+        if error is not None:
+            self.stop()
+            self.error = error
+            raise StopIteration
+        arrays = self._arrays(batch)
+        self._held[-1].arrays = arrays
+        return arrays
+
+    def _fill(self) -> None:
+        while self._free and self._submitted < len(self._todo):
+            index = int(self._todo[self._submitted])
+            sample = _Sample(self._free.popleft(), index, self._order.replacements(self._epoch, index))
+            self._submitted += 1
+            self._ahead.append(sample)
+            self._submit(sample)
+
+    def _submit(self, sample: _Sample) -> None:
+        choices = draw(self._order.seed, self._epoch, sample.index, self._num_frames, training=self._training)
+        self._under_way[sample.slot] = sample
+        self._pool.submit(sample.slot, ClipJob(self._dataset[sample.index].path, choices))
+
+    def _next_sample(self) -> _Sample:
+        sample = self._ahead.popleft()
+        while not sample.done:
+            for slot, outcome in self._pool.receive():
+                self._settle(self._under_way.pop(slot), outcome)
+            self._fill()
+        return sample
+
+    def _settle(self, sample: _Sample, outcome: ClipResult | Exception) -> None:
+        """Take in what came of a job, and try the next video where it failed and another may replace it."""
+        if isinstance(outcome, ClipResult):
+            sample.result = outcome
+            self.frames_decoded += outcome.frames_decoded
+        elif isinstance(outcome, VideoDecodeError) and self._replace and not sample.abandoned:
+            self._note_bad(outcome)
+            other = next(sample.others, None)
+            if other is not None:
+                sample.index = other
+                self._submit(sample)
+                return
+            sample.error = outcome
+        else:
+            sample.error = outcome
+        if sample.abandoned:
+            self._release([sample.slot])
+
+    def _note_bad(self, error: VideoDecodeError) -> None:
+        if error.path not in self.bad_videos:
+            self.bad_videos[error.path] = error
+            warnings.warn(f"{error.path} is replaced by another video: {error.reason}", RuntimeWarning, stacklevel=2)
+
+    def _release(self, slots: list[int]) -> None:
+        for slot in slots:
+            self._pool.release(slot)
+        self._free.extend(slots)
+
+    def _arrays(self, batch: list[_Sample]) -> ClipArrays:
+        videos = [self._dataset[sample.index] for sample in batch]
+        self.paths.append([video.path for video in videos])
+        results = [sample.result for sample in batch if sample.result is not None]
+        return (
+            [self._pool.clip(sample.slot, result) for sample, result in zip(batch, results, strict=True)],
+            [np.array(result.window, np.float32) for result in results],
+            [np.array(result.flip, np.int32) for result in results],
+            [np.array(video.label, np.int64) for video in videos],
+            [result.picks for result in results],
+            [np.array(result.num_frames, np.int64) for result in results],
+        )

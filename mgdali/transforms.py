@@ -1,0 +1,138 @@
+"""What is cut out of a clip's frames, and the form in which clips are handed out."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple, get_args
+
+from mgdali.errors import check_integer
+from mgdali.order import Draw
+
+DType = Literal["float32", "float16", "uint8"]
+Layout = Literal["NTCHW", "NCTHW", "NTHWC"]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "DType", "Layout", "OutputFormat", "SpatialTransform", "Window"]
+
+
+class Window(NamedTuple):
+    """A rectangle of a frame, in pixels from its top left corner; fractions of pixels are allowed."""
+
+    top: float
+    left: float
+    bottom: float
+    right: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpatialTransform:
+    """Crop window and flip of a clip; the same for all of its frames.
+
+    Training takes the paper's multi-scale corner crop (TSN's): height and width are each one of ``scales`` times the
+    frame's shorter side, neighbours in ``scales`` at most ``max_distort`` apart, at one of the four corners or the
+    centre. Testing resizes the shorter side to ``resize`` and takes the centre. Both end as ``crop_size`` squared.
+
+    Args:
+        training: which of the two.
+        crop_size: side of the clip handed out, in pixels, >= 1.
+        resize: in testing, what the shorter side is resized to before the centre is cropped, >= ``crop_size``.
+        scales: in training, sides of the window as parts of the frame's shorter side, each in (0, 1].
+        max_distort: in training, how many places in ``scales`` height and width may differ, >= 0.
+        flip_prob: in training, how likely a clip is mirrored left to right, in [0, 1]. 0 where labels name a side, as
+            in Something-Something.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    training: bool = False
+    crop_size: int = 224
+    resize: int = 256
+    scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66)
+    max_distort: int = 1
+    flip_prob: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_integer("crop_size", self.crop_size, least=1)
+        check_integer("resize", self.resize, least=self.crop_size)
+        check_integer("max_distort", self.max_distort, least=0)
+        object.__setattr__(self, "scales", tuple(self.scales))
+        if not self.scales or not all(0 < scale <= 1 for scale in self.scales):
+            raise ValueError(f"scales must be numbers in (0, 1], got {self.scales!r}")
+        if not 0 <= self.flip_prob <= 1:
+            raise ValueError(f"flip_prob must be in [0, 1], got {self.flip_prob!r}")
+
+    @cached_property
+    def _sizes(self) -> list[tuple[float, float]]:
+        """Heights and widths that go together, as parts of the shorter side."""
+        numbered = list(enumerate(self.scales))
+        return [(h, w) for (i, h), (j, w) in itertools.product(numbered, numbered) if abs(i - j) <= self.max_distort]
+
+    def window(self, height: int, width: int, choices: Draw) -> Window:
+        """The part of a ``height`` by ``width`` frame that becomes the clip."""
+        side = min(height, width)
+        if not self.training:
+            edge = side * self.crop_size / self.resize
+            top, left = (height - edge) / 2, (width - edge) / 2
+            return Window(top, left, top + edge, left + edge)
+        scale_high, scale_wide = self._sizes[_choose(choices.crop[0], len(self._sizes))]
+        high, wide = (max(1, int(side * scale)) for scale in (scale_high, scale_wide))
+        rows, columns = height - high, width - wide
+        corners = [(0, 0), (0, columns), (rows, 0), (rows, columns), (rows // 2, columns // 2)]
+        top, left = corners[_choose(choices.crop[1], len(corners))]
+        return Window(top, left, top + high, left + wide)
+
+    def flip(self, choices: Draw) -> bool:
+        """Whether the clip is mirrored left to right."""
+        return self.training and choices.flip < self.flip_prob
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputFormat:
+    """The tensors handed out.
+
+    Args:
+        dtype: ``"float32"``, ``"float16"`` or ``"uint8"``; a torch dtype is taken too.
+        layout: the order of axes: N videos, T frames, C channels (R, G, B), H rows, W columns.
+        mean: what is subtracted from each channel, in [0, 1] units; by default ImageNet's.
+        std: what each channel is divided by then, in the same units, > 0; by default ImageNet's. With ``"uint8"``
+            pixels stay as decoded, 0 to 255, and ``mean`` and ``std`` may not be given.
+
+    Raises:
+        ValueError: an argument is not one of the above.
+    """
+
+    dtype: DType = "float32"
+    layout: Layout = "NTCHW"
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+
+    def __post_init__(self) -> None:
+        name = str(self.dtype).removeprefix("torch.")
+        if name not in get_args(DType):
+            raise ValueError(f"dtype must be one of {get_args(DType)}, got {self.dtype!r}")
+        object.__setattr__(self, "dtype", name)
+        if self.layout not in get_args(Layout):
+            raise ValueError(f"layout must be one of {get_args(Layout)}, got {self.layout!r}")
+        if name == "uint8":
+            if self.mean is not None or self.std is not None:
+                raise ValueError('dtype="uint8" hands out pixels as decoded: leave mean and std out')
+            return
+        for field, default in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
+            given = getattr(self, field)
+            values = default if given is None else tuple(float(value) for value in given)
+            if len(values) != 3 or not all(map(math.isfinite, values)):
+                raise ValueError(f"{field} must be three finite numbers, for R, G and B, got {given!r}")
+            object.__setattr__(self, field, values)
+        if self.std is not None and min(self.std) <= 0:
+            raise ValueError(f"std must be > 0, got {self.std!r}")
+
+
+def _choose(uniform: float, count: int) -> int:
+    return min(int(uniform * count), count - 1)
+

@@ -1,0 +1,281 @@
+"""Worker processes that make clips, and the memory in which they hand them over.
+
+A worker is started afresh (not forked, so that threads and CUDA in the user's process cannot harm it, and without
+running the user's script again, so that no ``if __name__ == "__main__"`` is needed). All workers take the next job
+from one pipe, so a long video holds up only the worker that decodes it. A job is a slot's number; what is to be done
+stands in the slot's memory, and so does the finished clip, which the DALI graph reads from there without a copy.
+
+No lock is shared: a worker that dies can leave none behind, and its pipe's end tells. When the user's process ends,
+however it ends, the pipe of jobs closes and the workers end too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import traceback
+from collections import deque
+from multiprocessing.connection import Connection, Pipe, wait
+from typing import Protocol
+
+import cloudpickle
+import numpy as np
+from numpy.typing import NDArray
+
+from mgdali.clips import ClipConfig, ClipJob, ClipLoader, ClipResult
+from mgdali.decode import keep_decoder_messages
+from mgdali.errors import VideoDecodeError, WorkerError
+
+__all__ = ["ClipPool", "LocalPool", "Outcome", "WorkerPool"]
+
+Outcome = ClipResult | VideoDecodeError | WorkerError
+
+_RECORD = 8
+_SLOT_ROOM = 4 << 30
+_KEPT = 8 << 20
+_BOOT = (
+    "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
+    "from mgdali.workers import run_worker; run_worker(*map(int, sys.argv[1:]))"
+)
+
+
+class ClipPool(Protocol):
+    """Where clips are made: each job occupies a slot from :meth:`submit` until the slot is used again."""
+
+    def submit(self, slot: int, job: ClipJob) -> None:
+        """Have ``job`` done, its clip put into ``slot``."""
+        ...
+
+    def receive(self) -> list[tuple[int, Outcome]]:
+        """Wait for at least one job to be done; the slots and what came of them.
+
+        Raises:
+            WorkerError: a worker process has ended.
+        """
+        ...
+
+    def clip(self, slot: int, result: ClipResult) -> NDArray[np.uint8]:
+        """The pixels of a finished clip, valid until :meth:`release`."""
+        ...
+
+    def release(self, slot: int) -> None:
+        """The slot's clip is no longer looked at."""
+        ...
+
+    def close(self) -> None:
+        """End all workers, at once."""
+        ...
+
+
+class LocalPool:
+    """Makes clips in the calling process, each when it is waited for (``num_workers=0``)."""
+
+    def __init__(self, config: ClipConfig) -> None:
+        self._loader = ClipLoader(config)
+        self._jobs: deque[tuple[int, ClipJob]] = deque()
+        self._clips: dict[int, NDArray[np.uint8]] = {}
+
+    def submit(self, slot: int, job: ClipJob) -> None:
+        self._jobs.append((slot, job))
+
+    def receive(self) -> list[tuple[int, Outcome]]:
+        slot, job = self._jobs.popleft()
+
+        def allocate(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+            self._clips[slot] = np.empty(shape, np.uint8)
+            return self._clips[slot]
+
+        try:
+            return [(slot, self._loader.load(job, allocate))]
+        except VideoDecodeError as error:
+            return [(slot, error)]
+
+    def clip(self, slot: int, result: ClipResult) -> NDArray[np.uint8]:
+        return self._clips[slot]
+
+    def release(self, slot: int) -> None:
+        self._clips.pop(slot, None)
+
+    def close(self) -> None:
+        self._jobs.clear()
+        self._clips.clear()
+
+
+class WorkerPool:
+    """Makes clips in worker processes.
+
+    Args:
+        num_workers: processes, >= 1.
+        slots: jobs that may be under way or finished and not yet released.
+        config: what all clips have in common.
+    """
+
+    def __init__(self, num_workers: int, slots: int, config: ClipConfig) -> None:
+        self._owner = os.getpid()
+        self._memory = _SlotMemory.create(slots, num_workers)
+        self._paths: dict[int, str] = {}
+        jobs, self._jobs = os.pipe()
+        self._workers: dict[Connection, subprocess.Popen[bytes]] = {}
+        setup = pickle.dumps(sys.path) + cloudpickle.dumps(config)
+        try:
+            for number in range(num_workers):
+                self._start(number, jobs, setup)
+        finally:
+            os.close(jobs)
+
+    def submit(self, slot: int, job: ClipJob) -> None:
+        self._paths[slot] = job.path
+        self._memory.write_job(slot, job)
+        # With no worker left the pipe is broken; receive() then says which worker ended, and how.
+        with contextlib.suppress(BrokenPipeError):
+            # Records of one size, far below PIPE_BUF: each is read whole by exactly one worker.
+            os.write(self._jobs, slot.to_bytes(_RECORD, "little"))
+
+    def receive(self) -> list[tuple[int, Outcome]]:
+        done = []
+        for results in wait(list(self._workers)):
+            assert isinstance(results, Connection)
+            try:
+                done.append(results.recv())
+            except (EOFError, OSError):
+                raise self._obituary(results) from None
+        return done
+
+    def clip(self, slot: int, result: ClipResult) -> NDArray[np.uint8]:
+        return self._memory.array(slot, result.shape)
+
+    def release(self, slot: int) -> None:
+        self._memory.trim(slot)
+
+    def close(self) -> None:
+        if self._jobs < 0 or os.getpid() != self._owner:
+            return
+        os.close(self._jobs)
+        self._jobs = -1
+        for process in self._workers.values():
+            process.kill()
+        for results, process in self._workers.items():
+            process.wait()
+            results.close()
+        self._workers.clear()
+
+    def _start(self, number: int, jobs: int, setup: bytes) -> None:
+        receiving, sending = Pipe(duplex=False)
+        numbers = (jobs, sending.fileno(), self._memory.file, self._memory.slots, self._memory.workers, number)
+        process = subprocess.Popen(
+            [sys.executable, "-c", _BOOT, *map(str, numbers)],
+            stdin=subprocess.PIPE,
+            pass_fds=numbers[:3],
+            # One thread each: the workers are the parallelism.
+            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+            # A session of their own: Ctrl-C is for the user's process, which then ends them.
+            start_new_session=True,
+        )
+        sending.close()
+        self._workers[receiving] = process
+        assert process.stdin is not None
+        # A worker that died before it read this is reported by receive().
+        with contextlib.suppress(BrokenPipeError), process.stdin:
+            process.stdin.write(setup)
+
+    def _obituary(self, results: Connection) -> WorkerError:
+        process = self._workers[results]
+        number = list(self._workers).index(results)
+        code = process.wait()
+        how = f"was killed by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"exited with status {code}"
+        slot = self._memory.current_slot(number)
+        path = self._paths.get(slot) if slot is not None else None
+        during = f" while it decoded {path}" if path else " before its first video"
+        advice = (
+            "the machine may be out of memory: use fewer num_workers or a smaller memory_budget"
+            if code == -signal.SIGKILL
+            else "what it printed is above"
+        )
+        return WorkerError(f"decoding worker {number} (process {process.pid}) {how}{during}; {advice}")
+
+
+def run_worker(jobs: int, results: int, memory_file: int, slots: int, workers: int, number: int) -> None:
+    """A worker's life: take a job, do it, say so, until the pipe of jobs is closed."""
+    keep_decoder_messages()
+    memory = _SlotMemory(memory_file, slots, workers)
+    # The user's own sampler may be in the configuration; what it raises when loaded is shown and ends the worker.
+    loader = ClipLoader(pickle.load(sys.stdin.buffer))
+    sending = Connection(results, readable=False)
+    while record := os.read(jobs, _RECORD):
+        slot = int.from_bytes(record, "little")
+        memory.set_current_slot(number, slot)
+        outcome: Outcome
+        try:
+            outcome = loader.load(memory.read_job(slot), lambda shape, slot=slot: memory.array(slot, shape))
+        except VideoDecodeError as error:
+            outcome = error
+        except Exception:
+            outcome = WorkerError(f"a decoding worker failed:\n{traceback.format_exc()}")
+        try:
+            sending.send((slot, outcome))
+        except BrokenPipeError:
+            return
+
+
+class _SlotMemory:
+    """One anonymous file in memory, mapped whole by every process and cut into slots of far more room than they use.
+
+    The file is sparse: a slot takes what was written to it. It counts against no limit of /dev/shm, needs no name
+    that could be left behind, and one mapping serves any number of slots.
+    """
+
+    def __init__(self, file: int, slots: int, workers: int) -> None:
+        self.file = file
+        self.slots = slots
+        self.workers = workers
+        self._map = mmap.mmap(file, slots * _SLOT_ROOM + _page_up(workers * _RECORD))
+        self._current = np.frombuffer(self._map, np.int64, workers, offset=slots * _SLOT_ROOM)
+        self._used = [0] * slots
+
+    @classmethod
+    def create(cls, slots: int, workers: int) -> _SlotMemory:
+        file = os.memfd_create("mgdali")
+        os.ftruncate(file, slots * _SLOT_ROOM + _page_up(workers * _RECORD))
+        return cls(file, slots, workers)
+
+    def write_job(self, slot: int, job: ClipJob) -> None:
+        body = pickle.dumps(job)
+        start = slot * _SLOT_ROOM
+        self._map[start : start + _RECORD + len(body)] = len(body).to_bytes(_RECORD, "little") + body
+
+    def read_job(self, slot: int) -> ClipJob:
+        start = slot * _SLOT_ROOM + _RECORD
+        size = int.from_bytes(self._map[start - _RECORD : start], "little")
+        job = pickle.loads(self._map[start : start + size])
+        assert isinstance(job, ClipJob)
+        return job
+
+    def array(self, slot: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        size = int(np.prod(shape, dtype=np.int64))
+        if size > _SLOT_ROOM:
+            raise ValueError(f"a clip of shape {list(shape)} is larger than {_SLOT_ROOM >> 30} GiB: pick fewer frames")
+        self._used[slot] = size
+        return np.frombuffer(self._map, np.uint8, size, offset=slot * _SLOT_ROOM).reshape(shape)
+
+    def trim(self, slot: int) -> None:
+        """Give back the memory of an unusually large clip; that of others is kept for the slot's next."""
+        if self._used[slot] > _KEPT:
+            start = slot * _SLOT_ROOM + _KEPT
+            self._map.madvise(mmap.MADV_REMOVE, start, _page_up(self._used[slot] - _KEPT))
+        self._used[slot] = 0
+
+    def set_current_slot(self, worker: int, slot: int) -> None:
+        self._current[worker] = slot + 1
+
+    def current_slot(self, worker: int) -> int | None:
+        """The slot of the worker's latest job, or None where it had none."""
+        return int(self._current[worker]) - 1 if self._current[worker] else None
+
+
+def _page_up(size: int) -> int:
+    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
