@@ -65,9 +65,7 @@ class ClipLoader:
         self._transform = config.transform
         self._decoder = Decoder(config.sampler, memory_budget=config.memory_budget)
 
-    def load(
-        self, job: ClipJob, allocate: Callable[[tuple[int, int, int, int]], NDArray[np.uint8]]
-    ) -> ClipResult:
+    def load(self, job: ClipJob, allocate: Callable[[tuple[int, int, int, int]], NDArray[np.uint8]]) -> ClipResult:
         """Decode a video and write its clip.
 
         Args:

@@ -12,9 +12,13 @@ import numpy as np
 
 from mgdali.errors import DatasetError
 
-VIDEO_EXTENSIONS = frozenset(
-    ".3gp .asf .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .vob .webm .wmv".split()
-)
+# fmt: off
+VIDEO_EXTENSIONS = frozenset([
+    ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts",
+    ".vob", ".webm", ".wmv",
+])
+# fmt: on
+"""File endings that count as videos."""
 
 __all__ = ["VIDEO_EXTENSIONS", "Video", "VideoDataset"]
 
@@ -70,9 +74,7 @@ class VideoDataset(Sequence[Video]):
             )
 
     @classmethod
-    def from_folder(
-        cls, root: str | os.PathLike[str], *, extensions: Iterable[str] = VIDEO_EXTENSIONS
-    ) -> VideoDataset:
+    def from_folder(cls, root: str | os.PathLike[str], *, extensions: Iterable[str] = VIDEO_EXTENSIONS) -> VideoDataset:
         """Videos in one folder a class: ``root/<class>/…/<file>``. Classes and files are sorted by name.
 
         Args:

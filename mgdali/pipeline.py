@@ -66,17 +66,15 @@ def _clips_graph(source: Callable[[], Any], crop_size: int, output: OutputFormat
 def _finish(frames: Any, window: Any, flip: Any, crop_size: int, output: OutputFormat) -> Any:
     """Resize the crop window, mirror, normalize and lay out: the same on every route."""
     clips = fn.resize(frames, roi_start=window[:2], roi_end=window[2:], size=(crop_size, crop_size))
-    # DALI's frames are 0 to 255; mean and std are given for [0, 1].
-    normalization = {} if output.mean is None else {"mean": _times_255(output.mean), "std": _times_255(output.std)}
+    # DALI normalizes pixels of 0 to 255; mean and std are given for [0, 1]. Without them pixels stay as they are.
+    mean = output.mean or (0.0, 0.0, 0.0)
+    std = output.std or (1 / 255, 1 / 255, 1 / 255)
     return fn.crop_mirror_normalize(
         clips,
         mirror=flip,
+        mean=[255 * value for value in mean],
+        std=[255 * value for value in std],
         dtype=_DTYPES[output.dtype],
         # DALI names a clip's axes without the batch's N, and frames F.
         output_layout=output.layout[1:].replace("T", "F"),
-        **normalization,
     )
-
-
-def _times_255(values: Any) -> list[float]:
-    return [255 * value for value in values]

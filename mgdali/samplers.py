@@ -75,9 +75,7 @@ class Sampler(Protocol):
     @property
     def representation(self) -> Representation | None: ...
 
-    def pick(
-        self, motion: NDArray[np.float64] | None, total: int, offsets: NDArray[np.float64]
-    ) -> NDArray[np.int64]:
+    def pick(self, motion: NDArray[np.float64] | None, total: int, offsets: NDArray[np.float64]) -> NDArray[np.int64]:
         """Pick frames of one video.
 
         Args:
@@ -124,9 +122,7 @@ class MotionGuided:
 
     def pick(self, motion: NDArray[np.float64] | None, total: int, offsets: NDArray[np.float64]) -> NDArray[np.int64]:
         assert motion is not None
-        return sampling.sample_motion_guided(
-            motion, self.num_frames, mu=self.mu, offsets=offsets, inverse=self.inverse
-        )
+        return sampling.sample_motion_guided(motion, self.num_frames, mu=self.mu, offsets=offsets, inverse=self.inverse)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -94,7 +94,7 @@ def sample_motion_guided(
     picks = np.searchsorted(cumulative, levels, side="right")
     # An offset a rounding below 1 can reach the very top, where no frame lies above.
     last = np.searchsorted(cumulative, cumulative[-1], side="left")
-    return np.minimum(picks, last).astype(np.int64)
+    return np.asarray(np.minimum(picks, last), np.int64)
 
 
 def sample_segment(total: int, num_frames: int, *, offsets: ArrayLike = 0.5) -> NDArray[np.int64]:
@@ -118,7 +118,7 @@ def sample_segment(total: int, num_frames: int, *, offsets: ArrayLike = 0.5) -> 
     frames = _check_count("total", total)
     count, places = _check_picks(num_frames, offsets)
     picks = np.floor((np.arange(count) + places) * frames / count)
-    return np.minimum(picks, frames - 1).astype(np.int64)
+    return np.asarray(np.minimum(picks, frames - 1), np.int64)
 
 
 def sample_stride(total: int, num_frames: int, stride: int, *, start: int) -> NDArray[np.int64]:
@@ -146,7 +146,7 @@ def sample_stride(total: int, num_frames: int, stride: int, *, start: int) -> ND
     first = operator.index(start)
     if not 0 <= first < frames:
         raise ValueError(f"start must be in [0, {frames}), got {start!r}")
-    return np.minimum(first + step * np.arange(count, dtype=np.int64), frames - 1)
+    return np.asarray(np.minimum(first + step * np.arange(count), frames - 1), np.int64)
 
 
 def sample_top_motion(motion: ArrayLike, num_frames: int) -> NDArray[np.int64]:
@@ -170,7 +170,7 @@ def sample_top_motion(motion: ArrayLike, num_frames: int) -> NDArray[np.int64]:
     count = _check_count("num_frames", num_frames)
     if len(values) < count:
         return sample_segment(len(values), count)
-    return np.sort(np.argsort(-values, kind="stable")[:count]).astype(np.int64)
+    return np.sort(np.argsort(-values, kind="stable")[:count])
 
 
 def _inverse_nearest(weights: NDArray[np.float64], levels: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -182,7 +182,7 @@ def _inverse_nearest(weights: NDArray[np.float64], levels: NDArray[np.float64]) 
         differences = np.ones_like(differences)
     # Shares first, then their running sum: that order is the released code's, and ties hang on it.
     shares = np.cumsum(differences / differences.sum())
-    return np.abs(shares[None, :] - levels[:, None]).argmin(axis=1).astype(np.int64)
+    return np.asarray(np.abs(shares[None, :] - levels[:, None]).argmin(axis=1), np.int64)
 
 
 def _check_motion(motion: ArrayLike) -> NDArray[np.float64]:

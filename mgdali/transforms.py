@@ -135,4 +135,3 @@ class OutputFormat:
 
 def _choose(uniform: float, count: int) -> int:
     return min(int(uniform * count), count - 1)
-

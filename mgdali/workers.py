@@ -20,6 +20,7 @@ import subprocess
 import sys
 import traceback
 from collections import deque
+from functools import partial
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Protocol
 
@@ -211,7 +212,7 @@ def run_worker(jobs: int, results: int, memory_file: int, slots: int, workers: i
         memory.set_current_slot(number, slot)
         outcome: Outcome
         try:
-            outcome = loader.load(memory.read_job(slot), lambda shape, slot=slot: memory.array(slot, shape))
+            outcome = loader.load(memory.read_job(slot), partial(memory.array, slot))
         except VideoDecodeError as error:
             outcome = error
         except Exception:

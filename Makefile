@@ -1,0 +1,30 @@
+# Two commands for users: `make demo` and `make test`. Each makes .venv first, with the versions of constraints.txt.
+
+PYTHON ?= python3
+CUDA ?= cuda12
+VIDEOS ?=
+BIN := .venv/bin
+ENV := .venv/.installed-$(CUDA)
+
+.PHONY: demo test lint types clean
+
+demo: $(ENV)
+	$(BIN)/mgdali demo $(if $(VIDEOS),"$(VIDEOS)")
+
+test: $(ENV)
+	$(BIN)/python -m pytest
+
+lint: $(ENV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(ENV)
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv mgdali-demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(ENV): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(CUDA),plot,dev]"
+	touch $@
