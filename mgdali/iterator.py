@@ -15,12 +15,13 @@ import torch.distributed
 from mgdali.clips import ClipConfig
 from mgdali.dataset import VideoDataset
 from mgdali.errors import VideoDecodeError, check_integer
+from mgdali.feed import Feed
 from mgdali.order import EpochOrder
-from mgdali.pipeline import OUTPUTS, DALIGenericIterator, LastBatchPolicy, cpu_pipeline
+from mgdali.pipeline import cpu_pipeline
 from mgdali.samplers import Sampler
-from mgdali.source import HELD_BATCHES, ClipSource
+from mgdali.source import HELD_BATCHES, ClipSource, Tally
 from mgdali.transforms import DType, Layout, OutputFormat, SpatialTransform
-from mgdali.workers import ClipPool, LocalPool, WorkerPool
+from mgdali.workers import LocalPool, WorkerPool
 
 OnError = Literal["raise", "replace"]
 Batch = tuple[Any, ...]
@@ -134,23 +135,34 @@ class MGDaliIterator:
             world_size=world_size,
         )
         self._return_meta = return_meta
+        self._tally = Tally()
         slots = batch_size * (HELD_BATCHES + prefetch_factor)
         config = ClipConfig(sampler, transform, memory_budget)
-        self._pool: ClipPool = WorkerPool(workers, slots, config) if workers else LocalPool(config)
-        self._finalizer = weakref.finalize(self, self._pool.close)
-        self._source = ClipSource(
-            dataset,
-            self._order,
-            self._pool,
-            slots=slots,
-            num_frames=sampler.num_frames,
-            training=training,
-            replace=on_error == "replace",
+        self._feed = Feed(
+            partial(WorkerPool, workers, slots, config) if workers else partial(LocalPool, config),
+            partial(
+                ClipSource,
+                dataset,
+                self._order,
+                slots=slots,
+                num_frames=sampler.num_frames,
+                training=training,
+                replace=on_error == "replace",
+                tally=self._tally,
+            ),
+            partial(
+                cpu_pipeline,
+                batch_size=batch_size,
+                num_threads=max(workers, 1),
+                crop_size=crop_size,
+                output=output,
+            ),
         )
-        self._feed = _Feed(self._source, batch_size, max(workers, 1), crop_size, output)
+        self._finalizer = weakref.finalize(self, self._feed.close)
         self._epoch = 0
         self._batch = 0
-        self._running: _EpochIterator | None = None
+        # What the running iterator holds too: not the iterator itself, which holds the loader.
+        self._running: object | None = None
 
     @property
     def batch_size(self) -> int:
@@ -165,12 +177,12 @@ class MGDaliIterator:
     @property
     def bad_videos(self) -> dict[str, VideoDecodeError]:
         """Videos that could not be decoded so far, path to reason, with ``on_error="replace"``."""
-        return dict(self._source.bad_videos)
+        return dict(self._tally.bad_videos)
 
     @property
     def frames_decoded(self) -> int:
         """Frames that decoders put out so far, for clips handed out or made ahead."""
-        return self._source.frames_decoded
+        return self._tally.frames_decoded
 
     def __len__(self) -> int:
         """Batches an epoch on this rank."""
@@ -189,8 +201,8 @@ class MGDaliIterator:
         if self._running is not None:
             self._epoch, self._batch = self._epoch + 1, 0
         self._feed.start(self._epoch, self._batch)
-        self._running = _EpochIterator(self)
-        return self._running
+        self._running = object()
+        return _EpochIterator(self, self._running)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the next epoch to iterate, from which all of its random choices follow.
@@ -227,7 +239,6 @@ class MGDaliIterator:
     def close(self) -> None:
         """End the workers and free the graph. The loader cannot be iterated again."""
         self._running = None
-        self._feed.close()
         self._finalizer()
 
     def __enter__(self) -> MGDaliIterator:
@@ -248,15 +259,15 @@ class MGDaliIterator:
             "world_size": order.world_size,
         }
 
-    def _next(self, running: _EpochIterator) -> Batch:
+    def _next(self, running: object) -> Batch:
         if running is not self._running:
             raise RuntimeError("this iterator has ended: its loader was closed, moved, or iterated anew")
-        outputs = self._feed.next()
-        if outputs is None:
+        batch = self._feed.next()
+        if batch is None:
             self._epoch, self._batch, self._running = self._epoch + 1, 0, None
             raise StopIteration
         self._batch += 1
-        paths = self._source.paths.popleft()
+        outputs, paths = batch
         if not self._return_meta:
             return outputs["clips"], outputs["labels"]
         meta = {"path": paths, "frames": outputs["frames"], "num_frames": outputs["num_frames"]}
@@ -266,76 +277,18 @@ class MGDaliIterator:
 class _EpochIterator(Iterator[Batch]):
     """The rest of one epoch."""
 
-    def __init__(self, loader: MGDaliIterator) -> None:
+    def __init__(self, loader: MGDaliIterator, running: object) -> None:
         self._loader: MGDaliIterator | None = loader
+        self._running = running
 
     def __next__(self) -> Batch:
         if self._loader is None:
             raise StopIteration
         try:
-            return self._loader._next(self)
+            return self._loader._next(self._running)
         except StopIteration:
             self._loader = None
             raise
-
-
-class _Feed:
-    """Runs the source's batches through the graph, one epoch after another."""
-
-    def __init__(
-        self, source: ClipSource, batch_size: int, num_threads: int, crop_size: int, output: OutputFormat
-    ) -> None:
-        self._source = source
-        self._build = partial(
-            cpu_pipeline, source, batch_size=batch_size, num_threads=num_threads, crop_size=crop_size, output=output
-        )
-        self._dali: DALIGenericIterator | None = None
-        self._ended = False
-
-    def start(self, epoch: int, first_batch: int) -> None:
-        if self._dali is not None and not self._ended:
-            self._drain()
-        self._source.start(epoch, first_batch)
-        if self._dali is not None:
-            self._dali.reset()
-        else:
-            self._dali = DALIGenericIterator(
-                self._build(),
-                OUTPUTS,
-                size=-1,
-                auto_reset=False,
-                last_batch_policy=LastBatchPolicy.PARTIAL,
-                prepare_first_batch=False,
-            )
-        self._ended = False
-
-    def next(self) -> dict[str, torch.Tensor] | None:
-        """The next batch, or None at the epoch's end."""
-        assert self._dali is not None
-        try:
-            (outputs,) = next(self._dali)
-        except StopIteration:
-            self._ended = True
-            error, self._source.error = self._source.error, None
-            if error is not None:
-                raise error from None
-            return None
-        except BaseException:
-            # Ctrl-C or a dead worker in the midst of a batch: the graph cannot be trusted to go on from there.
-            self.close()
-            raise
-        return outputs  # type: ignore[no-any-return]
-
-    def close(self) -> None:
-        self._source.stop()
-        self._dali = None
-        self._ended = False
-
-    def _drain(self) -> None:
-        """Let the graph finish the batches it was given, so that it no longer reads from the source's memory."""
-        self._source.stop()
-        while self.next() is not None:
-            pass
 
 
 def _default_workers() -> int:

@@ -17,7 +17,7 @@ except ImportError as error:
         f"or 'mgdali[cuda13]' beside a CUDA 13 driver ({error})"
     ) from error
 
-__all__ = ["OUTPUTS", "DALIGenericIterator", "LastBatchPolicy", "cpu_pipeline"]
+__all__ = ["OUTPUTS", "DALIGenericIterator", "LastBatchPolicy", "Pipeline", "cpu_pipeline"]
 
 OUTPUTS = ["clips", "labels", "frames", "num_frames"]
 """What every graph gives, in order: clips, labels int64 [N], picks int64 [N, T], frames in the video int64 [N]."""

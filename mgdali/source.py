@@ -9,7 +9,8 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,9 @@ from mgdali.clips import ClipJob, ClipResult
 from mgdali.dataset import VideoDataset
 from mgdali.errors import VideoDecodeError
 from mgdali.order import EpochOrder, draw
-from mgdali.workers import ClipPool
+from mgdali.workers import ClipPool, Outcome
 
-__all__ = ["HELD_BATCHES", "ClipArrays", "ClipSource"]
+__all__ = ["HELD_BATCHES", "ClipArrays", "ClipSource", "Tally"]
 
 HELD_BATCHES = 2
 """Batches whose slots the graph may still read from: the one handed over last and the one before it."""
@@ -60,6 +61,19 @@ class _Held:
     arrays: ClipArrays | None = None
 
 
+@dataclass
+class Tally:
+    """What a loader counts over all of its epochs.
+
+    Attributes:
+        bad_videos: the videos that were replaced because they could not be decoded, with why.
+        frames_decoded: frames that decoders put out.
+    """
+
+    bad_videos: dict[str, VideoDecodeError] = field(default_factory=dict)
+    frames_decoded: int = 0
+
+
 class ClipSource:
     """Feeds the CPU route's graph: a callable that returns the next batch, or raises StopIteration.
 
@@ -70,6 +84,7 @@ class ClipSource:
         dataset: the videos.
         order: this rank's order of them.
         pool: where clips are made.
+        tally: where bad videos and decoded frames are noted.
         slots: the pool's slots; at least ``HELD_BATCHES + 1`` batches.
         num_frames: N, picks a clip.
         training: whether the choices are random.
@@ -78,8 +93,6 @@ class ClipSource:
     Attributes:
         paths: the batches' paths, in the order handed out; for the reader to take from the left.
         error: why the epoch ended early, or None.
-        bad_videos: the videos that could not be decoded, with why.
-        frames_decoded: frames that decoders put out so far.
     """
 
     def __init__(
@@ -92,6 +105,7 @@ class ClipSource:
         num_frames: int,
         training: bool,
         replace: bool,
+        tally: Tally,
     ) -> None:
         self._dataset = dataset
         self._order = order
@@ -99,6 +113,7 @@ class ClipSource:
         self._num_frames = num_frames
         self._training = training
         self._replace = replace
+        self._tally = tally
         self._free = deque(range(slots))
         self._under_way: dict[int, _Sample] = {}
         self._ahead: deque[_Sample] = deque()
@@ -108,8 +123,6 @@ class ClipSource:
         self._epoch = 0
         self.paths: deque[list[str]] = deque()
         self.error: Exception | None = None
-        self.bad_videos: dict[str, VideoDecodeError] = {}
-        self.frames_decoded = 0
 
     def start(self, epoch: int, first_batch: int) -> None:
         """Begin at a batch of an epoch. The graph must have finished with every batch it was given."""
@@ -131,23 +144,26 @@ class ClipSource:
             sample.abandoned = True
             if sample.done:
                 self._release([sample.slot])
+            else:
+                self._pool.cancel(sample.slot)
         self._ahead.clear()
 
     def __call__(self) -> ClipArrays:
         while len(self._held) >= HELD_BATCHES:
             self._release(self._held.popleft().slots)
         self._fill()
-        left = len(self._ahead) + len(self._todo) - self._submitted
-        size = min(self._order.batch_size, left)
+        size = min(self._order.batch_size, len(self._ahead) + len(self._todo) - self._submitted)
         if size <= 0:
             raise StopIteration
-        batch = [self._next_sample() for _ in range(size)]
-        self._held.append(_Held([sample.slot for sample in batch]))
+        batch = self._await(size)
         error = next((sample.error for sample in batch if sample.error), None)
         if error is not None:
             self.stop()
             self.error = error
             raise StopIteration
+        for _ in batch:
+            self._ahead.popleft()
+        self._held.append(_Held([sample.slot for sample in batch]))
         arrays = self._arrays(batch)
         self._held[-1].arrays = arrays
         return arrays
@@ -165,35 +181,41 @@ class ClipSource:
         self._under_way[sample.slot] = sample
         self._pool.submit(sample.slot, ClipJob(self._dataset[sample.index].path, choices))
 
-    def _next_sample(self) -> _Sample:
-        sample = self._ahead.popleft()
-        while not sample.done:
+    def _await(self, size: int) -> list[_Sample]:
+        """Wait until the next ``size`` samples are done."""
+        while True:
+            batch = list(islice(self._ahead, size))
+            if len(batch) == size and all(sample.done for sample in batch):
+                return batch
             for slot, outcome in self._pool.receive():
                 self._settle(self._under_way.pop(slot), outcome)
             self._fill()
-        return sample
 
-    def _settle(self, sample: _Sample, outcome: ClipResult | Exception) -> None:
-        """Take in what came of a job, and try the next video where it failed and another may replace it."""
+    def _settle(self, sample: _Sample, outcome: Outcome) -> None:
+        """Take in what came of a sample's job."""
         if isinstance(outcome, ClipResult):
             sample.result = outcome
-            self.frames_decoded += outcome.frames_decoded
+            self._tally.frames_decoded += outcome.frames_decoded
         elif isinstance(outcome, VideoDecodeError) and self._replace and not sample.abandoned:
             self._note_bad(outcome)
-            other = next(sample.others, None)
-            if other is not None:
-                sample.index = other
-                self._submit(sample)
-                return
-            sample.error = outcome
+            self._try_another(sample, outcome)
         else:
             sample.error = outcome
         if sample.abandoned:
             self._release([sample.slot])
 
+    def _try_another(self, sample: _Sample, error: VideoDecodeError) -> None:
+        """Put the next video into the place of one that failed; where there is none left, the error stands."""
+        other = next(sample.others, None)
+        if other is None:
+            sample.error = error
+        else:
+            sample.index = other
+            self._submit(sample)
+
     def _note_bad(self, error: VideoDecodeError) -> None:
-        if error.path not in self.bad_videos:
-            self.bad_videos[error.path] = error
+        if error.path not in self._tally.bad_videos:
+            self._tally.bad_videos[error.path] = error
             warnings.warn(f"{error.path} is replaced by another video: {error.reason}", RuntimeWarning, stacklevel=2)
 
     def _release(self, slots: list[int]) -> None:

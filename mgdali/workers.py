@@ -19,7 +19,6 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections import deque
 from functools import partial
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Protocol
@@ -34,7 +33,8 @@ from mgdali.errors import VideoDecodeError, WorkerError
 
 __all__ = ["ClipPool", "LocalPool", "Outcome", "WorkerPool"]
 
-Outcome = ClipResult | VideoDecodeError | WorkerError
+Outcome = ClipResult | VideoDecodeError | WorkerError | None
+"""What came of a job; None where it was cancelled."""
 
 _RECORD = 8
 _SLOT_ROOM = 4 << 30
@@ -50,6 +50,10 @@ class ClipPool(Protocol):
 
     def submit(self, slot: int, job: ClipJob) -> None:
         """Have ``job`` done, its clip put into ``slot``."""
+        ...
+
+    def cancel(self, slot: int) -> None:
+        """The slot's job is no longer wanted: where it was not begun, None soon comes of it."""
         ...
 
     def receive(self) -> list[tuple[int, Outcome]]:
@@ -78,14 +82,21 @@ class LocalPool:
 
     def __init__(self, config: ClipConfig) -> None:
         self._loader = ClipLoader(config)
-        self._jobs: deque[tuple[int, ClipJob]] = deque()
+        self._jobs: dict[int, ClipJob | None] = {}
         self._clips: dict[int, NDArray[np.uint8]] = {}
 
     def submit(self, slot: int, job: ClipJob) -> None:
-        self._jobs.append((slot, job))
+        self._jobs[slot] = job
+
+    def cancel(self, slot: int) -> None:
+        self._jobs[slot] = None
 
     def receive(self) -> list[tuple[int, Outcome]]:
-        slot, job = self._jobs.popleft()
+        # A dict keeps the order of submission; a slot has one job at a time.
+        slot = next(iter(self._jobs))
+        job = self._jobs.pop(slot)
+        if job is None:
+            return [(slot, None)]
 
         def allocate(shape: tuple[int, ...]) -> NDArray[np.uint8]:
             self._clips[slot] = np.empty(shape, np.uint8)
@@ -136,6 +147,9 @@ class WorkerPool:
         with contextlib.suppress(BrokenPipeError):
             # Records of one size, far below PIPE_BUF: each is read whole by exactly one worker.
             os.write(self._jobs, slot.to_bytes(_RECORD, "little"))
+
+    def cancel(self, slot: int) -> None:
+        self._memory.clear_job(slot)
 
     def receive(self) -> list[tuple[int, Outcome]]:
         done = []
@@ -211,8 +225,9 @@ def run_worker(jobs: int, results: int, memory_file: int, slots: int, workers: i
         slot = int.from_bytes(record, "little")
         memory.set_current_slot(number, slot)
         outcome: Outcome
+        job = memory.read_job(slot)
         try:
-            outcome = loader.load(memory.read_job(slot), partial(memory.array, slot))
+            outcome = loader.load(job, partial(memory.array, slot)) if job else None
         except VideoDecodeError as error:
             outcome = error
         except Exception:
@@ -249,12 +264,15 @@ class _SlotMemory:
         start = slot * _SLOT_ROOM
         self._map[start : start + _RECORD + len(body)] = len(body).to_bytes(_RECORD, "little") + body
 
-    def read_job(self, slot: int) -> ClipJob:
+    def clear_job(self, slot: int) -> None:
+        """Of a job not yet read; of one that was, this touches only a clip that nobody will look at."""
+        self._map[slot * _SLOT_ROOM : slot * _SLOT_ROOM + _RECORD] = bytes(_RECORD)
+
+    def read_job(self, slot: int) -> ClipJob | None:
+        """The slot's job, or None where it was cleared."""
         start = slot * _SLOT_ROOM + _RECORD
         size = int.from_bytes(self._map[start - _RECORD : start], "little")
-        job = pickle.loads(self._map[start : start + size])
-        assert isinstance(job, ClipJob)
-        return job
+        return pickle.loads(self._map[start : start + size]) if size else None
 
     def array(self, slot: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         size = int(np.prod(shape, dtype=np.int64))

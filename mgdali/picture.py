@@ -1,0 +1,182 @@
+"""A picture of what motion-guided sampling does to one video: motion, its running sum, and the frames picked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mgdali.sampling import motion_weights
+
+try:
+    from matplotlib.figure import Figure
+except ImportError as error:
+    raise ImportError(f"the picture needs matplotlib: pip install 'mgdali[plot]' ({error})") from error
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["PICTURE_DPI", "PICTURE_WIDTH", "save_picks_picture"]
+
+PICTURE_WIDTH = 12.0
+"""Inches. The height follows from the number of picks and the shape of the frames."""
+PICTURE_DPI = 120
+
+_GUIDED = "#d9480f"
+_EVEN = "#1c6fb0"
+_CURVE = "#343a40"
+_PALE = "#dee2e6"
+_MOST_IN_A_ROW = 10
+_LEAST_IN_A_ROW = 6
+_LEFT, _RIGHT = 0.95, 0.25
+_TITLE, _MOTION, _SUM, _STRIP_TITLE, _NUMBER = 0.55, 1.5, 3.0, 0.5, 0.24
+_GAP = 0.45
+
+
+def save_picks_picture(
+    path: str | os.PathLike[str],
+    *,
+    frames: Mapping[int, NDArray[np.uint8]],
+    motion: ArrayLike,
+    mu: float,
+    guided: Sequence[int] | NDArray[np.int64],
+    even: Sequence[int] | NDArray[np.int64],
+    title: str,
+) -> None:
+    """Draw one video's motion, how frames are picked by it, and the picks beside an even spread, into a PNG.
+
+    From top to bottom: S of every frame; the cumulative curve of ``S^mu``, whose y axis is cut into N equal parts,
+    with the way from the middle of each part to the frame it picks; the motion-guided frames; the evenly spread ones.
+    The PNG is ``PICTURE_WIDTH * PICTURE_DPI`` pixels wide.
+
+    Args:
+        path: the PNG to write; its folder is made where it is missing.
+        frames: the picked frames by index, of both rows, uint8 ``[H, W, 3]`` RGB, all of one size.
+        motion: S, float ``[T]``.
+        mu: the exponent that smooths S.
+        guided: the motion-guided picks, int ``[N]``, taken at the middle of each part (offsets 0.5).
+        even: the evenly spread picks, int ``[N]``.
+        title: stands above it all.
+
+    Raises:
+        ValueError: ``motion`` or ``mu`` is out of range.
+        KeyError: a picked frame is not in ``frames``.
+        OSError: the file cannot be written.
+    """
+    values = np.asarray(motion, np.float64)
+    weights = motion_weights(values, mu)
+    rows = [[int(t) for t in picks] for picks in (guided, even)]
+    page = _Page(frames[rows[0][0]].shape[:2], len(rows[0]))
+    page.figure.text(_LEFT / PICTURE_WIDTH, page.up(0.22), title, fontsize=14, fontweight="bold", va="center")
+    _draw_motion(page.axes(_TITLE + 0.2, _MOTION), values, *rows)
+    _draw_sum(page.axes(_TITLE + 0.2 + _MOTION + _GAP, _SUM), weights, rows[0], mu)
+    names = ("Motion-guided: equal shares of motion between picks", "Evenly spread: equal time between picks")
+    for place, (picks, name, colour) in enumerate(zip(rows, names, (_GUIDED, _EVEN), strict=True)):
+        _draw_strip(page, place, frames, picks, name, colour)
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    page.figure.savefig(target, format="png", dpi=PICTURE_DPI)
+
+
+class _Page:
+    """A figure measured in inches from its top left corner.
+
+    Args:
+        frame_shape: H and W of the video's frames, for the strips' cells.
+        count: N, the frames of each strip.
+    """
+
+    def __init__(self, frame_shape: tuple[int, ...], count: int) -> None:
+        lines = -(-count // _MOST_IN_A_ROW)
+        self.columns = max(-(-count // lines), _LEAST_IN_A_ROW)
+        self.cell_width = (PICTURE_WIDTH - _LEFT - _RIGHT) / self.columns
+        # Tall videos are drawn narrower than their cells, lest the picture grow without end.
+        self.cell_height = min(self.cell_width * 0.94 * frame_shape[0] / frame_shape[1], 2.2) + _NUMBER
+        self.strips_top = _TITLE + 0.2 + _MOTION + _GAP + _SUM + 0.75
+        self.strip_height = _STRIP_TITLE + lines * self.cell_height
+        self.height = self.strips_top + 2 * self.strip_height + 0.3
+        self.figure = Figure(figsize=(PICTURE_WIDTH, self.height), facecolor="white")
+
+    def up(self, inches_down: float) -> float:
+        """A distance from the top, as matplotlib's share of the height."""
+        return 1 - inches_down / self.height
+
+    def axes(self, top: float, height: float, left: float = _LEFT, width: float | None = None) -> Axes:
+        """Axes whose top left corner lies there; by default as wide as the page allows."""
+        wide = PICTURE_WIDTH - _LEFT - _RIGHT if width is None else width
+        share = (left / PICTURE_WIDTH, self.up(top + height), wide / PICTURE_WIDTH, height / self.height)
+        return self.figure.add_axes(share)
+
+
+def _draw_motion(axes: Axes, motion: NDArray[np.float64], guided: list[int], even: list[int]) -> None:
+    axes.fill_between(range(len(motion)), motion, step="mid", color=_PALE)
+    axes.step(range(len(motion)), motion, where="mid", color=_CURVE, linewidth=1.2)
+    # Two lanes below the curve, so that picks of the same frame do not cover one another.
+    lanes = axes.get_xaxis_transform()
+    for lane, (picks, name, colour) in enumerate(((guided, "motion-guided", _GUIDED), (even, "evenly spread", _EVEN))):
+        axes.plot(
+            picks, [-0.09 - 0.12 * lane] * len(picks), "^", color=colour, markersize=7, transform=lanes, clip_on=False,
+            label=f"{name} picks",
+        )
+    axes.set_ylim(0, max(float(motion.max()), 1.0) * 1.08)
+    axes.set_ylabel("motion S")
+    axes.set_title("How much each frame differs from the one before", loc="left", fontsize=11, color=_CURVE)
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False, fontsize=10, borderaxespad=0.1)
+    axes.ticklabel_format(axis="y", style="sci", scilimits=(-3, 4))
+    axes.tick_params(labelbottom=False, bottom=False)
+    _frame_axis(axes, len(motion))
+
+
+def _draw_sum(axes: Axes, weights: NDArray[np.float64], guided: list[int], mu: float) -> None:
+    count, total = len(guided), len(weights)
+    share = np.cumsum(weights) / weights.sum()
+    for part in range(0, count, 2):
+        axes.axhspan(part / count, (part + 1) / count, color=_PALE, alpha=0.5, linewidth=0)
+    levels = [(part + 0.5) / count for part in range(count)]
+    axes.hlines(levels, -0.5, guided, color=_GUIDED, linewidth=1, linestyles="dotted")
+    axes.vlines(guided, 0, levels, color=_GUIDED, linewidth=1)
+    # A frame's share is added at the frame: the curve rises where it is, and a level meets it at the pick.
+    axes.step([-0.5, *range(total), total - 0.5], [0.0, *share, 1.0], where="post", color=_CURVE, linewidth=1.5)
+    axes.plot(guided, levels, "o", color=_GUIDED, markersize=6, zorder=3)
+    axes.set_ylim(0, 1)
+    axes.set_yticks(levels, [str(part + 1) for part in range(count)], fontsize=10 if count <= 20 else 6)
+    axes.set_ylabel(f"{count} equal parts of all motion")
+    axes.set_xlabel("frame")
+    axes.set_title(
+        f"Running sum of S^{mu:g}: the middle of each part picks the frame where the sum passes it",
+        loc="left", fontsize=11, color=_CURVE,
+    )
+    _frame_axis(axes, total)
+
+
+def _frame_axis(axes: Axes, total: int) -> None:
+    axes.set_xlim(-0.5, total - 0.5)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_strip(
+    page: _Page, place: int, frames: Mapping[int, NDArray[np.uint8]], picks: list[int], name: str, colour: str
+) -> None:
+    top = page.strips_top + place * page.strip_height
+    page.figure.text(
+        _LEFT / PICTURE_WIDTH, page.up(top + 0.3), name, fontsize=12, fontweight="bold", color=colour, va="center"
+    )
+    for number, t in enumerate(picks):
+        line, column = divmod(number, page.columns)
+        axes = page.axes(
+            top + _STRIP_TITLE + line * page.cell_height,
+            page.cell_height - _NUMBER,
+            _LEFT + column * page.cell_width,
+            page.cell_width * 0.94,
+        )
+        axes.imshow(frames[t], interpolation="antialiased")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_xlabel(str(t), fontsize=10, color=colour, labelpad=2)
+        for spine in axes.spines.values():
+            spine.set_color(colour)

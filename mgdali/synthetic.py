@@ -1,0 +1,173 @@
+"""A small labelled data set made here: short videos of a still scene with an action in one short burst.
+
+It is for the demo and for tests: what moves, and when, is known of every video.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from mgdali.errors import DatasetError, check_integer
+
+__all__ = ["ACTIONS", "ActionVideo", "plan_action_videos", "write_action_videos"]
+
+ACTIONS = ("grow", "move_down", "move_left", "move_right", "move_up", "shrink")
+"""The classes, in the order of their labels in ``VideoDataset.from_folder``."""
+
+_SIZES = ((192, 144), (160, 120), (144, 176))
+_DIRECTIONS = {"move_down": (0, 1), "move_left": (-1, 0), "move_right": (1, 0), "move_up": (0, -1)}
+_COLOURS = ((250, 210, 40), (235, 70, 60), (60, 220, 230), (245, 245, 245))
+_FRAME_RATE = 25
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionVideo:
+    """One video of the set.
+
+    Attributes:
+        name: ``<class>/<number>.mp4``, its path within the set's folder.
+        action: its class, one of :data:`ACTIONS`.
+        width, height: in pixels, even.
+        num_frames: T, odd.
+        burst: the frames that differ from the frame before, within ``[1, T)``; in all others the scene stands still.
+        seed: what its background, shape and path are drawn from.
+    """
+
+    name: str
+    action: str
+    width: int
+    height: int
+    num_frames: int
+    burst: range
+    seed: tuple[int, ...]
+
+
+def plan_action_videos(*, videos_per_class: int = 6, seed: int = 0) -> list[ActionVideo]:
+    """The videos that :func:`write_action_videos` writes for the same arguments, in the order of their names.
+
+    Raises:
+        ValueError: ``videos_per_class`` is not an integer >= 1, or ``seed`` not one >= 0.
+    """
+    check_integer("videos_per_class", videos_per_class, least=1)
+    check_integer("seed", seed, least=0)
+    videos = []
+    for label, action in enumerate(ACTIONS):
+        for number in range(videos_per_class):
+            width, height = _SIZES[(label + number) % len(_SIZES)]
+            rng = np.random.default_rng([seed, label, number])
+            num_frames = int(rng.integers(20, 61)) * 2 + 1
+            length = int(rng.integers(9, 20))
+            # Some stillness on either side: the action is never at the video's very beginning or end.
+            start = int(rng.integers(4, num_frames - length - 3))
+            videos.append(
+                ActionVideo(
+                    name=f"{action}/{number:02}.mp4",
+                    action=action,
+                    width=width,
+                    height=height,
+                    num_frames=num_frames,
+                    burst=range(start, start + length),
+                    seed=(seed, label, number, 1),
+                )
+            )
+    return videos
+
+
+def write_action_videos(folder: str | os.PathLike[str], *, videos_per_class: int = 6, seed: int = 0) -> None:
+    """Write a data set of ``folder/<class>/<number>.mp4``: 36 videos, about 2,700 frames, in a second or two.
+
+    Before a still textured background rests a disc, a square or a diamond. In one short burst it does what its class
+    says, slowly at first, fast, then slowly again: it moves left, right, up or down, grows or shrinks. The six classes
+    are :data:`ACTIONS`. Videos are 41 to 121 frames long (odd numbers), 192x144, 160x120 or 144x176 pixels, 25 frames a
+    second, H.264 (yuv420p, B-frames) in MP4, about 7 KB each. The burst takes 9 to 19 frames and lies anywhere but in
+    the first or last four frames; :func:`plan_action_videos` tells it for every video.
+
+    The same arguments give the same bytes with the same PyAV. The folder appears when all videos are written, not
+    before, so one that was made here is complete.
+
+    Args:
+        folder: where to write: a folder that does not exist yet, or an empty one.
+        videos_per_class: videos of each of the six classes, >= 1.
+        seed: of everything drawn at random, >= 0.
+
+    Raises:
+        DatasetError: ``folder`` is a file, or holds something.
+        OSError: it cannot be written.
+        ValueError: an argument is out of range.
+    """
+    videos = plan_action_videos(videos_per_class=videos_per_class, seed=seed)
+    target = Path(folder)
+    if target.exists() and not (target.is_dir() and next(target.iterdir(), None) is None):
+        raise DatasetError(f"{target} is there already: give a folder that does not exist yet, or an empty one")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as place:
+        made = Path(place, "videos")
+        for video in videos:
+            path = made / video.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _encode(path, video)
+        made.rename(target)
+
+
+def _encode(path: Path, video: ActionVideo) -> None:
+    with av.open(os.fspath(path), "w") as container:
+        stream = container.add_stream("libx264", rate=_FRAME_RATE, options={"crf": "24", "preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = video.width, video.height, "yuv420p"
+        # One thread: x264 cuts its work by the number of cores otherwise, and the bytes would differ between machines.
+        stream.thread_count = 1
+        for pixels in _draw(video):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def _draw(video: ActionVideo) -> Iterator[NDArray[np.uint8]]:
+    """The video's frames, uint8 ``[H, W, 3]``."""
+    rng = np.random.default_rng(video.seed)
+    background = _texture(rng, video.height, video.width)
+    colour = np.array(_COLOURS[rng.integers(len(_COLOURS))])
+    outline = int(rng.integers(3))
+    rest = (np.array([video.width, video.height]) * rng.uniform(0.45, 0.55, 2)).round()
+    y, x = np.mgrid[: video.height, : video.width]
+    for t in range(video.num_frames):
+        place, radius = _shape(video, rest, t)
+        across, down = np.abs(x - place[0]), np.abs(y - place[1])
+        distance = (np.hypot(across, down), np.maximum(across, down), across + down)[outline]
+        # Half a pixel of soft edge, so that slow movement shows between whole pixels too.
+        cover = np.clip(radius - distance + 0.5, 0, 1)[..., None]
+        yield (background * (1 - cover) + colour * cover).round().astype(np.uint8)
+
+
+def _shape(video: ActionVideo, rest: NDArray[np.float64], t: int) -> tuple[NDArray[np.float64], float]:
+    """Centre (x, y) and radius of the shape at frame t, in pixels."""
+    done = np.clip((t - video.burst.start + 1) / len(video.burst), 0, 1)
+    done = done * done * (3 - 2 * done)
+    side = min(video.width, video.height)
+    if video.action in _DIRECTIONS:
+        reach = 0.28 * np.array([video.width, video.height]) * _DIRECTIONS[video.action]
+        return rest + reach * (2 * done - 1), 0.13 * side
+    size = done if video.action == "grow" else 1 - done
+    return rest, (0.08 + 0.27 * size) * side
+
+
+def _texture(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float64]:
+    """Smooth random colours at two scales, ``[height, width, 3]`` in [0, 255]."""
+    total = np.full((height, width, 3), 95.0)
+    for cell, strength in ((40, 45.0), (7, 22.0)):
+        grid = rng.uniform(-strength, strength, (height // cell + 2, width // cell + 2, 3))
+        total += _between(_between(grid, height, cell).swapaxes(0, 1), width, cell).swapaxes(0, 1)
+    return np.clip(total, 0, 255)
+
+
+def _between(grid: NDArray[np.float64], size: int, cell: int) -> NDArray[np.float64]:
+    """``size`` rows from a grid with a row every ``cell``, by linear interpolation."""
+    whole, part = np.divmod(np.arange(size), cell)
+    weight = (part / cell)[:, None, None]
+    return grid[whole] * (1 - weight) + grid[whole + 1] * weight

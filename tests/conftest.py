@@ -1,0 +1,33 @@
+"""What the tests share."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from mgdali import VideoDataset
+from tests.videos import moving_square, write_video
+
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The project's sample videos and expected values, beside the checkout."""
+    folder = Path(__file__).parents[2] / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is missing: it holds the sample videos and the expected values")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> VideoDataset:
+    """Eleven short videos of several lengths and sizes, upright and wide, in three classes."""
+    folder = tmp_path_factory.mktemp("videos")
+    sizes = [(48, 64), (64, 48), (50, 50), (40, 90)]
+    paths = [
+        write_video(folder / f"video{i:02}.mp4", moving_square(3 + 4 * i % 29, *sizes[i % len(sizes)], seed=i))
+        for i in range(11)
+    ]
+    return VideoDataset(paths, [i % 3 for i in range(11)], ["one", "two", "three"])

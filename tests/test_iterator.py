@@ -1,0 +1,600 @@
+"""The loader: epochs, batches, ranks, resuming, errors, and the tensors handed out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mgdali import MGDaliIterator, MotionGuided, Segment, Stride, TopMotion, VideoDataset, VideoDecodeError, WorkerError
+from mgdali.decode import Decoder, measure_motion
+from mgdali.order import EpochOrder, draw
+from mgdali.sampling import sample_motion_guided
+from mgdali.transforms import IMAGENET_MEAN, IMAGENET_STD, SpatialTransform
+
+SAMPLER = MotionGuided(num_frames=4)
+
+
+def load(dataset: VideoDataset, **arguments: Any) -> MGDaliIterator:
+    return MGDaliIterator(dataset, **{"sampler": SAMPLER, "num_workers": 1, "crop_size": 32, "resize": 40, **arguments})
+
+
+def digest(batch: tuple[Any, ...]) -> str:
+    clips, labels, meta = batch
+    parts = [clips, labels, meta["frames"], meta["num_frames"]]
+    content = b"".join(part.numpy().tobytes() for part in parts) + "\n".join(meta["path"]).encode()
+    return hashlib.sha256(content).hexdigest()
+
+
+def run_script(folder: Path, text: str, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    """Run a script of the user's as such: no ``if __name__ == "__main__"``."""
+    script = folder / "script.py"
+    script.write_text(textwrap.dedent(text))
+    return subprocess.run(
+        [sys.executable, str(script), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        cwd=folder,
+    )
+
+
+def workers_of(process: int) -> list[int]:
+    """Processes whose parent is ``process``."""
+    return [int(pid) for pid in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+def gone(processes: list[int], within: float = 10.0) -> bool:
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        if not any(_alive(pid) for pid in processes):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+# --- tensors ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_any_number_of_workers_gives_the_same_bytes(dataset: VideoDataset, training: bool) -> None:
+    seen = []
+    for num_workers in (0, 1, 2, 4):
+        with load(
+            dataset, num_workers=num_workers, batch_size=3, shuffle=True, training=training, return_meta=True, seed=7
+        ) as loader:
+            seen.append([digest(batch) for _ in range(2) for batch in loader])
+    assert len(set(seen[0])) == len(seen[0])
+    assert seen[1:] == seen[:1] * 3
+
+
+def test_picks_are_those_of_the_reference(dataset: VideoDataset) -> None:
+    with load(dataset, batch_size=4, training=True, seed=3, return_meta=True) as loader:
+        loader.set_epoch(5)
+        metas = [meta for _, _, meta in loader]
+    index = 0
+    for meta in metas:
+        for path, picks, total in zip(meta["path"], meta["frames"], meta["num_frames"], strict=True):
+            assert path == dataset[index].path
+            motion = measure_motion(path, SAMPLER.representation)
+            offsets = draw(3, 5, index, SAMPLER.num_frames, training=True).offsets
+            assert picks.tolist() == sample_motion_guided(motion, SAMPLER.num_frames, offsets=offsets).tolist()
+            assert total == len(motion)
+            index += 1
+    assert index == len(dataset)
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        Segment(num_frames=3),
+        Stride(num_frames=3, stride=2),
+        TopMotion(num_frames=3),
+        MotionGuided(num_frames=3, channels="rgb", inverse="nearest"),
+        MotionGuided(num_frames=3, motion="feature", mu=0.8),
+    ],
+)
+def test_every_sampler_picks_what_it_says(dataset: VideoDataset, sampler: Any) -> None:
+    with load(dataset, sampler=sampler, batch_size=len(dataset), return_meta=True) as loader:
+        ((clips, _, meta),) = loader
+    assert clips.shape == (len(dataset), 3, 3, 32, 32)
+    decoder = Decoder(sampler, memory_budget=1 << 30)
+    for path, picks in zip(meta["path"], meta["frames"], strict=True):
+        assert picks.tolist() == decoder.decode(path, np.full(3, 0.5)).picks.tolist()
+
+
+def reference_clip(path: str, picks: list[int], transform: SpatialTransform, choices: Any, crop: int) -> torch.Tensor:
+    """What torch makes of the same frames: crop, antialiased resize, flip, normalize; [T, 3, crop, crop]."""
+    from mgdali.decode import read_frames
+
+    frames = [frame.to_ndarray(format="rgb24") for frame in read_frames(path)]
+    stack = torch.from_numpy(np.stack([frames[t] for t in picks])).permute(0, 3, 1, 2).float()
+    top, left, bottom, right = (round(edge) for edge in transform.window(*frames[0].shape[:2], choices))
+    resized = torch.nn.functional.interpolate(
+        stack[..., top:bottom, left:right], size=(crop, crop), mode="bilinear", antialias=True
+    )
+    if transform.flip(choices):
+        resized = resized.flip(-1)
+    mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return (resized / 255 - mean) / std
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_clips_are_the_picked_frames_cropped_resized_and_normalized(dataset: VideoDataset, training: bool) -> None:
+    transform = SpatialTransform(training=training, crop_size=32, resize=40)
+    flips = 0
+    with load(dataset, batch_size=1, training=training, return_meta=True) as loader:
+        for index, (clips, labels, meta) in enumerate(loader):
+            choices = draw(0, 0, index, SAMPLER.num_frames, training=training)
+            flips += transform.flip(choices)
+            expected = reference_clip(meta["path"][0], meta["frames"][0].tolist(), transform, choices, 32)
+            # DALI's and torch's antialiasing differ at the window's edge, and DALI rounds pixels to whole numbers.
+            assert (clips[0] - expected).abs().mean() < 0.1
+            assert labels.tolist() == [dataset[index].label]
+    assert (0 < flips < len(dataset)) if training else flips == 0
+
+
+def test_cutting_the_window_out_in_the_worker_changes_no_pixel(dataset: VideoDataset) -> None:
+    # The same clips with DALI given whole frames: a margin as wide as the frame.
+    import mgdali.clips
+
+    with load(dataset, batch_size=len(dataset), num_workers=0, training=True, dtype="uint8") as loader:
+        ((cut, _),) = loader
+    whole_frame = lambda window, height, width, crop_size: (0, 0, height, width)  # noqa: E731
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mgdali.clips, "_with_margin", whole_frame)
+        with load(dataset, batch_size=len(dataset), num_workers=0, training=True, dtype="uint8") as loader:
+            ((whole, _),) = loader
+    assert (cut.int() - whole.int()).abs().max() <= 1
+
+
+def test_layouts_and_types_are_views_of_the_same_clips(dataset: VideoDataset) -> None:
+    def clips(**arguments: Any) -> torch.Tensor:
+        with load(dataset, batch_size=5, training=True, **arguments) as loader:
+            return next(iter(loader))[0]
+
+    base = clips()
+    assert base.dtype == torch.float32
+    assert base.shape == (5, 4, 3, 32, 32)
+    assert torch.equal(clips(layout="NCTHW"), base.permute(0, 2, 1, 3, 4))
+    assert torch.equal(clips(layout="NTHWC"), base.permute(0, 1, 3, 4, 2))
+    half = clips(dtype=torch.float16)
+    assert half.dtype == torch.float16
+    assert (half.float() - base).abs().max() < 2e-3
+    pixels = clips(dtype="uint8")
+    assert pixels.dtype == torch.uint8
+    mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+    assert torch.allclose((pixels.float() / 255 - mean) / std, base, atol=1e-5)
+    own = clips(mean=(0.5, 0.5, 0.5), std=(0.25, 0.5, 1.0))
+    expected = (pixels.float() / 255 - 0.5) / torch.tensor([0.25, 0.5, 1.0])[:, None, None]
+    assert torch.allclose(own, expected, atol=1e-5)
+
+
+def test_batches_keep_their_content_while_others_are_made(dataset: VideoDataset) -> None:
+    with load(dataset, batch_size=2, training=True) as loader:
+        kept = [(clips, clips.clone()) for _ in range(3) for clips, _ in loader]
+    assert all(torch.equal(clips, copy) for clips, copy in kept)
+
+
+# --- epochs ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("drop_last", "sizes"), [(False, [4, 4, 3]), (True, [4, 4])])
+def test_length_and_last_batch_are_a_torch_loaders(dataset: VideoDataset, drop_last: bool, sizes: list[int]) -> None:
+    with load(dataset, batch_size=4, drop_last=drop_last) as loader:
+        assert len(loader) == len(sizes)
+        for _ in range(3):
+            assert [len(labels) for _, labels in loader] == sizes
+
+
+def test_each_epoch_has_every_video_once_in_a_new_order(dataset: VideoDataset) -> None:
+    with load(dataset, batch_size=4, shuffle=True, return_meta=True) as loader:
+        epochs = [[path for _, _, meta in loader for path in meta["path"]] for _ in range(3)]
+        loader.set_epoch(1)
+        again = [path for _, _, meta in loader for path in meta["path"]]
+    everything = sorted(video.path for video in dataset)
+    assert all(sorted(epoch) == everything for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert again == epochs[1]
+
+
+def test_without_shuffle_videos_come_in_the_data_sets_order(dataset: VideoDataset) -> None:
+    with load(dataset, batch_size=4) as loader:
+        labels = torch.cat([labels for _, labels in loader])
+    assert labels.tolist() == [video.label for video in dataset]
+
+
+def test_an_epoch_broken_off_is_followed_by_a_whole_one(dataset: VideoDataset) -> None:
+    with load(dataset, batch_size=2, shuffle=True, return_meta=True, num_workers=2) as loader:
+        whole = [[digest(batch) for batch in loader] for _ in range(2)]
+    with load(dataset, batch_size=2, shuffle=True, return_meta=True, num_workers=2) as loader:
+        for batch in loader:
+            assert digest(batch) == whole[0][0]
+            break
+        assert [digest(batch) for batch in loader] == whole[1]
+
+
+def test_an_older_iterator_says_that_it_has_ended(dataset: VideoDataset) -> None:
+    with load(dataset, batch_size=2) as loader:
+        older, newer = iter(loader), iter(loader)
+        next(newer)
+        with pytest.raises(RuntimeError, match="has ended"):
+            next(older)
+        assert len(list(newer)) == len(loader) - 1
+        with pytest.raises(StopIteration):
+            next(newer)
+
+
+def test_a_closed_loader_has_no_workers_and_says_so(dataset: VideoDataset) -> None:
+    before = set(workers_of(os.getpid()))
+    loader = load(dataset, batch_size=2, num_workers=2)
+    next(iter(loader))
+    workers = set(workers_of(os.getpid())) - before
+    assert len(workers) == 2
+    loader.close()
+    loader.close()
+    assert not workers & set(workers_of(os.getpid()))
+    with pytest.raises(RuntimeError, match="closed"):
+        iter(loader)
+
+
+def test_a_loader_that_is_dropped_ends_its_workers(dataset: VideoDataset) -> None:
+    before = set(workers_of(os.getpid()))
+    loader = load(dataset, batch_size=2, num_workers=2)
+    next(iter(loader))
+    del loader
+    assert set(workers_of(os.getpid())) <= before
+
+
+# --- ranks -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_each_video_is_on_one_rank_and_ranks_have_equal_batches(dataset: VideoDataset, world_size: int) -> None:
+    paths, sizes = [], []
+    for rank in range(world_size):
+        with load(dataset, batch_size=2, shuffle=True, return_meta=True, rank=rank, world_size=world_size) as loader:
+            batches = [meta["path"] for _, _, meta in loader]
+        sizes.append([len(batch) for batch in batches])
+        paths += [path for batch in batches for path in batch]
+    assert sizes.count(sizes[0]) == world_size
+    assert set(paths) == {video.path for video in dataset}
+    padded = -(-len(dataset) // world_size) * world_size
+    assert len(paths) == padded
+
+
+def test_ranks_come_from_torch_distributed(dataset: VideoDataset, tmp_path: Path) -> None:
+    script = f"""
+        import sys
+        import torch.distributed as dist
+        from mgdali import MGDaliIterator, Segment, VideoDataset
+        rank = int(sys.argv[1])
+        dist.init_process_group("gloo", init_method="file://{tmp_path}/store", rank=rank, world_size=2)
+        dataset = VideoDataset({[v.path for v in dataset]!r}, {[v.label for v in dataset]!r})
+        loader = MGDaliIterator(dataset, sampler=Segment(num_frames=1), num_workers=0, return_meta=True, crop_size=16)
+        print(*[path for _, _, meta in loader for path in meta["path"]], sep="\\n")
+        dist.destroy_process_group()
+    """
+    (tmp_path / "script.py").write_text(textwrap.dedent(script))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, str(tmp_path / "script.py"), str(rank)], stdout=subprocess.PIPE, text=True, env=environment
+        )
+        for rank in range(2)
+    ]
+    outputs = [process.communicate(timeout=120)[0].split() for process in ranks]
+    assert [process.returncode for process in ranks] == [0, 0]
+    assert len(outputs[0]) == len(outputs[1]) == (len(dataset) + 1) // 2
+    assert set(outputs[0] + outputs[1]) == {video.path for video in dataset}
+
+
+def test_ranks_that_are_not_initialized_are_warned_of(dataset: VideoDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.warns(RuntimeWarning, match="every rank will load the whole data set"):
+        load(dataset).close()
+
+
+# --- resuming --------------------------------------------------------------------------------------------------------
+
+
+def test_a_stop_after_any_batch_is_resumed_in_a_new_process(dataset: VideoDataset, tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {"batch_size": 3, "shuffle": True, "training": True, "seed": 11, "return_meta": True}
+    with load(dataset, num_workers=2, **arguments) as loader:
+        states, digests = [loader.state_dict()], []
+        for _ in range(2):
+            for batch in loader:
+                digests.append(digest(batch))
+                states.append(loader.state_dict())
+    per_epoch = len(digests) // 2
+    assert [(state["epoch"], state["batch"]) for state in states] == [
+        (epoch, batch) for epoch, start in ((0, 0), (1, 1)) for batch in range(start, per_epoch + 1)
+    ]
+    (tmp_path / "states.json").write_text(json.dumps(states))
+    script = f"""
+        import json
+        from mgdali import VideoDataset
+        from tests.test_iterator import digest, load
+        dataset = VideoDataset({[v.path for v in dataset]!r}, {[v.label for v in dataset]!r})
+        rests = []
+        for state in json.load(open("states.json")):
+            with load(dataset, **{arguments!r}) as loader:
+                loader.load_state_dict(state)
+                loader.set_epoch(state["epoch"])
+                rests.append([digest(batch) for batch in loader])
+        print(json.dumps(rests))
+    """
+    result = run_script(tmp_path, script)
+    assert result.returncode == 0, result.stderr
+    rests = json.loads(result.stdout)
+    for state, rest in zip(states, rests, strict=True):
+        start = state["epoch"] * per_epoch + state["batch"]
+        assert rest == digests[start : (state["epoch"] + 1) * per_epoch]
+
+
+def test_a_state_after_an_epoch_goes_on_with_the_next(dataset: VideoDataset) -> None:
+    with load(dataset, batch_size=4, shuffle=True, return_meta=True) as loader:
+        list(loader)
+        state = loader.state_dict()
+        expected = [digest(batch) for batch in loader]
+    with load(dataset, batch_size=4, shuffle=True, return_meta=True) as loader:
+        loader.load_state_dict(state)
+        assert [digest(batch) for batch in loader] == expected
+
+
+def test_loading_a_state_in_the_midst_of_an_epoch_moves_there(dataset: VideoDataset) -> None:
+    with load(dataset, batch_size=2, shuffle=True, return_meta=True, num_workers=2) as loader:
+        running = iter(loader)
+        next(running)
+        state = loader.state_dict()
+        expected = [digest(batch) for batch in running]
+        next(iter(loader))
+        loader.load_state_dict(state)
+        assert [digest(batch) for batch in loader] == expected
+
+
+def test_a_state_of_other_batches_is_refused(dataset: VideoDataset) -> None:
+    with load(dataset, batch_size=2) as loader:
+        state = loader.state_dict()
+    with load(dataset, batch_size=3) as loader, pytest.raises(ValueError, match="batch_size=2.*batch_size=3"):
+        loader.load_state_dict(state)
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def spoiled(dataset: VideoDataset, tmp_path: Path) -> VideoDataset:
+    """The data set with two files of garbage among its videos, at places 4 and 9."""
+    paths = [video.path for video in dataset]
+    for place in (4, 9):
+        bad = tmp_path / f"bad{place}.mp4"
+        bad.write_bytes(b"garbage" * 99)
+        paths[place] = str(bad)
+    return VideoDataset(paths, [video.label for video in dataset], dataset.classes)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_bad_video_raises_when_its_turn_comes(spoiled: VideoDataset, num_workers: int) -> None:
+    with load(spoiled, batch_size=2, num_workers=num_workers) as loader:
+        batches = iter(loader)
+        assert [next(batches)[1].tolist() for _ in range(2)] == [
+            [spoiled[0].label, spoiled[1].label],
+            [spoiled[2].label, spoiled[3].label],
+        ]
+        with pytest.raises(VideoDecodeError, match="Invalid data") as caught:
+            next(batches)
+        assert caught.value.path == spoiled[4].path
+        # The loader is not broken by it.
+        assert len(next(iter(loader))[1]) == 2
+
+
+def test_a_bad_video_is_replaced_the_same_way_every_time(spoiled: VideoDataset) -> None:
+    seen = []
+    for num_workers in (0, 1, 3):
+        with load(
+            spoiled, batch_size=3, num_workers=num_workers, shuffle=True, on_error="replace", return_meta=True
+        ) as loader:
+            with pytest.warns(RuntimeWarning, match="is replaced by another video") as caught:
+                batches = [batch for _ in range(2) for batch in loader]
+            bad = loader.bad_videos
+        assert len(caught) == 2, "one warning a bad video, not one an epoch"
+        assert set(bad) == {spoiled[4].path, spoiled[9].path}
+        assert all(isinstance(error, VideoDecodeError) for error in bad.values())
+        label_of = {video.path: video.label for video in spoiled}
+        for _, labels, meta in batches:
+            assert labels.tolist() == [label_of[path] for path in meta["path"]]
+            assert not set(meta["path"]) & set(bad)
+        assert sum(len(labels) for _, labels, _ in batches) == 2 * len(spoiled)
+        seen.append([digest(batch) for batch in batches])
+    assert seen[0] == seen[1] == seen[2]
+
+
+def test_a_replacement_comes_from_this_ranks_videos(spoiled: VideoDataset) -> None:
+    own = set(EpochOrder(num_videos=len(spoiled), rank=1, world_size=2).indices(0).tolist())
+    assert 9 in own
+    with (
+        load(spoiled, rank=1, world_size=2, on_error="replace", return_meta=True) as loader,
+        pytest.warns(RuntimeWarning, match="bad9"),
+    ):
+        paths = {path for _, _, meta in loader for path in meta["path"]}
+    assert paths <= {spoiled[index].path for index in own}
+
+
+def test_a_data_set_with_nothing_to_decode_raises_even_when_replacing(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{i}.mp4" for i in range(3)]
+    for path in paths:
+        path.write_bytes(b"garbage" * 99)
+    with load(VideoDataset(paths, [0, 0, 0]), on_error="replace", batch_size=2) as loader, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(VideoDecodeError):
+            list(loader)
+
+
+def test_a_worker_that_is_killed_ends_the_epoch_with_a_message(dataset: VideoDataset) -> None:
+    before = set(workers_of(os.getpid()))
+    many = VideoDataset([video.path for video in dataset] * 50, [video.label for video in dataset] * 50)
+    with load(many, batch_size=2, num_workers=2) as loader:
+        batches = iter(loader)
+        next(batches)
+        os.kill((set(workers_of(os.getpid())) - before).pop(), signal.SIGKILL)
+        started = time.monotonic()
+        with pytest.raises(WorkerError, match=r"decoding worker \d .* was killed by signal 9 .*fewer num_workers"):
+            list(batches)
+        assert time.monotonic() - started < 20
+        # New workers take their place when the loader is iterated again.
+        assert len(next(iter(loader))[1]) == 2
+
+
+def test_workers_end_with_a_process_that_is_killed(dataset: VideoDataset, tmp_path: Path) -> None:
+    script = f"""
+        import time
+        from mgdali import MGDaliIterator, Segment, VideoDataset
+        loader = MGDaliIterator(VideoDataset({[v.path for v in dataset]!r}, [0] * {len(dataset)}),
+                                sampler=Segment(num_frames=1), num_workers=2, crop_size=16)
+        next(iter(loader))
+        print("ready", flush=True)
+        time.sleep(60)
+    """
+    (tmp_path / "script.py").write_text(textwrap.dedent(script))
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "script.py")],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        workers = workers_of(process.pid)
+        process.kill()
+    assert len(workers) == 2
+    assert gone(workers)
+
+
+def test_ctrl_c_ends_the_program_and_its_workers(dataset: VideoDataset, tmp_path: Path) -> None:
+    many = [video.path for video in dataset] * 2000
+    script = """
+        import json
+        from mgdali import MGDaliIterator, MotionGuided, VideoDataset
+        paths = json.load(open("paths.json"))
+        loader = MGDaliIterator(VideoDataset(paths, [0] * len(paths)), sampler=MotionGuided(), num_workers=2)
+        for _ in loader:
+            print("ready", flush=True)
+    """
+    (tmp_path / "paths.json").write_text(json.dumps(many))
+    (tmp_path / "script.py").write_text(textwrap.dedent(script))
+    with subprocess.Popen(
+        [sys.executable, str(tmp_path / "script.py")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        workers = workers_of(process.pid)
+        os.killpg(process.pid, signal.SIGINT)
+        _, stderr = process.communicate(timeout=20)
+    assert process.returncode != 0
+    assert "KeyboardInterrupt" in stderr
+    assert "Worker" not in stderr
+    assert len(workers) == 2
+    assert gone(workers)
+
+
+OWN_SAMPLER = """
+    import sys
+    import numpy as np
+    from mgdali import MGDaliIterator, VideoDataset
+
+    class Ends:
+        num_frames = 2
+        representation = None
+        def pick(self, motion, total, offsets):
+            {body}
+
+    loader = MGDaliIterator(
+        VideoDataset(sys.argv[1:], [0] * (len(sys.argv) - 1)),
+        sampler=Ends(), num_workers=2, return_meta=True, crop_size=16,
+    )
+    for clips, labels, meta in loader:
+        print(meta["frames"].tolist()[0], int(meta["num_frames"]))
+"""
+
+
+def test_a_sampler_of_ones_own_in_a_script_reaches_the_workers(dataset: VideoDataset, tmp_path: Path) -> None:
+    script = OWN_SAMPLER.format(body="return np.array([0, total - 1])")
+    result = run_script(tmp_path, script, *[video.path for video in dataset])
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert len(lines) == len(dataset)
+    for line in lines:
+        total = int(line.split()[-1])
+        assert line == f"[0, {total - 1}] {total}"
+
+
+def test_an_error_in_ones_own_sampler_shows_its_traceback(dataset: VideoDataset, tmp_path: Path) -> None:
+    result = run_script(tmp_path, OWN_SAMPLER.format(body="raise KeyError('my mistake')"), dataset[0].path)
+    assert result.returncode != 0
+    assert "my mistake" in result.stderr
+    assert "WorkerError" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be an integer >= 1, got 0"),
+        ({"num_workers": -1}, "num_workers must be an integer >= 0, got -1"),
+        ({"prefetch_factor": 0}, "prefetch_factor must be an integer >= 1, got 0"),
+        ({"seed": -3}, "seed must be an integer >= 0, got -3"),
+        ({"device": "cuda"}, "device must be None or \"cpu\" in this version, got 'cuda'"),
+        ({"on_error": "skip"}, "on_error must be one of .*, got 'skip'"),
+        ({"sampler": "motion"}, "sampler must have num_frames, representation and pick"),
+        ({"rank": 1}, "give both rank and world_size or neither"),
+        ({"rank": 2, "world_size": 2}, r"rank must be in \[0, 2\), got 2"),
+        ({"layout": "NCHW"}, "layout must be one of .*, got 'NCHW'"),
+        ({"dtype": "bfloat16"}, "dtype must be one of .*, got 'bfloat16'"),
+        ({"memory_budget": -1}, "memory_budget must be an integer >= 0, got -1"),
+        ({"flip_prob": 1.5}, r"flip_prob must be in \[0, 1\], got 1.5"),
+    ],
+)
+def test_a_bad_argument_is_echoed(dataset: VideoDataset, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load(dataset, **arguments)
+
+
+def test_prefetching_more_changes_nothing_in_the_batches(dataset: VideoDataset) -> None:
+    seen = []
+    for prefetch_factor in (1, 5):
+        with load(dataset, batch_size=2, num_workers=2, prefetch_factor=prefetch_factor, return_meta=True) as loader:
+            seen.append([digest(batch) for batch in loader])
+    assert seen[0] == seen[1]
+
+
+def test_frames_decoded_are_counted(dataset: VideoDataset) -> None:
+    with load(dataset, batch_size=3, return_meta=True) as loader:
+        total = sum(int(meta["num_frames"].sum()) for _, _, meta in loader)
+        assert loader.frames_decoded == total

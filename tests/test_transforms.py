@@ -1,0 +1,167 @@
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mgdali.order import Draw, draw
+from mgdali.transforms import IMAGENET_MEAN, IMAGENET_STD, OutputFormat, SpatialTransform, Window
+
+SIDES = st.integers(1, 4320)
+UNIFORM = st.floats(0, 1, exclude_max=True)
+SCALES = st.lists(st.floats(0.01, 1), min_size=1, max_size=5).map(tuple)
+
+
+def choices(size: float = 0.5, place: float = 0.5, flip: float = 0.5) -> Draw:
+    return Draw(np.full(1, 0.5), np.array([size, place]), flip)
+
+
+def every_window(transform: SpatialTransform, height: int, width: int, sizes: int) -> list[Window]:
+    """The windows for evenly spread random numbers: one for each of ``sizes`` crop sizes and five places."""
+    grid = itertools.product(range(sizes), range(5))
+    return [transform.window(height, width, choices((i + 0.5) / sizes, (j + 0.5) / 5)) for i, j in grid]
+
+
+@given(SIDES, SIDES, UNIFORM, UNIFORM, SCALES, st.integers(0, 4))
+def test_a_training_window_lies_inside_the_frame(
+    height: int, width: int, size: float, place: float, scales: tuple[float, ...], max_distort: int
+) -> None:
+    transform = SpatialTransform(training=True, scales=scales, max_distort=max_distort)
+    window = transform.window(height, width, choices(size, place))
+    assert 0 <= window.top < window.bottom <= height
+    assert 0 <= window.left < window.right <= width
+
+
+@given(SIDES, SIDES, st.integers(1, 600), st.integers(0, 300))
+def test_a_testing_window_is_a_centred_square_inside_the_frame(
+    height: int, width: int, crop_size: int, more: int
+) -> None:
+    resize = crop_size + more
+    window = SpatialTransform(crop_size=crop_size, resize=resize).window(height, width, choices())
+    side = min(height, width) * crop_size / resize
+    assert window.bottom - window.top == pytest.approx(side)
+    assert window.right - window.left == pytest.approx(side)
+    assert window.top + window.bottom == pytest.approx(height)
+    assert window.left + window.right == pytest.approx(width)
+    assert 0 <= window.top < window.bottom <= height
+    assert 0 <= window.left < window.right <= width
+
+
+def test_the_testing_window_of_a_usual_frame() -> None:
+    assert SpatialTransform().window(256, 340, choices()) == Window(16, 58, 240, 282)
+
+
+def test_testing_does_not_depend_on_chance() -> None:
+    transform = SpatialTransform(flip_prob=1)
+    assert transform.window(240, 320, choices(0, 0)) == transform.window(240, 320, choices(0.99, 0.99))
+    assert not transform.flip(choices(flip=0))
+
+
+@pytest.mark.parametrize(("height", "width"), [(200, 300), (300, 200), (201, 201)])
+def test_training_takes_all_size_pairs_at_all_five_places_alike(height: int, width: int) -> None:
+    sides = [int(min(height, width) * scale) for scale in (1, 0.875, 0.75, 0.66)]
+    expected = []
+    for i, j in itertools.product(range(4), range(4)):
+        if abs(i - j) > 1:
+            continue
+        high, wide = sides[i], sides[j]
+        low, far = height - high, width - wide
+        for top, left in [(0, 0), (0, far), (low, 0), (low, far), (low // 2, far // 2)]:
+            expected.append(Window(top, left, top + high, left + wide))
+    assert sorted(every_window(SpatialTransform(training=True), height, width, 10)) == sorted(expected)
+
+
+def test_training_windows_are_square_where_no_distortion_is_allowed() -> None:
+    transform = SpatialTransform(training=True, max_distort=0, scales=(1, 0.5))
+    windows = every_window(transform, 100, 160, 2)
+    assert {(w.bottom - w.top, w.right - w.left) for w in windows} == {(100, 100), (50, 50)}
+
+
+def test_training_windows_take_any_pair_of_scales_where_all_distortion_is_allowed() -> None:
+    transform = SpatialTransform(training=True, max_distort=2, scales=(1, 0.5, 0.25))
+    windows = every_window(transform, 100, 160, 9)
+    sides = (100, 50, 25)
+    assert {(w.bottom - w.top, w.right - w.left) for w in windows} == set(itertools.product(sides, sides))
+
+
+def test_every_place_and_size_occurs_in_an_epochs_draws() -> None:
+    transform = SpatialTransform(training=True)
+    drawn = {transform.window(200, 300, draw(0, 0, index, 8, training=True)) for index in range(1000)}
+    assert drawn == set(every_window(transform, 200, 300, 10))
+
+
+@given(UNIFORM)
+def test_a_flip_probability_of_zero_never_and_of_one_always_mirrors(uniform: float) -> None:
+    assert SpatialTransform(training=True, flip_prob=1).flip(choices(flip=uniform))
+    assert not SpatialTransform(training=True, flip_prob=0).flip(choices(flip=uniform))
+
+
+def test_clips_are_mirrored_as_often_as_asked() -> None:
+    transform = SpatialTransform(training=True, flip_prob=0.25)
+    flips = [transform.flip(choices(flip=(i + 0.5) / 100)) for i in range(100)]
+    assert sum(flips) == 25
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: SpatialTransform(crop_size=0), "crop_size must be .* >= 1, got 0"),
+        (lambda: SpatialTransform(crop_size=112.5), "crop_size must be .* got 112.5"),
+        (lambda: SpatialTransform(resize=223), "resize must be .* >= 224, got 223"),
+        (lambda: SpatialTransform(max_distort=-1), "max_distort must be .* >= 0, got -1"),
+        (lambda: SpatialTransform(scales=()), r"scales must be .* got \(\)"),
+        (lambda: SpatialTransform(scales=(1, 0)), r"scales must be .* got \(1, 0\)"),
+        (lambda: SpatialTransform(scales=[1.5]), r"scales must be .* got \(1.5,\)"),
+        (lambda: SpatialTransform(scales=(np.nan,)), "scales must be .* got .*nan"),
+        (lambda: SpatialTransform(flip_prob=-0.1), r"flip_prob must be in \[0, 1\], got -0.1"),
+        (lambda: SpatialTransform(flip_prob=1.1), r"flip_prob must be in \[0, 1\], got 1.1"),
+        (lambda: OutputFormat(dtype="float64"), "dtype must be .* got 'float64'"),
+        (lambda: OutputFormat(dtype=torch.int64), "dtype must be .* got torch.int64"),
+        (lambda: OutputFormat(layout="TCHW"), "layout must be .* got 'TCHW'"),
+        (lambda: OutputFormat(mean=(0.5, 0.5)), r"mean must be three .* got \(0.5, 0.5\)"),
+        (lambda: OutputFormat(mean=0.5), "mean must be three .* got 0.5"),
+        (lambda: OutputFormat(mean=(0, 0, np.nan)), "mean must be three finite .* got .*nan"),
+        (lambda: OutputFormat(std=(1, 1, 1, 1)), r"std must be three .* got \(1, 1, 1, 1\)"),
+        (lambda: OutputFormat(std=(1, 1, np.inf)), "std must be three finite .* got .*inf"),
+        (lambda: OutputFormat(std=(1, 0, 1)), r"std must be > 0, got \(1.0, 0.0, 1.0\)"),
+        (lambda: OutputFormat(dtype="uint8", mean=(0, 0, 0)), "uint8.*leave mean and std out"),
+        (lambda: OutputFormat(dtype="uint8", std=(1, 1, 1)), "uint8.*leave mean and std out"),
+    ],
+)
+def test_a_bad_argument_is_named_with_its_value(call: Callable[[], Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_output_is_normalised_as_imagenet_by_default() -> None:
+    output = OutputFormat()
+    assert (output.dtype, output.layout) == ("float32", "NTCHW")
+    assert (output.mean, output.std) == (IMAGENET_MEAN, IMAGENET_STD)
+
+
+def test_mean_and_std_may_be_of_any_usual_kind() -> None:
+    output = OutputFormat(mean=[0, 0.5, 1], std=np.array([0.25, 0.5, 1]))  # type: ignore[arg-type]
+    assert output.mean == (0.0, 0.5, 1.0)
+    assert output.std == (0.25, 0.5, 1.0)
+
+
+@pytest.mark.parametrize("layout", ["NTCHW", "NCTHW", "NTHWC"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "uint8"])
+def test_each_dtype_and_layout_is_taken(dtype: Any, layout: Any) -> None:
+    output = OutputFormat(dtype=dtype, layout=layout)
+    assert (output.dtype, output.layout) == (dtype, layout)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.uint8], ids=str)
+def test_a_torch_dtype_means_its_name(dtype: Any) -> None:
+    assert OutputFormat(dtype=dtype) == OutputFormat(dtype=str(dtype).removeprefix("torch."))  # type: ignore[arg-type]
+
+
+def test_uint8_leaves_pixels_as_they_are() -> None:
+    output = OutputFormat(dtype="uint8")
+    assert output.mean is None
+    assert output.std is None

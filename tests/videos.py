@@ -1,0 +1,65 @@
+"""Small real videos, written with PyAV, for tests of what reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+
+def moving_square(num_frames: int, height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+    """RGB frames, uint8 [T, H, W, 3]: a bright square wanders over a smooth background, by uneven steps."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    background = np.stack([y * 255 // height, x * 255 // width, (x + y) % 256], axis=-1).astype(np.uint8)
+    frames = np.repeat(background[None], num_frames, axis=0)
+    side = max(2, min(height, width) // 4)
+    top, left = 0, 0
+    for frame in frames:
+        frame[top : top + side, left : left + side] = (250, 240, 20)
+        step = int(rng.integers(0, side))
+        top, left = (top + step // 2) % (height - side + 1), (left + step) % (width - side + 1)
+    return frames
+
+
+def write_video(
+    path: Path,
+    frames: NDArray[np.uint8],
+    *,
+    codec: str = "libx264",
+    pixel_format: str = "yuv420p",
+    options: dict[str, str] | None = None,
+    times: Sequence[int] | None = None,
+) -> Path:
+    """Encode RGB frames uint8 [T, H, W, 3]; ``times`` are presentation times in 1/1000 s, by default 30 a second."""
+    if options is None:
+        options = {"crf": "18", "preset": "veryfast"} if codec == "libx264" else {}
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=30, options=options)
+        stream.width, stream.height = frames.shape[2], frames.shape[1]
+        stream.pix_fmt = pixel_format
+        if times is not None:
+            stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        for t, rgb in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
+            if times is not None:
+                frame.pts, frame.time_base = times[t], Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def rotate_by_metadata(path: Path, quarter_turns: int) -> None:
+    """Write a rotation into an MP4's track header: so many quarter turns clockwise when shown."""
+    one = 1 << 16
+    cos, sin = [(one, 0), (0, one), (-one, 0), (0, -one)][quarter_turns % 4]
+    matrix = np.array([cos, sin, 0, -sin, cos, 0, 0, 0, 1 << 30], ">i4").tobytes()
+    data = bytearray(path.read_bytes())
+    header = data.index(b"tkhd") + 4
+    assert data[header] == 0, "a track header of version 0"
+    data[header + 40 : header + 76] = matrix
+    path.write_bytes(bytes(data))
