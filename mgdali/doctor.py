@@ -30,11 +30,11 @@ _PROC = Path("/proc")
 _CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
 _DALI_EXTRA = "pip install 'mgdali[cuda12]', or 'mgdali[cuda13]' beside a CUDA 13 driver"
-# Video codecs that people meet, by FFmpeg's names, and FFmpeg's decoders for them: its "av1" works with hardware only.
-_CODECS = {name: (name,) for name in ("h264", "hevc", "av1", "vp9", "vp8", "mpeg4", "mpeg2video", "mjpeg")}
-_CODECS |= {name: (name,) for name in ("mpeg1video", "vvc", "h263", "flv1", "msmpeg4v3", "wmv2", "wmv3", "vc1")}
-_CODECS |= {name: (name,) for name in ("theora", "prores", "ffv1")}
-_CODECS |= {"av1": ("libdav1d", "libaom-av1"), "flv1": ("flv",), "msmpeg4v3": ("msmpeg4",)}
+# Video codecs that people meet, by FFmpeg's names.
+_CODECS = ["h264", "hevc", "av1", "vp9", "vp8", "mpeg4", "mpeg2video", "mjpeg", "mpeg1video", "vvc", "h263", "flv1"]
+_CODECS += ["msmpeg4v3", "wmv2", "wmv3", "vc1", "theora", "prores", "ffv1"]
+# FFmpeg's decoders for a codec, where not the one of its name: its own "av1" works with hardware only.
+_DECODERS = {"av1": ("libdav1d", "libaom-av1"), "flv1": ("flv",), "msmpeg4v3": ("msmpeg4",)}
 # NVDEC's codecs that have a profile of 10 bits.
 _TEN_BIT = frozenset({"h264", "hevc", "vp9", "av1"})
 
@@ -49,7 +49,7 @@ class Machine:
         cpu_cores: cores that this process may run on, from which the loader takes its default of ``num_workers``.
         cpu_quota: cores' worth of time that the control group (a container's limit) grants; None for no limit.
         memory_bytes: physical memory, and what of it is free without swapping; None where the system does not tell.
-        memory_limit_bytes: the control group's limit; None for none below the physical memory.
+        memory_limit_bytes: the control group's limit; None for none.
     """
 
     system: str
@@ -267,14 +267,14 @@ def _cpu_codecs() -> tuple[CPUCodec, ...]:
         except ValueError:
             return False
 
-    return tuple(CPUCodec(codec, next(filter(has, decoders), None)) for codec, decoders in _CODECS.items())
+    return tuple(CPUCodec(codec, next(filter(has, _DECODERS.get(codec, (codec,))), None)) for codec in _CODECS)
 
 
 def _driver() -> Driver:
-    _, cuda_missing = _attempt(gpu.load_driver)
+    _, cuda_missing = _attempt(lambda: gpu.load_library(gpu.CUDA))
     cuda, cuda_error = _attempt(gpu.cuda_version)
     version, version_error = _attempt(gpu.driver_version)
-    _, nvdec_error = _attempt(gpu.load_nvdec)
+    _, nvdec_error = _attempt(lambda: gpu.load_library(gpu.NVDEC))
     return Driver(
         loaded=cuda_missing is None,
         cuda=f"{cuda[0]}.{cuda[1]}" if cuda else None,
@@ -288,7 +288,7 @@ def _driver() -> Driver:
 
 def _gpu_report(device: gpu.GPU) -> GPUReport:
     def ask() -> tuple[GPUCodec, ...]:
-        gpu.load_nvdec()
+        gpu.load_library(gpu.NVDEC)
         with gpu.primary_context(device.index):
             return tuple(_gpu_codec(device.index, codec) for codec in _CODECS if codec in gpu.NVDEC_CODECS)
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from ctypes import POINTER, byref, c_char, c_char_p, c_int, c_size_t, c_ubyte, c_uint, c_ushort, c_void_p
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 __all__ = [
+    "CUDA",
     "GPU",
+    "NVDEC",
     "NVDEC_CODECS",
+    "NVML",
     "DecoderCaps",
     "GPUError",
     "LibraryError",
@@ -24,10 +27,14 @@ __all__ = [
     "decoder_caps",
     "driver_version",
     "find_gpus",
-    "load_driver",
-    "load_nvdec",
+    "load_library",
     "primary_context",
 ]
+
+CUDA = "libcuda.so.1"
+NVDEC = "libnvcuvid.so.1"
+NVML = "libnvidia-ml.so.1"
+"""The driver's libraries, as the loader is asked for them."""
 
 # cudaVideoCodec of cuviddec.h, by FFmpeg's names.
 _CODECS = {"mpeg2video": 1, "mpeg4": 2, "h264": 4, "mjpeg": 5, "hevc": 8, "vp8": 9, "vp9": 10, "av1": 11}
@@ -41,7 +48,7 @@ NVDEC_CODECS = tuple(_CODECS)
 
 
 class GPUError(RuntimeError):
-    """A library of the driver refused a call; the message names the call and quotes the library."""
+    """The driver refused a call, or lacks it; the message names the call and quotes the driver."""
 
 
 class LibraryError(GPUError):
@@ -118,7 +125,7 @@ def cuda_version() -> tuple[int, int]:
         GPUError: the driver refused.
     """
     version = c_int()
-    _load_cuda().call("cuDriverGetVersion", byref(version))
+    _library(CUDA).call("cuDriverGetVersion", byref(version))
     return version.value // 1000, version.value % 1000 // 10
 
 
@@ -129,7 +136,7 @@ def driver_version() -> str:
         LibraryError: the driver's management library is missing.
         GPUError: it refused.
     """
-    nvml = _load_nvml()
+    nvml = _library(NVML)
     nvml.call("nvmlInit_v2")
     try:
         # NVML_SYSTEM_DRIVER_VERSION_BUFFER_SIZE of nvml.h.
@@ -140,22 +147,13 @@ def driver_version() -> str:
     return _text(version.value)
 
 
-def load_driver() -> None:
-    """Load the driver's library.
+def load_library(name: str) -> None:
+    """Load one of the driver's libraries: containers often have :data:`CUDA` and not :data:`NVDEC`.
 
     Raises:
         LibraryError: it cannot be loaded.
     """
-    _load_cuda()
-
-
-def load_nvdec() -> None:
-    """Load NVDEC's library, which containers often lack though they have the driver.
-
-    Raises:
-        LibraryError: it cannot be loaded.
-    """
-    _load_nvdec()
+    _library(name)
 
 
 def decoder_caps(device: int, codec: str, chroma: str = "4:2:0", bit_depth: int = 8) -> DecoderCaps | None:
@@ -176,7 +174,7 @@ def decoder_caps(device: int, codec: str, chroma: str = "4:2:0", bit_depth: int 
         LibraryError: NVDEC's library or the driver is missing.
         GPUError: the question got no answer.
     """
-    nvdec = _load_nvdec()
+    nvdec = _library(NVDEC)
     if codec not in _CODECS or chroma not in _CHROMAS or bit_depth < 8:
         return None
     asked = _CUVIDDECODECAPS(eCodecType=_CODECS[codec], eChromaFormat=_CHROMAS[chroma], nBitDepthMinus8=bit_depth - 8)
@@ -220,7 +218,7 @@ def primary_context(device: int) -> Iterator[None]:
 
 
 class _CUVIDDECODECAPS(ctypes.Structure):
-    """CUVIDDECODECAPS of cuviddec.h ; what earlier versions reserve, nNumNVDECs and the histogram, stays 0 there."""
+    """CUVIDDECODECAPS of cuviddec.h; what earlier versions reserve, nNumNVDECs and the histogram, stays 0 there."""
 
     _fields_ = (
         ("eCodecType", c_int),
@@ -244,76 +242,68 @@ class _CUVIDDECODECAPS(ctypes.Structure):
 
 # The arguments of each function, as cuda.h, cuviddec.h and nvml.h declare them, by the names that cuda.h's macros
 # give (…_v2). All but nvmlErrorString return an enum, 0 for success. CUdevice is an int, CUcontext a pointer.
-_CUDA = {
-    "cuInit": (c_uint,),
-    "cuDriverGetVersion": (POINTER(c_int),),
-    "cuGetErrorName": (c_int, POINTER(c_char_p)),
-    "cuGetErrorString": (c_int, POINTER(c_char_p)),
-    "cuDeviceGetCount": (POINTER(c_int),),
-    "cuDeviceGet": (POINTER(c_int), c_int),
-    "cuDeviceGetName": (POINTER(c_char), c_int, c_int),
-    "cuDeviceGetAttribute": (POINTER(c_int), c_int, c_int),
-    "cuDeviceTotalMem_v2": (POINTER(c_size_t), c_int),
-    "cuDevicePrimaryCtxRetain": (POINTER(c_void_p), c_int),
-    "cuDevicePrimaryCtxRelease_v2": (c_int,),
-    "cuCtxPushCurrent_v2": (c_void_p,),
-    "cuCtxPopCurrent_v2": (POINTER(c_void_p),),
-}
-_NVDEC = {"cuvidGetDecoderCaps": (POINTER(_CUVIDDECODECAPS),)}
-_NVML = {
-    "nvmlInit_v2": (),
-    "nvmlShutdown": (),
-    "nvmlErrorString": (c_int,),
-    "nvmlSystemGetDriverVersion": (POINTER(c_char), c_uint),
+_FUNCTIONS: dict[str, dict[str, tuple[Any, ...]]] = {
+    CUDA: {
+        "cuInit": (c_uint,),
+        "cuDriverGetVersion": (POINTER(c_int),),
+        "cuGetErrorName": (c_int, POINTER(c_char_p)),
+        "cuGetErrorString": (c_int, POINTER(c_char_p)),
+        "cuDeviceGetCount": (POINTER(c_int),),
+        "cuDeviceGet": (POINTER(c_int), c_int),
+        "cuDeviceGetName": (POINTER(c_char), c_int, c_int),
+        "cuDeviceGetAttribute": (POINTER(c_int), c_int, c_int),
+        "cuDeviceTotalMem_v2": (POINTER(c_size_t), c_int),
+        "cuDevicePrimaryCtxRetain": (POINTER(c_void_p), c_int),
+        "cuDevicePrimaryCtxRelease_v2": (c_int,),
+        "cuCtxPushCurrent_v2": (c_void_p,),
+        "cuCtxPopCurrent_v2": (POINTER(c_void_p),),
+    },
+    NVDEC: {"cuvidGetDecoderCaps": (POINTER(_CUVIDDECODECAPS),)},
+    NVML: {
+        "nvmlInit_v2": (),
+        "nvmlShutdown": (),
+        "nvmlSystemGetDriverVersion": (POINTER(c_char), c_uint),
+        "nvmlErrorString": (c_int,),
+    },
 }
 
 
 class _Library:
-    """A shared library whose functions return 0 or an error's code.
+    """One of the driver's libraries."""
 
-    Args:
-        name: what the loader is asked for.
-        functions: the arguments of each function that is used.
-        words: an error's name and description, from its code.
-    """
-
-    def __init__(self, name: str, functions: dict[str, tuple[Any, ...]], words: Callable[[int], str]) -> None:
+    def __init__(self, name: str) -> None:
         try:
-            library = ctypes.CDLL(name)
+            self._library = ctypes.CDLL(name)
         except OSError as error:
             raise LibraryError(str(error)) from None
-        self._words = words
-        self.functions: dict[str, Any] = {}
-        for function, arguments in functions.items():
-            if not hasattr(library, function):
-                raise LibraryError(f"{name} has no function {function}: it is too old, or not the driver's")
-            bound = self.functions[function] = getattr(library, function)
-            bound.argtypes, bound.restype = arguments, c_int
+        self._name = name
+        self._words = _nvml_words if name == NVML else _cuda_words
 
-    def call(self, function: str, *arguments: Any) -> None:
-        code = self.functions[function](*arguments)
+    def function(self, name: str) -> Any:
+        """A function, with its arguments and result declared."""
+        try:
+            function = getattr(self._library, name)
+        except AttributeError:
+            raise GPUError(f"{self._name} has no function {name}: it is too old, or not the driver's") from None
+        function.argtypes = _FUNCTIONS[self._name][name]
+        function.restype = c_char_p if name == "nvmlErrorString" else c_int
+        return function
+
+    def call(self, name: str, *arguments: Any) -> None:
+        """Call a function, and raise GPUError unless it says that it succeeded."""
+        code = self.function(name)(*arguments)
         if code:
-            raise GPUError(f"{function}: {self._words(code)}")
+            raise GPUError(f"{name}: {self._words(code)}")
 
 
 @cache
-def _load_cuda() -> _Library:
-    return _Library("libcuda.so.1", _CUDA, _cuda_words)
-
-
-@cache
-def _load_nvdec() -> _Library:
-    return _Library("libnvcuvid.so.1", _NVDEC, _cuda_words)
-
-
-@cache
-def _load_nvml() -> _Library:
-    return _Library("libnvidia-ml.so.1", _NVML, _nvml_words)
+def _library(name: str) -> _Library:
+    return _Library(name)
 
 
 def _cuda() -> _Library:
     """The driver's library, ready for use: initializing it again costs nothing."""
-    cuda = _load_cuda()
+    cuda = _library(CUDA)
     cuda.call("cuInit", 0)
     return cuda
 
@@ -324,16 +314,15 @@ def _cuda_words(code: int) -> str:
     for function in ("cuGetErrorName", "cuGetErrorString"):
         words = c_char_p()
         # Not call(): that the code is unknown is no error of its own.
-        _load_cuda().functions[function](code, byref(words))
+        _library(CUDA).function(function)(code, byref(words))
         said.append(_text(words.value or b"unknown error"))
     return f"{said[0]} ({code}): {said[1]}"
 
 
 def _nvml_words(code: int) -> str:
     """NVML's description of an nvmlReturn_t."""
-    explain = _load_nvml().functions["nvmlErrorString"]
-    explain.restype = c_char_p
-    return f"{_text(explain(code) or b'unknown error')} ({code})"
+    words = _library(NVML).function("nvmlErrorString")(code)
+    return f"{_text(words or b'unknown error')} ({code})"
 
 
 def _describe(cuda: _Library, index: int) -> GPU:

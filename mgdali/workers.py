@@ -12,6 +12,7 @@ however it ends, the pipe of jobs closes and the workers end too.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import mmap
 import os
 import pickle
@@ -37,6 +38,7 @@ Outcome = ClipResult | VideoDecodeError | WorkerError | None
 """What came of a job; None where it was cancelled."""
 
 _RECORD = 8
+_PIPE_ROOM = 64 << 10
 _SLOT_ROOM = 4 << 30
 _KEPT = 8 << 20
 _BOOT = (
@@ -132,6 +134,9 @@ class WorkerPool:
         self._memory = _SlotMemory.create(slots, num_workers)
         self._paths: dict[int, str] = {}
         jobs, self._jobs = os.pipe()
+        if slots * _RECORD > _PIPE_ROOM:
+            # So that submitting never waits for workers, which may be waiting for their results to be received.
+            fcntl.fcntl(jobs, fcntl.F_SETPIPE_SZ, slots * _RECORD)
         self._workers: dict[Connection, subprocess.Popen[bytes]] = {}
         setup = pickle.dumps(sys.path) + cloudpickle.dumps(config)
         try:
@@ -178,6 +183,7 @@ class WorkerPool:
             process.wait()
             results.close()
         self._workers.clear()
+        self._memory.close()
 
     def _start(self, number: int, jobs: int, setup: bytes) -> None:
         receiving, sending = Pipe(duplex=False)
@@ -258,6 +264,10 @@ class _SlotMemory:
         file = os.memfd_create("mgdali")
         os.ftruncate(file, slots * _SLOT_ROOM + _page_up(workers * _RECORD))
         return cls(file, slots, workers)
+
+    def close(self) -> None:
+        """Close the file. The mapping goes when the last array in it does."""
+        os.close(self.file)
 
     def write_job(self, slot: int, job: ClipJob) -> None:
         body = pickle.dumps(job)
