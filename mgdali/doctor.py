@@ -115,7 +115,12 @@ class Driver:
 
 @dataclass(frozen=True)
 class GPUCodec:
-    """What a GPU's NVDEC takes of a codec in 4:2:0: an entry for each of 8 and 10 bits that it does take."""
+    """What a GPU's NVDEC takes of a codec in 4:2:0.
+
+    Attributes:
+        caps: the limits, for each of 8 and 10 bits that it does take.
+        error: why that is not all known; else None.
+    """
 
     codec: str
     caps: tuple[gpu.DecoderCaps, ...]
@@ -298,11 +303,12 @@ def _gpu_report(device: gpu.GPU) -> GPUReport:
 
 
 def _gpu_codec(device: int, codec: str) -> GPUCodec:
-    caps, errors = [], []
+    caps: list[gpu.DecoderCaps] = []
+    errors: dict[str, None] = {}
     for bit_depth in (8, 10) if codec in _TEN_BIT else (8,):
         found, error = _attempt(partial(gpu.decoder_caps, device, codec, bit_depth=bit_depth))
         caps += [found] if found else []
-        errors += [f"{bit_depth} bits: {error}"] if error else []
+        errors |= {error: None} if error else {}
     return GPUCodec(codec, tuple(caps), "; ".join(errors) or None)
 
 

@@ -31,13 +31,14 @@ __all__ = [
     "primary_context",
 ]
 
+# The driver's libraries, as the dynamic loader is asked for them.
 CUDA = "libcuda.so.1"
 NVDEC = "libnvcuvid.so.1"
 NVML = "libnvidia-ml.so.1"
-"""The driver's libraries, as the loader is asked for them."""
 
-# cudaVideoCodec of cuviddec.h, by FFmpeg's names.
-_CODECS = {"mpeg2video": 1, "mpeg4": 2, "h264": 4, "mjpeg": 5, "hevc": 8, "vp8": 9, "vp9": 10, "av1": 11}
+# cudaVideoCodec of cuviddec.h, by FFmpeg's names. WMV3 is VC-1's simple and main profile.
+_CODECS = {"mpeg1video": 0, "mpeg2video": 1, "mpeg4": 2, "vc1": 3, "wmv3": 3, "h264": 4, "mjpeg": 5, "hevc": 8}
+_CODECS |= {"vp8": 9, "vp9": 10, "av1": 11}
 # cudaVideoChromaFormat of cuviddec.h.
 _CHROMAS = {"4:0:0": 0, "4:2:0": 1, "4:2:2": 2, "4:4:4": 3}
 # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR of cuda.h.

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -598,3 +599,19 @@ def test_frames_decoded_are_counted(dataset: VideoDataset) -> None:
     with load(dataset, batch_size=3, return_meta=True) as loader:
         total = sum(int(meta["num_frames"].sum()) for _, _, meta in loader)
         assert loader.frames_decoded == total
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_loader_interrupted_in_a_notebook_can_be_iterated_again(dataset: VideoDataset, num_workers: int) -> None:
+    many = VideoDataset([video.path for video in dataset] * 300, [video.label for video in dataset] * 300)
+    with load(many, batch_size=8, num_workers=num_workers, shuffle=True, return_meta=True) as loader:
+        loader.set_epoch(1)
+        expected = digest(next(iter(loader)))
+        for _ in range(3):
+            threading.Timer(0.4, os.kill, [os.getpid(), signal.SIGINT]).start()
+            with pytest.raises(KeyboardInterrupt):
+                for _ in range(100):
+                    for _ in loader:
+                        pass
+            loader.set_epoch(1)
+            assert digest(next(iter(loader))) == expected
