@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import SupportsIndex, overload
 
 import numpy as np
 
@@ -19,6 +20,9 @@ VIDEO_EXTENSIONS = frozenset([
 ])
 # fmt: on
 """File endings that count as videos."""
+
+# Without names, classes are numbered up to the largest label; a larger one is a mistake.
+_MOST_CLASSES = 1_000_000
 
 __all__ = ["VIDEO_EXTENSIONS", "Video", "VideoDataset"]
 
@@ -57,21 +61,19 @@ class VideoDataset(Sequence[Video]):
         self, paths: Iterable[str | os.PathLike[str]], labels: Iterable[int], classes: Sequence[str] | None = None
     ) -> None:
         self._paths = [os.fspath(path) for path in paths]
-        self._labels = np.fromiter(labels, dtype=np.int64)
+        given = list(labels)
         if not self._paths:
             raise DatasetError("a data set needs at least one video, got none")
-        if len(self._paths) != len(self._labels):
-            raise DatasetError(f"{len(self._paths)} paths and {len(self._labels)} labels: give each path one label")
+        if len(self._paths) != len(given):
+            raise DatasetError(f"{len(self._paths)} paths and {len(given)} labels: give each path one label")
+        most = _MOST_CLASSES if classes is None else len(classes)
+        for path, label in zip(self._paths, given, strict=True):
+            if not _is_index(label, most):
+                raise DatasetError(f"{path}: label {label!r} is outside [0, {most}), the data set's classes")
+        self._labels = np.fromiter(map(operator.index, given), np.int64)
         if classes is None:
             classes = [str(label) for label in range(int(self._labels.max()) + 1)]
         self.classes: list[str] = list(classes)
-        outside = (self._labels < 0) | (self._labels >= len(self.classes))
-        if outside.any():
-            at = int(np.argmax(outside))
-            raise DatasetError(
-                f"{self._paths[at]}: label {self._labels[at]} is outside [0, {len(self.classes)}), "
-                f"the data set's classes"
-            )
 
     @classmethod
     def from_folder(cls, root: str | os.PathLike[str], *, extensions: Iterable[str] = VIDEO_EXTENSIONS) -> VideoDataset:
@@ -99,7 +101,7 @@ class VideoDataset(Sequence[Video]):
         paths: list[str] = []
         labels: list[int] = []
         for label, name in enumerate(classes):
-            found = _videos_below(folder / name, endings)
+            found = _videos_below(os.path.join(folder, name), endings)
             if not found:
                 raise DatasetError(
                     f"{folder / name} has no video ({', '.join(sorted(endings))}): take the folder out, "
@@ -168,15 +170,27 @@ class VideoDataset(Sequence[Video]):
         return f"VideoDataset({len(self)} videos, {len(self.classes)} classes)"
 
 
+def _is_index(label: SupportsIndex, count: int) -> bool:
+    try:
+        return 0 <= operator.index(label) < count
+    except TypeError:
+        return False
+
+
 def _hidden(name: str) -> bool:
     return name.startswith(".")
 
 
-def _videos_below(folder: Path, endings: tuple[str, ...]) -> list[str]:
-    found = []
-    for place, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not _hidden(name))
-        found += [os.path.join(place, f) for f in sorted(files) if not _hidden(f) and f.lower().endswith(endings)]
+def _videos_below(folder: str, endings: tuple[str, ...], above: tuple[str, ...] = ()) -> list[str]:
+    real = os.path.realpath(folder)
+    if real in above:
+        # A link that leads back up would repeat its videos without end.
+        return []
+    entries = sorted((entry for entry in os.scandir(folder) if not _hidden(entry.name)), key=lambda entry: entry.name)
+    found = [entry.path for entry in entries if entry.name.lower().endswith(endings) and entry.is_file()]
+    for entry in entries:
+        if entry.is_dir():
+            found += _videos_below(entry.path, endings, (*above, real))
     return found
 
 
@@ -186,11 +200,18 @@ def _says(line: str) -> bool:
 
 def _read_lines(path: str | os.PathLike[str]) -> list[str]:
     try:
-        return Path(path).read_text(encoding="utf-8-sig").split("\n")
+        content = Path(path).read_bytes()
     except OSError as error:
-        raise DatasetError(f"cannot read the list {path}: {error.strerror}") from error
+        raise DatasetError(
+            f"cannot read the list {path}: {error.strerror}; give a text file with a line 'path label' a video"
+        ) from error
+    try:
+        return content.decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
-        raise DatasetError(f"cannot read the list {path}: it is not UTF-8 text ({error.reason})") from error
+        number = content[: error.start].count(b"\n") + 1
+        raise DatasetError(
+            f"{path}, line {number}: it is not UTF-8 text ({error.reason}); save the list as UTF-8"
+        ) from error
 
 
 def _split_line(path: str | os.PathLike[str], number: int, line: str) -> tuple[int, str, str]:
@@ -203,7 +224,8 @@ def _split_line(path: str | os.PathLike[str], number: int, line: str) -> tuple[i
 def _label_of(path: str | os.PathLike[str], number: int, word: str, known: dict[str, int]) -> int:
     if word in known:
         return known[word]
-    if word.isdecimal() and (not known or int(word) < len(known)):
+    most = len(known) or _MOST_CLASSES
+    if word.isdecimal() and int(word) < most:
         return int(word)
-    expected = f"a number below {len(known)} or one of the classes' names" if known else "a number from 0 on"
+    expected = f"a number below {most} or one of the classes' names" if known else f"a number from 0 on, below {most}"
     raise DatasetError(f"{path}, line {number}: label {word!r} is unknown; write {expected}")

@@ -107,6 +107,8 @@ class MGDaliIterator:
         on_error: OnError = "raise",
         memory_budget: int = 512 << 20,
     ) -> None:
+        if not isinstance(dataset, VideoDataset):
+            raise ValueError(f"dataset must be a VideoDataset (its from_folder or from_list make one), got {dataset!r}")
         if not isinstance(sampler, Sampler):
             raise ValueError(f"sampler must have num_frames, representation and pick(), got {sampler!r}")
         if device is not None and str(device) != "cpu":

@@ -120,12 +120,12 @@ def default_filters() -> NDArray[np.float32]:
 
 
 def check_filters(weights: ArrayLike) -> NDArray[np.float32]:
-    """``weights`` as float32 ``[8, 3, 7, 7]``.
+    """A copy of ``weights`` as float32 ``[8, 3, 7, 7]``.
 
     Raises:
         ValueError: another shape, or values that are not finite.
     """
-    filters = np.ascontiguousarray(weights, dtype=np.float32)
+    filters = np.array(weights, dtype=np.float32, order="C")
     expected = (NUM_FILTERS, 3, FILTER_SIZE, FILTER_SIZE)
     if filters.shape != expected:
         raise ValueError(f"weights must have shape {list(expected)}, got {list(filters.shape)}")

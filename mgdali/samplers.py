@@ -51,7 +51,7 @@ class Representation:
             return
         if self.motion != "feature":
             raise ValueError('weights belongs to motion="feature"')
-        weights = self.weights.detach().cpu().numpy() if hasattr(self.weights, "detach") else self.weights
+        weights = self.weights.detach().cpu().float().numpy() if hasattr(self.weights, "detach") else self.weights
         object.__setattr__(self, "weights", reference.check_filters(weights))
 
     @property
@@ -114,7 +114,7 @@ class MotionGuided:
     def __post_init__(self) -> None:
         # The reference checks every argument: one call on a video of one frame, and the representation.
         sampling.sample_motion_guided([0.0], self.num_frames, mu=self.mu, inverse=self.inverse)
-        _ = self.representation
+        object.__setattr__(self, "weights", self.representation.weights)
 
     @property
     def representation(self) -> Representation:
@@ -190,7 +190,7 @@ class TopMotion:
 
     def __post_init__(self) -> None:
         sampling.sample_top_motion([0.0], self.num_frames)
-        _ = self.representation
+        object.__setattr__(self, "weights", self.representation.weights)
 
     @property
     def representation(self) -> Representation:

@@ -41,12 +41,18 @@ def motion_weights(motion: ArrayLike, mu: float = 0.5) -> NDArray[np.float64]:
         ValueError: ``motion`` or ``mu`` is out of range.
     """
     values = _check_motion(motion)
-    if not (math.isfinite(mu) and mu >= 0):
+    try:
+        fine = math.isfinite(mu) and mu >= 0
+    except TypeError:
+        fine = False
+    if not fine:
         raise ValueError(f"mu must be a finite number >= 0, got {mu!r}")
     # The operator, not np.power: it takes the exact square root for 0.5 and the exact square for 2.
     weights = values**mu
     if not np.isfinite(weights).all():
-        raise ValueError(f"motion ** {mu} overflows float64: largest motion is {values.max()!r}; scale it down")
+        raise ValueError(
+            f"motion ** {mu} overflows float64: the largest motion is {float(values.max())!r}; scale it down"
+        )
     return weights if weights.any() else np.ones_like(weights)
 
 
@@ -73,7 +79,7 @@ def sample_motion_guided(
             ``argmin |cdf - q|`` over the T - 1 differences.
 
     Returns:
-        int64 ``[N]``, sorted where the offsets are one number, in ``[0, T)``.
+        int64 ``[N]``, sorted, in ``[0, T)``.
 
     Raises:
         ValueError: an argument is out of range.
@@ -82,15 +88,18 @@ def sample_motion_guided(
         >>> sample_motion_guided([0, 0, 0, 9, 9, 9, 0, 0], 3, mu=1.0)
         array([3, 4, 5])
     """
+    if inverse not in get_args(Inverse):
+        raise ValueError(f"inverse must be one of {get_args(Inverse)}, got {inverse!r}")
     weights = motion_weights(motion, mu)
     count, places = _check_picks(num_frames, offsets)
     steps = np.arange(count) + places
+    with np.errstate(over="ignore"):
+        cumulative = np.cumsum(weights)
+        levels = steps * cumulative[-1] / count
+    if not (np.isfinite(cumulative[-1]) and np.isfinite(levels[-1])):
+        raise ValueError(f"the sum of motion ** mu overflows float64 ({num_frames} times over): scale motion down")
     if inverse == "nearest":
         return _inverse_nearest(weights, steps / count)
-    if inverse != "step":
-        raise ValueError(f"inverse must be one of {get_args(Inverse)}, got {inverse!r}")
-    cumulative = np.cumsum(weights)
-    levels = steps * cumulative[-1] / count
     picks = np.searchsorted(cumulative, levels, side="right")
     # An offset a rounding below 1 can reach the very top, where no frame lies above.
     last = np.searchsorted(cumulative, cumulative[-1], side="left")
@@ -143,9 +152,14 @@ def sample_stride(total: int, num_frames: int, stride: int, *, start: int) -> ND
     frames = _check_count("total", total)
     count = _check_count("num_frames", num_frames)
     step = _check_count("stride", stride)
-    first = operator.index(start)
+    try:
+        first = operator.index(start)
+    except TypeError:
+        first = -1
     if not 0 <= first < frames:
-        raise ValueError(f"start must be in [0, {frames}), got {start!r}")
+        raise ValueError(f"the integer start must be in [0, {frames}), got {start!r}")
+    # Any longer step leaves the video as well, and this one cannot overflow.
+    step = min(step, frames)
     return np.asarray(np.minimum(first + step * np.arange(count), frames - 1), np.int64)
 
 

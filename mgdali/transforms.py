@@ -40,7 +40,7 @@ class SpatialTransform:
     Args:
         training: which of the two.
         crop_size: side of the clip handed out, in pixels, >= 1.
-        resize: in testing, what the shorter side is resized to before the centre is cropped, >= ``crop_size``.
+        resize: what the shorter side is resized to before the centre is cropped, in testing; >= ``crop_size`` there.
         scales: in training, sides of the window as parts of the frame's shorter side, each in (0, 1].
         max_distort: in training, how many places in ``scales`` height and width may differ, >= 0.
         flip_prob: in training, how likely a clip is mirrored left to right, in [0, 1]. 0 where labels name a side, as
@@ -59,12 +59,21 @@ class SpatialTransform:
 
     def __post_init__(self) -> None:
         check_integer("crop_size", self.crop_size, least=1)
-        check_integer("resize", self.resize, least=self.crop_size)
+        check_integer("resize", self.resize, least=1 if self.training else self.crop_size)
         check_integer("max_distort", self.max_distort, least=0)
-        object.__setattr__(self, "scales", tuple(self.scales))
-        if not self.scales or not all(0 < scale <= 1 for scale in self.scales):
+        try:
+            scales = tuple(scale for scale in self.scales if 0 < scale <= 1)
+            fine = 0 < len(scales) == len(self.scales)
+        except TypeError:
+            fine = False
+        if not fine:
             raise ValueError(f"scales must be numbers in (0, 1], got {self.scales!r}")
-        if not 0 <= self.flip_prob <= 1:
+        object.__setattr__(self, "scales", scales)
+        try:
+            fine = 0 <= self.flip_prob <= 1
+        except TypeError:
+            fine = False
+        if not fine:
             raise ValueError(f"flip_prob must be in [0, 1], got {self.flip_prob!r}")
 
     @cached_property
@@ -125,7 +134,10 @@ class OutputFormat:
             return
         for field, default in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
             given = getattr(self, field)
-            values = default if given is None else tuple(float(value) for value in given)
+            try:
+                values = default if given is None else tuple(float(value) for value in given)
+            except (TypeError, ValueError):
+                values = ()
             if len(values) != 3 or not all(map(math.isfinite, values)):
                 raise ValueError(f"{field} must be three finite numbers, for R, G and B, got {given!r}")
             object.__setattr__(self, field, values)

@@ -79,16 +79,25 @@ def test_other_endings_can_be_asked_for(tmp_path: Path) -> None:
 
 
 def test_links_to_folders_are_followed(tmp_path: Path) -> None:
-    make_files(tmp_path, "elsewhere/a.mp4", "root/run/b.mp4")
-    (tmp_path / "root" / "jump").symlink_to(tmp_path / "elsewhere")
+    make_files(tmp_path, "elsewhere/a.mp4", "other/c.mp4", "root/run/b.mp4")
     root = tmp_path / "root"
-    assert found(VideoDataset.from_folder(root), root) == [("jump/a.mp4", 0), ("run/b.mp4", 1)]
+    (root / "jump").symlink_to(tmp_path / "elsewhere")
+    (root / "run" / "more").symlink_to(tmp_path / "other")
+    expected = [("jump/a.mp4", 0), ("run/b.mp4", 1), ("run/more/c.mp4", 1)]
+    assert found(VideoDataset.from_folder(root), root) == expected
 
 
 def test_a_link_back_to_its_own_folder_does_not_repeat_videos(tmp_path: Path) -> None:
     root = make_files(tmp_path, "run/a.mp4")
     (root / "run" / "again").symlink_to(root / "run")
     assert found(VideoDataset.from_folder(root), root) == [("run/a.mp4", 0)]
+
+
+def test_a_link_beside_its_folder_treats_all_videos_in_it_alike(tmp_path: Path) -> None:
+    root = make_files(tmp_path, "run/folder/a.mp4", "run/folder/deep/b.mp4")
+    (root / "run" / "again").symlink_to(root / "run" / "folder")
+    names = [Path(video.path).name for video in VideoDataset.from_folder(root)]
+    assert names.count("a.mp4") == names.count("b.mp4") >= 1
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

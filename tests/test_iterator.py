@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import textwrap
 import threading
 import time
 import warnings
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -610,8 +612,6 @@ def test_a_loader_interrupted_in_a_notebook_can_be_iterated_again(dataset: Video
         for _ in range(3):
             threading.Timer(0.4, os.kill, [os.getpid(), signal.SIGINT]).start()
             with pytest.raises(KeyboardInterrupt):
-                for _ in range(100):
-                    for _ in loader:
-                        pass
+                deque(itertools.chain.from_iterable(itertools.repeat(loader, 100)), maxlen=0)
             loader.set_epoch(1)
             assert digest(next(iter(loader))) == expected

@@ -35,7 +35,7 @@ def test_ranks_share_out_the_videos(num_videos: int, world_size: int, seed: int,
 @given(VIDEOS, WORLDS)
 def test_ranks_share_out_as_torchs_distributed_sampler_does(num_videos: int, world_size: int) -> None:
     for order in ranks(num_videos, world_size):
-        expected = DistributedSampler(range(num_videos), world_size, order.rank, shuffle=False)  # type: ignore[arg-type]
+        expected = DistributedSampler(range(num_videos), world_size, order.rank, shuffle=False)
         assert order.num_samples == len(expected)
         assert order.indices(0).tolist() == list(expected)
 

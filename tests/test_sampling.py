@@ -187,6 +187,19 @@ def test_a_frame_without_motion_is_not_picked_where_others_move(
     assert all(motion[t] > 0 for t in sample_motion_guided(motion, count, mu=mu, offsets=offsets))
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 30])
+def test_an_offset_a_rounding_below_one_stays_on_the_last_moving_frame(count: int) -> None:
+    below = float(np.nextafter(1, 0))
+    assert sample_motion_guided([0, 1, 2, 0, 0], count, mu=1, offsets=below)[-1] == 2
+    assert sample_segment(5, count, offsets=below)[-1] == 4
+
+
+def test_the_released_rule_spreads_picks_where_only_the_first_frame_has_motion() -> None:
+    still = sample_motion_guided([0, 0, 0, 0, 0], 4, inverse="nearest")
+    assert sample_motion_guided([5, 0, 0, 0, 0], 4, inverse="nearest").tolist() == still.tolist()
+    assert len(set(still.tolist())) > 1
+
+
 def test_weights_are_motion_to_the_power_of_mu() -> None:
     assert motion_weights([0, 4, 9], 0.5).tolist() == [0, 2, 3]
     assert motion_weights([0, 4, 9], 2).tolist() == [0, 16, 81]
@@ -204,9 +217,16 @@ def test_sampling_leaves_its_input_as_it_was() -> None:
     assert offsets.tolist() == [0.25, 0.75]
 
 
-def test_motion_whose_sum_exceeds_float64_is_refused() -> None:
+@pytest.mark.parametrize("inverse", ["step", "nearest"])
+def test_motion_whose_sum_exceeds_float64_is_refused(inverse: Inverse) -> None:
     with pytest.raises(ValueError, match="overflow"):
-        sample_motion_guided([1e308] * 4, 4, mu=1)
+        sample_motion_guided([1e308] * 4, 4, mu=1, inverse=inverse)
+
+
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
+def test_motion_whose_highest_level_exceeds_float64_is_refused() -> None:
+    with pytest.raises(ValueError, match="overflow"):
+        sample_motion_guided([1e307] * 4, 30, mu=1)
 
 
 @given(st.integers(1, 200), COUNTS, st.integers(1, 20), st.data())
@@ -294,19 +314,31 @@ def test_motion_that_overflows_says_so() -> None:
         sample_motion_guided([0, 1e200], 2, mu=3)
 
 
+def run_python(code: str) -> str:
+    """What ``code`` prints in an interpreter of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(mgdali.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
 @pytest.mark.parametrize("module", ["mgdali", "mgdali.sampling", "mgdali.motion"])
 def test_importing_the_reference_imports_no_heavy_package(module: str) -> None:
     heavy = ["torch", "nvidia.dali", "cupy", "av"]
-    code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
-    environment = {**os.environ, "PYTHONPATH": str(Path(mgdali.__file__).parents[1])}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert run_python(f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])") == "[]"
 
 
-@pytest.mark.parametrize("name", [name for name in mgdali.__all__ if name != "MGDaliIterator"])
-def test_every_public_name_is_there(name: str) -> None:
-    assert getattr(mgdali, name) is not None
-    assert name in dir(mgdali)
+def test_the_reference_modules_are_there_after_importing_the_package() -> None:
+    code = "import mgdali; print(mgdali.sampling.__name__, mgdali.motion.__name__)"
+    assert run_python(code) == "mgdali.sampling mgdali.motion"
+
+
+def test_every_public_name_is_there_without_dali() -> None:
+    names = [name for name in mgdali.__all__ if name != "MGDaliIterator"]
+    code = (
+        "import sys; sys.modules['nvidia.dali'] = None; import mgdali; "
+        f"print([name for name in {names} if getattr(mgdali, name) is None or name not in dir(mgdali)])"
+    )
+    assert run_python(code) == "[]"
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
