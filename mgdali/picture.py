@@ -14,6 +14,7 @@ from mgdali.sampling import motion_weights
 
 try:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter, MaxNLocator
 except ImportError as error:
     raise ImportError(f"the picture needs matplotlib: pip install 'mgdali[plot]' ({error})") from error
 
@@ -32,9 +33,11 @@ _CURVE = "#343a40"
 _PALE = "#dee2e6"
 _MOST_IN_A_ROW = 10
 _LEAST_IN_A_ROW = 6
+_MOST_FRAMES = 60
+_MOST_LABELS = 20
 _LEFT, _RIGHT = 0.95, 0.25
-_TITLE, _MOTION, _SUM, _STRIP_TITLE, _NUMBER = 0.55, 1.5, 3.0, 0.5, 0.24
-_GAP = 0.45
+_MOTION_TOP, _MOTION, _SUM_TOP, _SUM, _STRIPS_TOP = 0.85, 1.5, 3.35, 3.0, 6.95
+_STRIP_TITLE, _NUMBER = 0.5, 0.24
 
 
 def save_picks_picture(
@@ -51,7 +54,8 @@ def save_picks_picture(
 
     From top to bottom: S of every frame; the cumulative curve of ``S^mu``, whose y axis is cut into N equal parts,
     with the way from the middle of each part to the frame it picks; the motion-guided frames; the evenly spread ones.
-    The PNG is ``PICTURE_WIDTH * PICTURE_DPI`` pixels wide.
+    Of more than 60 picks the rows of frames show every second, third and so on. The PNG is
+    ``PICTURE_WIDTH * PICTURE_DPI`` pixels wide.
 
     Args:
         path: the PNG to write; its folder is made where it is missing.
@@ -70,13 +74,22 @@ def save_picks_picture(
     values = np.asarray(motion, np.float64)
     weights = motion_weights(values, mu)
     rows = [[int(t) for t in picks] for picks in (guided, even)]
-    page = _Page(frames[rows[0][0]].shape[:2], len(rows[0]))
-    page.figure.text(_LEFT / PICTURE_WIDTH, page.up(0.22), title, fontsize=14, fontweight="bold", va="center")
-    _draw_motion(page.axes(_TITLE + 0.2, _MOTION), values, *rows)
-    _draw_sum(page.axes(_TITLE + 0.2 + _MOTION + _GAP, _SUM), weights, rows[0], mu)
-    names = ("Motion-guided: equal shares of motion between picks", "Evenly spread: equal time between picks")
+    every = -(-len(rows[0]) // _MOST_FRAMES)
+    page = _Page(frames[rows[0][0]].shape[:2], len(rows[0][::every]))
+    # A long title is set smaller, so that all of it is there. A $ in a file's name begins no formula.
+    size = min(14.0, 14.0 * 85 / max(len(title), 1))
+    page.figure.text(
+        _LEFT / PICTURE_WIDTH, page.up(0.28), title, fontsize=size, fontweight="bold", va="center", parse_math=False
+    )
+    _draw_motion(page.axes(_MOTION_TOP, _MOTION), values, *rows)
+    _draw_sum(page.axes(_SUM_TOP, _SUM), weights, rows[0], mu)
+    names = (
+        "Motion-guided: one frame from each equal part of the motion",
+        "Evenly spread: one frame from each equal part of the time",
+    )
     for place, (picks, name, colour) in enumerate(zip(rows, names, (_GUIDED, _EVEN), strict=True)):
-        _draw_strip(page, place, frames, picks, name, colour)
+        text = name if every == 1 else f"{name} (one in {every} is shown)"
+        _draw_strip(page, place, frames, picks[::every], text, colour)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     page.figure.savefig(target, format="png", dpi=PICTURE_DPI)
@@ -96,9 +109,8 @@ class _Page:
         self.cell_width = (PICTURE_WIDTH - _LEFT - _RIGHT) / self.columns
         # Tall videos are drawn narrower than their cells, lest the picture grow without end.
         self.cell_height = min(self.cell_width * 0.94 * frame_shape[0] / frame_shape[1], 2.2) + _NUMBER
-        self.strips_top = _TITLE + 0.2 + _MOTION + _GAP + _SUM + 0.75
         self.strip_height = _STRIP_TITLE + lines * self.cell_height
-        self.height = self.strips_top + 2 * self.strip_height + 0.3
+        self.height = _STRIPS_TOP + 2 * self.strip_height + 0.3
         self.figure = Figure(figsize=(PICTURE_WIDTH, self.height), facecolor="white")
 
     def up(self, inches_down: float) -> float:
@@ -119,15 +131,21 @@ def _draw_motion(axes: Axes, motion: NDArray[np.float64], guided: list[int], eve
     lanes = axes.get_xaxis_transform()
     for lane, (picks, name, colour) in enumerate(((guided, "motion-guided", _GUIDED), (even, "evenly spread", _EVEN))):
         axes.plot(
-            picks, [-0.09 - 0.12 * lane] * len(picks), "^", color=colour, markersize=7, transform=lanes, clip_on=False,
+            picks,
+            [-0.1 - 0.13 * lane] * len(picks),
+            "^",
+            color=colour,
+            markersize=7,
+            transform=lanes,
+            clip_on=False,
             label=f"{name} picks",
         )
     axes.set_ylim(0, max(float(motion.max()), 1.0) * 1.08)
     axes.set_ylabel("motion S")
-    axes.set_title("How much each frame differs from the one before", loc="left", fontsize=11, color=_CURVE)
+    axes.set_title("Motion: how much each frame differs from the one before", loc="left", fontsize=11, color=_CURVE)
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False, fontsize=10, borderaxespad=0.1)
-    axes.ticklabel_format(axis="y", style="sci", scilimits=(-3, 4))
-    axes.tick_params(labelbottom=False, bottom=False)
+    axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.tick_params(axis="x", labelbottom=False, bottom=False)
     _frame_axis(axes, len(motion))
 
 
@@ -143,26 +161,29 @@ def _draw_sum(axes: Axes, weights: NDArray[np.float64], guided: list[int], mu: f
     axes.step([-0.5, *range(total), total - 0.5], [0.0, *share, 1.0], where="post", color=_CURVE, linewidth=1.5)
     axes.plot(guided, levels, "o", color=_GUIDED, markersize=6, zorder=3)
     axes.set_ylim(0, 1)
-    axes.set_yticks(levels, [str(part + 1) for part in range(count)], fontsize=10 if count <= 20 else 6)
-    axes.set_ylabel(f"{count} equal parts of all motion")
+    labelled = range(0, count, -(-count // _MOST_LABELS))
+    axes.set_yticks([levels[part] for part in labelled], [str(part + 1) for part in labelled])
+    axes.set_ylabel("equal parts of the sum")
     axes.set_xlabel("frame")
     axes.set_title(
-        f"Running sum of S^{mu:g}: the middle of each part picks the frame where the sum passes it",
-        loc="left", fontsize=11, color=_CURVE,
+        f"Running sum of $S^{{{mu:g}}}$: each part of the sum picks the frame at which its middle is passed",
+        loc="left",
+        fontsize=11,
+        color=_CURVE,
     )
     _frame_axis(axes, total)
 
 
 def _frame_axis(axes: Axes, total: int) -> None:
     axes.set_xlim(-0.5, total - 0.5)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def _draw_strip(
     page: _Page, place: int, frames: Mapping[int, NDArray[np.uint8]], picks: list[int], name: str, colour: str
 ) -> None:
-    top = page.strips_top + place * page.strip_height
+    top = _STRIPS_TOP + place * page.strip_height
     page.figure.text(
         _LEFT / PICTURE_WIDTH, page.up(top + 0.3), name, fontsize=12, fontweight="bold", color=colour, va="center"
     )

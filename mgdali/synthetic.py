@@ -163,11 +163,11 @@ def _texture(rng: np.random.Generator, height: int, width: int) -> NDArray[np.fl
     for cell, strength in ((40, 45.0), (7, 22.0)):
         grid = rng.uniform(-strength, strength, (height // cell + 2, width // cell + 2, 3))
         total += _between(_between(grid, height, cell).swapaxes(0, 1), width, cell).swapaxes(0, 1)
-    return np.clip(total, 0, 255)
+    return total.clip(0, 255)
 
 
 def _between(grid: NDArray[np.float64], size: int, cell: int) -> NDArray[np.float64]:
     """``size`` rows from a grid with a row every ``cell``, by linear interpolation."""
     whole, part = np.divmod(np.arange(size), cell)
     weight = (part / cell)[:, None, None]
-    return grid[whole] * (1 - weight) + grid[whole + 1] * weight
+    return np.asarray(grid[whole] * (1 - weight) + grid[whole + 1] * weight, np.float64)

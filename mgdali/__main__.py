@@ -1,0 +1,6 @@
+"""``python -m mgdali``: the command line."""
+
+from mgdali.cli import main
+
+if __name__ == "__main__":
+    main()
