@@ -16,20 +16,26 @@ class VideoDecodeError(RuntimeError):
         path: the file.
         frame: frames decoded before it failed; 0 where it could not even be opened.
         reason: the decoder's own words.
+        advice: what can be done about it.
     """
 
-    def __init__(self, path: str, frame: int, reason: str) -> None:
-        super().__init__(path, frame, reason)
+    def __init__(
+        self,
+        path: str,
+        frame: int,
+        reason: str,
+        advice: str = 'Take the file out of the data set or encode it again; with on_error="replace" the loader goes '
+        "on with another video in its place.",
+    ) -> None:
+        super().__init__(path, frame, reason, advice)
         self.path = path
         self.frame = frame
         self.reason = reason
+        self.advice = advice
 
     def __str__(self) -> str:
         where = f"after {self.frame} frames" if self.frame else "before its first frame"
-        return (
-            f"cannot decode {self.path}: {self.reason} ({where}). Take the file out of the data set or encode it "
-            'again; with on_error="replace" the loader goes on with another video in its place.'
-        )
+        return f"cannot decode {self.path}: {self.reason} ({where}). {self.advice}"
 
 
 class WorkerError(RuntimeError):

@@ -208,7 +208,8 @@ class ClipSource:
         """Put the next video into the place of one that failed; where there is none left, the error stands."""
         other = next(sample.others, None)
         if other is None:
-            sample.error = error
+            advice = "No other video of this rank can be decoded either: check the data set's paths and files."
+            sample.error = VideoDecodeError(error.path, error.frame, error.reason, advice)
         else:
             sample.index = other
             self._submit(sample)

@@ -450,7 +450,7 @@ def test_a_data_set_with_nothing_to_decode_raises_even_when_replacing(tmp_path: 
         path.write_bytes(b"garbage" * 99)
     with load(VideoDataset(paths, [0, 0, 0]), on_error="replace", batch_size=2) as loader, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with pytest.raises(VideoDecodeError):
+        with pytest.raises(VideoDecodeError, match="No other video of this rank can be decoded either"):
             list(loader)
 
 
