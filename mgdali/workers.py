@@ -295,7 +295,9 @@ class _SlotMemory:
         """Give back the memory of an unusually large clip; that of others is kept for the slot's next."""
         if self._used[slot] > _KEPT:
             start = slot * _SLOT_ROOM + _KEPT
-            self._map.madvise(mmap.MADV_REMOVE, start, _page_up(self._used[slot] - _KEPT))
+            # Kernels that cannot take memory out of a file, as some sandboxes', keep it for the slot's next clip.
+            with contextlib.suppress(OSError):
+                self._map.madvise(mmap.MADV_REMOVE, start, _page_up(self._used[slot] - _KEPT))
         self._used[slot] = 0
 
     def set_current_slot(self, worker: int, slot: int) -> None:
