@@ -1,0 +1,63 @@
+// Feature-level motion (Eq. 2, 3): S[t] = sum_xy sqrt(sum_i (filter_i * (I[t] - I[t-1]))^2), in float32.
+// The reference for the tensor cores' version, and what runs on chips before sm_80.
+//
+// Bound by operations: 8 filters of 147 taps, 2352 a pixel.
+
+#include "feature_tile.cuh"
+
+namespace {
+
+constexpr int kColumns = 32;
+constexpr int kRows = 8;
+constexpr int kThreads = kColumns * kRows;
+constexpr int kFramesAtOnce = 16;
+constexpr int kTaps = 3 * kFilterSize * kFilterSize;
+using Bytes = TileBytes<kColumns, kRows, kThreads>;
+
+}  // namespace
+
+// filters: [147, 8], tap (row, column, channel) by filter. motion [frames of the batch] must be 0 before and is in
+// 1 / units afterwards.
+extern "C" __global__ void __launch_bounds__(kThreads, 2)
+    feature_difference(const Video* videos, const float* filters, double units, unsigned long long* motion) {
+    Tile<kColumns, kRows, kFramesAtOnce> tile;
+    if (!tile.find(videos)) return;
+
+    alignas(16) __shared__ float taps[kTaps][kFilters];
+    __shared__ float difference[Bytes::kBytes];
+    __shared__ float warp_sums[kThreads / kWarp];
+    for (int i = threadIdx.x; i < kTaps * kFilters; i += kThreads) taps[i / kFilters][i % kFilters] = filters[i];
+
+    const int column = threadIdx.x % kColumns, row = threadIdx.x / kColumns;
+    const bool inside = tile.top + row < tile.video.height && tile.left + column < tile.video.width;
+    Bytes bytes;
+    bytes.advance(tile, tile.first - 1, [](int, int) {});
+    for (int t = tile.first; t < tile.last; ++t) {
+        bytes.advance(tile, t, [&](int i, int value) { difference[i] = static_cast<float>(value); });
+        __syncthreads();
+
+        float responses[kFilters] = {};
+        for (int y = 0; y < kFilterSize; ++y) {
+            const float* line = difference + (row + y) * Bytes::kRowBytes + 3 * column;
+#pragma unroll
+            for (int x = 0; x < 3 * kFilterSize; ++x) {
+                const float4* weights = reinterpret_cast<const float4*>(taps[y * 3 * kFilterSize + x]);
+                const float4 low = weights[0], high = weights[1];
+                const float value = line[x];
+                responses[0] = fmaf(value, low.x, responses[0]);
+                responses[1] = fmaf(value, low.y, responses[1]);
+                responses[2] = fmaf(value, low.z, responses[2]);
+                responses[3] = fmaf(value, low.w, responses[3]);
+                responses[4] = fmaf(value, high.x, responses[4]);
+                responses[5] = fmaf(value, high.y, responses[5]);
+                responses[6] = fmaf(value, high.z, responses[6]);
+                responses[7] = fmaf(value, high.w, responses[7]);
+            }
+        }
+        float squares = 0;
+#pragma unroll
+        for (int i = 0; i < kFilters; ++i) squares = fmaf(responses[i], responses[i], squares);
+        add_motion<kThreads>(inside ? sqrtf(squares) : 0.0f, units, motion + tile.video.first + t, warp_sums);
+        // The barrier in add_motion also parts this frame's reads of the tile from the next one's writes.
+    }
+}

@@ -1,0 +1,40 @@
+// The picked frames of each video, copied side by side.
+//
+// Bound by bytes: each picked frame is read once and written once, 3 bytes a pixel each way.
+
+#include "video.cuh"
+
+namespace {
+
+constexpr int kThreads = 256;
+
+template <class Element>
+__device__ __forceinline__ void copy(const unsigned char* from, unsigned char* to, long long bytes) {
+    const Element* source = reinterpret_cast<const Element*>(from);
+    Element* target = reinterpret_cast<Element*>(to);
+    const long long count = bytes / static_cast<long long>(sizeof(Element));
+    const long long stride = static_cast<long long>(gridDim.x) * kThreads;
+    for (long long i = static_cast<long long>(blockIdx.x) * kThreads + threadIdx.x; i < count; i += stride) {
+        target[i] = __ldg(source + i);
+    }
+}
+
+}  // namespace
+
+// Grid: x shares out a frame's bytes, y the picks, z the videos. clips[v] is [gridDim.y, height, width, 3].
+extern "C" __global__ void __launch_bounds__(kThreads)
+    gather_frames(const Video* videos, const long long* picks, unsigned char* const* clips) {
+    const Video video = videos[blockIdx.z];
+    const long long bytes = 3ll * video.height * video.width;
+    const unsigned char* from = video.frames + picks[static_cast<long long>(blockIdx.z) * gridDim.y + blockIdx.y] * bytes;
+    unsigned char* to = clips[blockIdx.z] + blockIdx.y * bytes;
+    const unsigned long long alignment =
+        reinterpret_cast<unsigned long long>(from) | reinterpret_cast<unsigned long long>(to) | bytes;
+    if (alignment % 16 == 0) {
+        copy<uint4>(from, to, bytes);
+    } else if (alignment % 4 == 0) {
+        copy<unsigned>(from, to, bytes);
+    } else {
+        copy<unsigned char>(from, to, bytes);
+    }
+}

@@ -1,0 +1,204 @@
+// From motion to picks, in float64, equal to mgdali.sampling for the same motion. One block a video.
+//
+// Bound by the one thread that sums up: a float64 sum hangs on its order, and the reference's is from first to last.
+// That is one addition a frame; the rest is shared by the block.
+
+#include "video.cuh"
+
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kChunk = 1024;
+
+__device__ __forceinline__ double weight(double motion, double mu) {
+    // As NumPy's power operator: exact for the exponents that have an exact result.
+    if (mu == 0.0) return 1.0;
+    if (mu == 0.5) return sqrt(motion);
+    if (mu == 1.0) return motion;
+    if (mu == 2.0) return motion * motion;
+    return pow(motion, mu);
+}
+
+// values[t] becomes values[0] + ... + values[t], added from first to last.
+__device__ void cumulate(double* values, int count) {
+    __shared__ double chunk[kChunk];
+    double sum = 0;
+    for (int start = 0; start < count; start += kChunk) {
+        const int size = min(kChunk, count - start);
+        for (int i = threadIdx.x; i < size; i += kThreads) chunk[i] = values[start + i];
+        __syncthreads();
+        if (threadIdx.x == 0) {
+            for (int i = 0; i < size; ++i) {
+                sum += chunk[i];
+                chunk[i] = sum;
+            }
+        }
+        __syncthreads();
+        for (int i = threadIdx.x; i < size; i += kThreads) values[start + i] = chunk[i];
+        __syncthreads();
+    }
+}
+
+// The first t in [0, count) that holds, where all after it hold too; count where none does.
+template <class Holds>
+__device__ __forceinline__ int first_that(int count, Holds holds) {
+    int low = 0, high = count;
+    while (low < high) {
+        const int middle = low + (high - low) / 2;
+        if (holds(middle)) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return low;
+}
+
+__device__ double sum_up_to_128(const double* values, int count) {
+    if (count < 8) {
+        double sum = 0;
+        for (int i = 0; i < count; ++i) sum += values[i];
+        return sum;
+    }
+    double sums[8];
+#pragma unroll
+    for (int k = 0; k < 8; ++k) sums[k] = values[k];
+    int i = 8;
+    for (; i + 8 <= count; i += 8) {
+#pragma unroll
+        for (int k = 0; k < 8; ++k) sums[k] += values[i + k];
+    }
+    double sum = ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+    for (; i < count; ++i) sum += values[i];
+    return sum;
+}
+
+// The sum in NumPy's order: halves, down to pieces of 128.
+__device__ double pairwise_sum(const double* values, int count) {
+    constexpr int kDepth = 26;
+    int starts[kDepth], counts[kDepth];
+    double lefts[kDepth];
+    bool has_left[kDepth];
+    int depth = 0;
+    starts[0] = 0;
+    counts[0] = count;
+    while (true) {
+        // Down along left halves to a piece, whose sum then rises as far as it completes halves.
+        while (counts[depth] > 128) {
+            const int half = counts[depth] / 2 / 8 * 8;
+            has_left[depth] = false;
+            starts[depth + 1] = starts[depth];
+            counts[depth + 1] = half;
+            ++depth;
+        }
+        double sum = sum_up_to_128(values + starts[depth], counts[depth]);
+        while (depth > 0 && has_left[depth - 1]) {
+            --depth;
+            sum = lefts[depth] + sum;
+        }
+        if (depth == 0) return sum;
+        const int parent = depth - 1;
+        const int half = counts[parent] / 2 / 8 * 8;
+        lefts[parent] = sum;
+        has_left[parent] = true;
+        starts[depth] = starts[parent] + half;
+        counts[depth] = counts[parent] - half;
+    }
+}
+
+// Where a cumulative share is closest to the level; of equals the first.
+__device__ int nearest(const double* shares, int count, double level) {
+    // Shares rise: the closest is the first at or above the level or the last below it.
+    const int above = first_that(count, [&](int t) { return shares[t] >= level; });
+    double distance = above < count ? shares[above] - level : level - shares[count - 1];
+    if (above > 0) distance = fmin(distance, level - shares[above - 1]);
+    return first_that(count, [&](int t) { return shares[t] >= level || level - shares[t] <= distance; });
+}
+
+}  // namespace
+
+// Motion-guided picks (Eq. 4 to 6). motion [frames of the batch] is in units of `unit`; offsets [videos, num_picks];
+// scratch [frames of the batch]; picks [videos, num_picks].
+extern "C" __global__ void __launch_bounds__(kThreads)
+    pick_motion_guided(const Video* videos, const unsigned long long* motion, double unit, double mu, int released_rule,
+                       const double* offsets, int num_picks, double* scratch, long long* picks) {
+    const Video video = videos[blockIdx.x];
+    const int count = video.num_frames;
+    const unsigned long long* own = motion + video.first;
+    double* values = scratch + video.first;
+
+    int any = 0;
+    for (int t = threadIdx.x; t < count; t += kThreads) {
+        values[t] = weight(static_cast<double>(own[t]) * unit, mu);
+        // The released rule looks at the differences only, without frame 0's.
+        any |= values[t] != 0.0 && (t > 0 || !released_rule);
+    }
+    // A still video is sampled evenly.
+    if (!__syncthreads_or(any)) {
+        for (int t = threadIdx.x; t < count; t += kThreads) values[t] = 1.0;
+    }
+    __syncthreads();
+
+    const double* own_offsets = offsets + static_cast<long long>(blockIdx.x) * num_picks;
+    long long* own_picks = picks + static_cast<long long>(blockIdx.x) * num_picks;
+    if (released_rule) {
+        double* shares = values + 1;
+        const int differences = count - 1;
+        __shared__ double sum;
+        if (threadIdx.x == 0) sum = pairwise_sum(shares, differences);
+        __syncthreads();
+        for (int t = threadIdx.x; t < differences; t += kThreads) shares[t] /= sum;
+        __syncthreads();
+        cumulate(shares, differences);
+        for (int i = threadIdx.x; i < num_picks; i += kThreads) {
+            own_picks[i] = differences ? nearest(shares, differences, (i + own_offsets[i]) / num_picks) : 0;
+        }
+    } else {
+        cumulate(values, count);
+        const double total = values[count - 1];
+        for (int i = threadIdx.x; i < num_picks; i += kThreads) {
+            const double level = (i + own_offsets[i]) * total / num_picks;
+            // An offset a rounding below 1 can reach the very top, where no frame lies above.
+            own_picks[i] = first_that(count, [&](int t) { return values[t] > level || values[t] >= total; });
+        }
+    }
+}
+
+// The frames of largest motion in temporal order; of equals the earlier. motion [frames of the batch]; picks [videos,
+// num_picks].
+extern "C" __global__ void __launch_bounds__(kThreads)
+    pick_top_motion(const Video* videos, const unsigned long long* motion, int num_picks, long long* picks) {
+    const Video video = videos[blockIdx.x];
+    const int count = video.num_frames;
+    const unsigned long long* own = motion + video.first;
+    long long* own_picks = picks + static_cast<long long>(blockIdx.x) * num_picks;
+    if (count < num_picks) {
+        for (int i = threadIdx.x; i < num_picks; i += kThreads) {
+            own_picks[i] = (2ll * i + 1) * count / (2ll * num_picks);
+        }
+        return;
+    }
+    // The least motion that is picked, found bit by bit from above: the largest value that num_picks frames reach.
+    unsigned long long least = 0;
+    for (int bit = 63; bit >= 0; --bit) {
+        const unsigned long long candidate = least | 1ull << bit;
+        int reached = 0;
+        for (int start = 0; start < count; start += kThreads) {
+            const int t = start + threadIdx.x;
+            reached += __syncthreads_count(t < count && own[t] >= candidate);
+        }
+        if (reached >= num_picks) least = candidate;
+    }
+    int above = 0;
+    for (int start = 0; start < count; start += kThreads) {
+        const int t = start + threadIdx.x;
+        above += __syncthreads_count(t < count && own[t] > least);
+    }
+    // In temporal order: frames above the least, and as many of the first that equal it as there is room for.
+    if (threadIdx.x == 0) {
+        int ties = num_picks - above, next = 0;
+        for (int t = 0; t < count && next < num_picks; ++t) {
+            if (own[t] > least || (own[t] == least && ties-- > 0)) own_picks[next++] = t;
+        }
+    }
+}
