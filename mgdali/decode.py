@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from mgdali.errors import VideoDecodeError
 from mgdali.motion import luma_from_rgb
-from mgdali.samplers import Representation, Sampler
+from mgdali.samplers import Representation, Sampler, checked_picks
 
 cv2: ModuleType | None
 try:
@@ -30,7 +30,15 @@ try:
 except ImportError:
     cv2 = None
 
-__all__ = ["DecodedVideo", "Decoder", "keep_decoder_messages", "luma_plane", "measure_motion", "read_frames"]
+__all__ = [
+    "DecodedVideo",
+    "Decoder",
+    "decoder_words",
+    "keep_decoder_messages",
+    "luma_plane",
+    "measure_motion",
+    "read_frames",
+]
 
 # Formats whose first plane is luma, a byte a sample or two, without bits to shift away.
 _LUMA_FIRST = re.compile(r"(?:yuvj?4\d\dp|yuva4\d\dp|gray)(?:(9|10|12|14|16)le)?|nv(?:12|16|21|24)")
@@ -91,7 +99,7 @@ def read_frames(path: str | os.PathLike[str]) -> Iterator[av.VideoFrame]:
                 yield frame
                 count += 1
     except (av.error.FFmpegError, OSError) as error:
-        raise VideoDecodeError(name, count, _words(error)) from error
+        raise VideoDecodeError(name, count, decoder_words(error)) from error
     if count == 0:
         raise VideoDecodeError(name, 0, "it holds no frame that can be shown")
 
@@ -158,7 +166,7 @@ class Decoder:
             else:
                 held.clear()
         motion = None if meter is None else np.array(meter.motion)
-        picks = self._checked(self._sampler.pick(motion, total, offsets), total)
+        picks = checked_picks(self._sampler, self._sampler.pick(motion, total, offsets), total)
         wanted = np.unique(picks).tolist()
         if held:
             frames = {t: self._to_rgb(held[t]) for t in wanted}
@@ -174,17 +182,6 @@ class Decoder:
                 if t == wanted[-1]:
                     return frames
         raise VideoDecodeError(path, t + 1, "it gave fewer frames when decoded again")
-
-    def _checked(self, picks: NDArray[np.int64], total: int) -> NDArray[np.int64]:
-        picks = np.asarray(picks)
-        expected = self._sampler.num_frames
-        if picks.shape != (expected,) or picks.dtype.kind not in "iu":
-            raise ValueError(
-                f"{self._sampler!r}: pick() must return int64 [{expected}], got {picks.dtype} {list(picks.shape)}"
-            )
-        if picks.min() < 0 or picks.max() >= total:
-            raise ValueError(f"{self._sampler!r}: pick() must return indices in [0, {total}), got {picks.tolist()}")
-        return picks.astype(np.int64, copy=False)
 
 
 class _RGBConverter:
@@ -261,7 +258,7 @@ def _same_geometry(a: av.VideoFrame, b: av.VideoFrame) -> bool:
     return a.width == b.width and a.height == b.height and a.format.name == b.format.name
 
 
-def _words(error: Exception) -> str:
+def decoder_words(error: Exception) -> str:
     """What FFmpeg said: its error, and the last line of its log where it was kept."""
     words = getattr(error, "strerror", None) or str(error)
     log = getattr(error, "log", None)

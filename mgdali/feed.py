@@ -70,14 +70,21 @@ class Feed:
         """
         assert self._dali is not None
         assert self._source is not None
-        try:
-            (outputs,) = self._guarded(self._dali.__next__)
-        except StopIteration:
-            self._drained = True
-            if self._source.error is not None:
-                raise self._source.error from None
-            return None
-        return outputs, self._source.paths.popleft()
+        parts: list[dict[str, torch.Tensor]] = []
+        paths: list[str] = []
+        complete = False
+        while not complete:
+            try:
+                (outputs,) = self._guarded(self._dali.__next__)
+            except StopIteration:
+                self._drained = True
+                if self._source.error is not None:
+                    raise self._source.error from None
+                return None
+            parts.append(outputs)
+            part_paths, complete = self._source.parts.popleft()
+            paths += part_paths
+        return _joined(parts), paths
 
     def close(self) -> None:
         """End the workers and free the graph."""
@@ -103,3 +110,10 @@ class Feed:
         self._source.stop()
         while self.next() is not None:
             pass
+
+
+def _joined(parts: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """A batch of the parts that were decoded one after another."""
+    if len(parts) == 1:
+        return parts[0]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 import weakref
@@ -17,7 +18,9 @@ from mgdali.dataset import VideoDataset
 from mgdali.errors import VideoDecodeError, check_integer
 from mgdali.feed import Feed
 from mgdali.order import EpochOrder
-from mgdali.pipeline import cpu_pipeline
+from mgdali.picking import FramePicker
+from mgdali.pipeline import clips_pipeline, decoding_pipeline
+from mgdali.route import Decode, Route, choose_route
 from mgdali.samplers import Sampler
 from mgdali.source import HELD_BATCHES, ClipSource, Tally
 from mgdali.transforms import DType, Layout, OutputFormat, SpatialTransform
@@ -49,7 +52,8 @@ class MGDaliIterator:
         training: random offsets, multi-scale corner crop and flip; otherwise the middle of each part, the centre crop
             and no flip.
         seed: of all random choices, >= 0.
-        device: where clips are handed out: None or ``"cpu"``.
+        device: where clips are handed out: ``"cpu"`` (also with None) or ``"cuda"``.
+        decode: on a GPU, what decodes: ``"nvdec"``, ``"cpu"`` (PyAV), or ``"auto"``: NVDEC where it can be used.
         num_workers: decoding processes; 0 decodes in this one. By default the CPU cores this process may use, shared
             among the ranks of this machine.
         prefetch_factor: batches made ahead of the one that is handed out, >= 1.
@@ -66,6 +70,8 @@ class MGDaliIterator:
             it by another video of this rank, warn once and list it in :attr:`bad_videos`.
         memory_budget: bytes of decoded frames a worker holds while a video's picks are not yet known; a video that
             needs more is decoded twice.
+        gpu_memory_budget: bytes of decoded frames that the GPU holds at a time, by default a quarter of its free
+            memory. Batches that need more are decoded in parts; a video that needs more goes through PyAV.
 
     Raises:
         ValueError: an argument is out of range.
@@ -91,6 +97,7 @@ class MGDaliIterator:
         training: bool = False,
         seed: int = 0,
         device: str | torch.device | None = None,
+        decode: Decode = "auto",
         num_workers: int | None = None,
         prefetch_factor: int = 2,
         rank: int | None = None,
@@ -106,13 +113,12 @@ class MGDaliIterator:
         return_meta: bool = False,
         on_error: OnError = "raise",
         memory_budget: int = 512 << 20,
+        gpu_memory_budget: int | None = None,
     ) -> None:
         if not isinstance(dataset, VideoDataset):
             raise ValueError(f"dataset must be a VideoDataset (its from_folder or from_list make one), got {dataset!r}")
         if not isinstance(sampler, Sampler):
             raise ValueError(f"sampler must have num_frames, representation and pick(), got {sampler!r}")
-        if device is not None and str(device) != "cpu":
-            raise ValueError(f'device must be None or "cpu" in this version, got {device!r}')
         if on_error not in get_args(OnError):
             raise ValueError(f"on_error must be one of {get_args(OnError)}, got {on_error!r}")
         check_integer("prefetch_factor", prefetch_factor, least=1)
@@ -127,6 +133,8 @@ class MGDaliIterator:
         self.dataset = dataset
         self.sampler = sampler
         self.num_workers = workers
+        route = choose_route(device, decode)
+        self.device = route.device
         self._order = EpochOrder(
             num_videos=len(dataset),
             batch_size=batch_size,
@@ -139,7 +147,8 @@ class MGDaliIterator:
         self._return_meta = return_meta
         self._tally = Tally()
         slots = batch_size * (HELD_BATCHES + prefetch_factor)
-        config = ClipConfig(sampler, transform, memory_budget)
+        decoded_budget = _gpu_budget(route, gpu_memory_budget)
+        config = ClipConfig(sampler, transform, memory_budget, route.nvdec, decoded_budget)
         self._feed = Feed(
             partial(WorkerPool, workers, slots, config) if workers else partial(LocalPool, config),
             partial(
@@ -151,13 +160,16 @@ class MGDaliIterator:
                 training=training,
                 replace=on_error == "replace",
                 tally=self._tally,
+                encoded=route.nvdec is not None,
+                decoded_budget=decoded_budget,
             ),
             partial(
-                cpu_pipeline,
+                clips_pipeline if route.nvdec is None else partial(decoding_pipeline, picker=FramePicker(sampler)),
                 batch_size=batch_size,
-                num_threads=max(workers, 1),
+                num_threads=max(workers, route.engines),
                 crop_size=crop_size,
                 output=output,
+                device_id=route.device_id,
             ),
         )
         self._finalizer = weakref.finalize(self, self._feed.close)
@@ -296,6 +308,14 @@ class _EpochIterator(Iterator[Batch]):
 def _default_workers() -> int:
     """The cores this process may use, shared with the other ranks that ``torchrun`` started on this machine."""
     return max(1, len(os.sched_getaffinity(0)) // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+
+
+def _gpu_budget(route: Route, given: int | None) -> float:
+    """Bytes of decoded frames that the GPU may hold at a time."""
+    if given is not None:
+        check_integer("gpu_memory_budget", given, least=1)
+        return given
+    return math.inf if route.nvdec is None else torch.cuda.mem_get_info(route.device)[0] / 4
 
 
 def _share(rank: int | None, world_size: int | None) -> tuple[int, int]:

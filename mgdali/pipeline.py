@@ -17,7 +17,7 @@ except ImportError as error:
         f"or 'mgdali[cuda13]' beside a CUDA 13 driver ({error})"
     ) from error
 
-__all__ = ["OUTPUTS", "DALIGenericIterator", "LastBatchPolicy", "Pipeline", "cpu_pipeline"]
+__all__ = ["OUTPUTS", "DALIGenericIterator", "LastBatchPolicy", "Pipeline", "clips_pipeline", "decoding_pipeline"]
 
 OUTPUTS = ["clips", "labels", "frames", "num_frames"]
 """What every graph gives, in order: clips, labels int64 [N], picks int64 [N, T], frames in the video int64 [N]."""
@@ -25,33 +25,67 @@ OUTPUTS = ["clips", "labels", "frames", "num_frames"]
 _DTYPES = {"float32": types.FLOAT, "float16": types.FLOAT16, "uint8": types.UINT8}
 
 
-def cpu_pipeline(
+def clips_pipeline(
     source: Callable[[], Any],
     *,
     batch_size: int,
     num_threads: int,
     crop_size: int,
     output: OutputFormat,
+    device_id: int | None = None,
 ) -> Pipeline:
-    """The graph for machines without a GPU: clips come decoded, DALI's CPU operators do the rest.
+    """The graph that gets clips: workers have decoded, DALI does the rest.
 
     Args:
-        source: gives batches as :data:`mgdali.source.ClipArrays`; it keeps each batch's memory until
+        source: gives batches as :func:`mgdali.source.arrange_clips` makes them; it keeps each batch's memory until
             ``HELD_BATCHES`` more were asked for.
         batch_size: the most clips a batch has.
         num_threads: DALI's threads.
         crop_size: side of the clips handed out, in pixels.
         output: their type, layout and normalization.
+        device_id: the GPU that does the rest, or None for the CPU.
     """
+    build = pipeline_def(**_execution(batch_size, num_threads, device_id))(_clips_graph)
+    return build(source, device_id is not None, crop_size=crop_size, output=output)
+
+
+def decoding_pipeline(
+    source: Callable[[], Any],
+    picker: Callable[[list[Any], list[Any]], tuple[list[Any], list[Any]]],
+    *,
+    batch_size: int,
+    num_threads: int,
+    crop_size: int,
+    output: OutputFormat,
+    device_id: int | None,
+) -> Pipeline:
+    """The graph that gets files: DALI decodes whole videos, ``picker`` measures motion and picks.
+
+    Args:
+        source: gives batches as :func:`mgdali.source.arrange_encoded` makes them, and keeps their memory as above.
+        picker: called with a batch's videos, uint8 ``[T, H, W, 3]`` each, and offsets, float64 ``[N]`` each; returns
+            the picked frames, uint8 ``[N, H, W, 3]`` each, and the picks, int64 ``[N]`` each. Arrays are CuPy's on
+            DALI's stream, or NumPy's without a GPU.
+        device_id: the GPU. None has DALI decode on the CPU, which its releases do for VP8, VP9 and MJPEG only.
+        batch_size, num_threads, crop_size, output: as above; each of the threads drives a decoder.
+    """
+    build = pipeline_def(**_execution(batch_size, num_threads, device_id), enable_conditionals=True)(_decoding_graph)
+    return build(source, picker, device_id is not None, crop_size=crop_size, output=output)
+
+
+def _execution(batch_size: int, num_threads: int, device_id: int | None) -> dict[str, Any]:
     # One batch ahead: the source looks ahead on its own, and what DALI holds is memory.
-    build = pipeline_def(
-        batch_size=batch_size, num_threads=num_threads, device_id=None, prefetch_queue_depth=1, py_num_workers=0
-    )(_clips_graph)
-    return build(source, crop_size=crop_size, output=output)
+    return {
+        "batch_size": batch_size,
+        "num_threads": num_threads,
+        "device_id": device_id,
+        "prefetch_queue_depth": 1,
+        "py_num_workers": 0,
+    }
 
 
-def _clips_graph(source: Callable[[], Any], crop_size: int, output: OutputFormat) -> tuple[Any, ...]:
-    frames, window, flip, labels, picks, num_frames = fn.external_source(
+def _clips_graph(source: Callable[[], Any], on_gpu: bool, crop_size: int, output: OutputFormat) -> tuple[Any, ...]:
+    inputs: Any = fn.external_source(
         source=source,
         num_outputs=6,
         batch=True,
@@ -60,6 +94,46 @@ def _clips_graph(source: Callable[[], Any], crop_size: int, output: OutputFormat
         dtype=[types.UINT8, types.FLOAT, types.INT32, types.INT64, types.INT64, types.INT64],
         ndim=[4, 1, 0, 0, 1, 0],
     )
+    frames, window, flip, labels, picks, num_frames = inputs
+    if on_gpu:
+        frames, labels, picks, num_frames = frames.gpu(), labels.gpu(), picks.gpu(), num_frames.gpu()
+    return _finish(frames, window, flip, crop_size, output), labels, picks, num_frames
+
+
+def _decoding_graph(
+    source: Callable[[], Any], picker: Callable[..., Any], on_gpu: bool, crop_size: int, output: OutputFormat
+) -> tuple[Any, ...]:
+    inputs: Any = fn.external_source(
+        source=source,
+        num_outputs=9,
+        batch=True,
+        no_copy=True,
+        layout=["", "", "", "FHWC", "", "", "", "", ""],
+        dtype=[types.UINT8, types.FLOAT64, types.BOOL, types.UINT8, *[types.INT64] * 2, types.FLOAT, types.INT32]
+        + [types.INT64],
+        ndim=[1, 1, 0, 4, 1, 0, 1, 0, 0],
+    )
+    files, offsets, made_here, pixels, own_picks, own_num_frames, window, flip, labels = inputs
+    if on_gpu:
+        offsets, pixels, own_picks, labels = offsets.gpu(), pixels.gpu(), own_picks.gpu(), labels.gpu()
+    # DALI runs each branch on its part of the batch.
+    if made_here:
+        frames, picks, num_frames = pixels, own_picks, own_num_frames
+    else:
+        video = fn.decoders.video(files, device="mixed" if on_gpu else "cpu")
+        picked: Any = fn.python_function(
+            video,
+            offsets,
+            function=picker,
+            num_outputs=2,
+            batch_processing=True,
+            output_layouts=["FHWC", ""],
+            device="gpu" if on_gpu else "cpu",
+        )
+        frames, picks = picked
+        num_frames = video.shape()[0]
+    if on_gpu:
+        num_frames = num_frames.gpu()
     return _finish(frames, window, flip, crop_size, output), labels, picks, num_frames
 
 

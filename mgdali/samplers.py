@@ -19,7 +19,7 @@ from mgdali.sampling import Inverse
 
 Motion = Literal["image", "feature"]
 
-__all__ = ["Motion", "MotionGuided", "Representation", "Sampler", "Segment", "Stride", "TopMotion"]
+__all__ = ["Motion", "MotionGuided", "Representation", "Sampler", "Segment", "Stride", "TopMotion", "checked_picks"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +88,21 @@ class Sampler(Protocol):
             int64 ``[N]`` in ``[0, T)``.
         """
         ...
+
+
+def checked_picks(sampler: Sampler, picks: NDArray[np.int64], total: int) -> NDArray[np.int64]:
+    """A sampler's picks as int64 ``[N]``.
+
+    Raises:
+        ValueError: they are not N integers in ``[0, total)``.
+    """
+    picks = np.asarray(picks)
+    expected = sampler.num_frames
+    if picks.shape != (expected,) or picks.dtype.kind not in "iu":
+        raise ValueError(f"{sampler!r}: pick() must return int64 [{expected}], got {picks.dtype} {list(picks.shape)}")
+    if picks.min() < 0 or picks.max() >= total:
+        raise ValueError(f"{sampler!r}: pick() must return indices in [0, {total}), got {picks.tolist()}")
+    return picks.astype(np.int64, copy=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,35 +6,69 @@ batches.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mgdali.clips import ClipJob, ClipResult
-from mgdali.dataset import VideoDataset
+from mgdali.clips import ClipJob, ClipResult, EncodedResult, Result
+from mgdali.dataset import Video, VideoDataset
 from mgdali.errors import VideoDecodeError
 from mgdali.order import EpochOrder, draw
 from mgdali.workers import ClipPool, Outcome
 
-__all__ = ["HELD_BATCHES", "ClipArrays", "ClipSource", "Tally"]
+__all__ = ["HELD_BATCHES", "Arrays", "ClipSource", "Tally", "arrange_clips", "arrange_encoded"]
 
 HELD_BATCHES = 2
 """Batches whose slots the graph may still read from: the one handed over last and the one before it."""
 
-ClipArrays = tuple[
-    list[NDArray[np.uint8]],
-    list[NDArray[np.float32]],
-    list[NDArray[np.int32]],
-    list[NDArray[np.int64]],
-    list[NDArray[np.int64]],
-    list[NDArray[np.int64]],
-]
-"""A batch for the graph, one array a clip: pixels, crop window, flip, label, picks, number of frames."""
+Arrays = tuple[list[NDArray[Any]], ...]
+"""A batch for the graph: for each of its inputs one array a clip."""
+
+
+def arrange_clips(videos: list[Video], results: list[Result], memory: list[NDArray[np.uint8]]) -> Arrays:
+    """Inputs of a graph that gets clips: pixels, crop window, flip, label, picks, number of frames."""
+    clips = [result for result in results if isinstance(result, ClipResult)]
+    return (
+        memory,
+        [np.array(clip.window, np.float32) for clip in clips],
+        [np.array(clip.flip, np.int32) for clip in clips],
+        [np.array(video.label, np.int64) for video in videos],
+        [clip.picks for clip in clips],
+        [np.array(clip.num_frames, np.int64) for clip in clips],
+    )
+
+
+def arrange_encoded(videos: list[Video], results: list[Result], memory: list[NDArray[np.uint8]]) -> Arrays:
+    """Inputs of a graph that decodes: file, offsets, whether a clip was made here and if so its pixels, picks and
+    number of frames, then crop window, flip, label. Where a clip has no use for an input, one element stands there.
+    """
+    files, offsets, made_here, pixels, picks, num_frames = [], [], [], [], [], []
+    for result, content in zip(results, memory, strict=True):
+        here = isinstance(result, ClipResult)
+        made_here.append(np.array(here))
+        files.append(np.zeros(1, np.uint8) if here else content)
+        pixels.append(content if here else np.zeros((1, 1, 1, 3), np.uint8))
+        offsets.append(np.zeros(1) if isinstance(result, ClipResult) else result.offsets)
+        picks.append(result.picks if isinstance(result, ClipResult) else np.zeros(1, np.int64))
+        num_frames.append(np.array(result.num_frames, np.int64))
+    return (
+        files,
+        offsets,
+        made_here,
+        pixels,
+        picks,
+        num_frames,
+        [np.array(result.window, np.float32) for result in results],
+        [np.array(result.flip, np.int32) for result in results],
+        [np.array(video.label, np.int64) for video in videos],
+    )
 
 
 class _Sample:
@@ -44,7 +78,7 @@ class _Sample:
         self.slot = slot
         self.index = index
         self.others = others
-        self.result: ClipResult | None = None
+        self.result: Result | None = None
         self.error: Exception | None = None
         self.abandoned = False
 
@@ -58,7 +92,7 @@ class _Held:
     """A batch that the graph may still read: its slots, and its arrays, which must live as long."""
 
     slots: list[int]
-    arrays: ClipArrays | None = None
+    arrays: Arrays | None = None
 
 
 @dataclass
@@ -89,9 +123,13 @@ class ClipSource:
         num_frames: N, picks a clip.
         training: whether the choices are random.
         replace: put another video of this rank in the place of one that cannot be decoded.
+        encoded: whether the graph decodes: it gets :func:`arrange_encoded`, otherwise :func:`arrange_clips`.
+        decoded_budget: bytes of frames that the graph may decode at a time. A batch that needs more is handed over in
+            parts, each at least a video.
 
     Attributes:
-        paths: the batches' paths, in the order handed out; for the reader to take from the left.
+        parts: of each part of a batch handed over, its paths and whether it is the batch's last; for the reader to
+            take from the left.
         error: why the epoch ended early, or None.
     """
 
@@ -106,6 +144,8 @@ class ClipSource:
         training: bool,
         replace: bool,
         tally: Tally,
+        encoded: bool = False,
+        decoded_budget: float = math.inf,
     ) -> None:
         self._dataset = dataset
         self._order = order
@@ -114,6 +154,8 @@ class ClipSource:
         self._training = training
         self._replace = replace
         self._tally = tally
+        self._encoded = encoded
+        self._decoded_budget = decoded_budget
         self._free = deque(range(slots))
         self._under_way: dict[int, _Sample] = {}
         self._ahead: deque[_Sample] = deque()
@@ -121,7 +163,8 @@ class ClipSource:
         self._todo: NDArray[np.int64] = np.empty(0, np.int64)
         self._submitted = 0
         self._epoch = 0
-        self.paths: deque[list[str]] = deque()
+        self._missing = 0
+        self.parts: deque[tuple[list[str], bool]] = deque()
         self.error: Exception | None = None
 
     def start(self, epoch: int, first_batch: int) -> None:
@@ -129,7 +172,7 @@ class ClipSource:
         self.stop()
         while self._held:
             self._release(self._held.popleft().slots)
-        self.paths.clear()
+        self.parts.clear()
         self._epoch = epoch
         size = self._order.batch_size
         self._todo = self._order.indices(epoch)[first_batch * size : len(self._order) * size]
@@ -139,6 +182,7 @@ class ClipSource:
     def stop(self) -> None:
         """Hand out no further batch; videos under way are finished and forgotten."""
         self.error = None
+        self._missing = 0
         self._todo = self._todo[:0]
         for sample in self._ahead:
             sample.abandoned = True
@@ -148,25 +192,42 @@ class ClipSource:
                 self._pool.cancel(sample.slot)
         self._ahead.clear()
 
-    def __call__(self) -> ClipArrays:
+    def __call__(self) -> Arrays:
         while len(self._held) >= HELD_BATCHES:
             self._release(self._held.popleft().slots)
         self._fill()
-        size = min(self._order.batch_size, len(self._ahead) + len(self._todo) - self._submitted)
-        if size <= 0:
+        if self._missing == 0:
+            self._missing = min(self._order.batch_size, len(self._ahead) + len(self._todo) - self._submitted)
+        if self._missing <= 0:
             raise StopIteration
-        batch = self._await(size)
-        error = next((sample.error for sample in batch if sample.error), None)
+        part = self._next_part()
+        error = next((sample.error for sample in part if sample.error), None)
         if error is not None:
             self.stop()
             self.error = error
             raise StopIteration
-        for _ in batch:
+        for _ in part:
             self._ahead.popleft()
-        self._held.append(_Held([sample.slot for sample in batch]))
-        arrays = self._arrays(batch)
-        self._held[-1].arrays = arrays
-        return arrays
+        self._missing -= len(part)
+        held = _Held([sample.slot for sample in part])
+        self._held.append(held)
+        videos = [self._dataset[sample.index] for sample in part]
+        results = [sample.result for sample in part if sample.result is not None]
+        memory = [self._pool.clip(sample.slot, result) for sample, result in zip(part, results, strict=True)]
+        self.parts.append(([video.path for video in videos], self._missing == 0))
+        held.arrays = (arrange_encoded if self._encoded else arrange_clips)(videos, results, memory)
+        return held.arrays
+
+    def _next_part(self) -> list[_Sample]:
+        """As much of the current batch as can be decoded at a time."""
+        decoded_bytes = 0
+        for size in range(1, self._missing + 1):
+            part = self._await(size)
+            result = part[-1].result
+            decoded_bytes += result.decoded_bytes if isinstance(result, EncodedResult) else 0
+            if size > 1 and decoded_bytes > self._decoded_budget:
+                return part[:-1]
+        return part
 
     def _fill(self) -> None:
         while self._free and self._submitted < len(self._todo):
@@ -193,7 +254,7 @@ class ClipSource:
 
     def _settle(self, sample: _Sample, outcome: Outcome) -> None:
         """Take in what came of a sample's job."""
-        if isinstance(outcome, ClipResult):
+        if isinstance(outcome, ClipResult | EncodedResult):
             sample.result = outcome
             self._tally.frames_decoded += outcome.frames_decoded
         elif isinstance(outcome, VideoDecodeError) and self._replace and not sample.abandoned:
@@ -223,16 +284,3 @@ class ClipSource:
         for slot in slots:
             self._pool.release(slot)
         self._free.extend(slots)
-
-    def _arrays(self, batch: list[_Sample]) -> ClipArrays:
-        videos = [self._dataset[sample.index] for sample in batch]
-        self.paths.append([video.path for video in videos])
-        results = [sample.result for sample in batch if sample.result is not None]
-        return (
-            [self._pool.clip(sample.slot, result) for sample, result in zip(batch, results, strict=True)],
-            [np.array(result.window, np.float32) for result in results],
-            [np.array(result.flip, np.int32) for result in results],
-            [np.array(video.label, np.int64) for video in videos],
-            [result.picks for result in results],
-            [np.array(result.num_frames, np.int64) for result in results],
-        )

@@ -28,13 +28,13 @@ import cloudpickle
 import numpy as np
 from numpy.typing import NDArray
 
-from mgdali.clips import ClipConfig, ClipJob, ClipLoader, ClipResult
+from mgdali.clips import ClipConfig, ClipJob, Result, make_loader
 from mgdali.decode import keep_decoder_messages
 from mgdali.errors import VideoDecodeError, WorkerError
 
 __all__ = ["ClipPool", "LocalPool", "Outcome", "WorkerPool"]
 
-Outcome = ClipResult | VideoDecodeError | WorkerError | None
+Outcome = Result | VideoDecodeError | WorkerError | None
 """What came of a job; None where it was cancelled."""
 
 _RECORD = 8
@@ -66,8 +66,8 @@ class ClipPool(Protocol):
         """
         ...
 
-    def clip(self, slot: int, result: ClipResult) -> NDArray[np.uint8]:
-        """The pixels of a finished clip, valid until :meth:`release`."""
+    def clip(self, slot: int, result: Result) -> NDArray[np.uint8]:
+        """The pixels of a finished clip, or the file of an encoded video, valid until :meth:`release`."""
         ...
 
     def release(self, slot: int) -> None:
@@ -83,7 +83,7 @@ class LocalPool:
     """Makes clips in the calling process, each when it is waited for (``num_workers=0``)."""
 
     def __init__(self, config: ClipConfig) -> None:
-        self._loader = ClipLoader(config)
+        self._loader = make_loader(config)
         self._jobs: dict[int, ClipJob | None] = {}
         self._clips: dict[int, NDArray[np.uint8]] = {}
 
@@ -109,7 +109,7 @@ class LocalPool:
         except VideoDecodeError as error:
             return [(slot, error)]
 
-    def clip(self, slot: int, result: ClipResult) -> NDArray[np.uint8]:
+    def clip(self, slot: int, result: Result) -> NDArray[np.uint8]:
         return self._clips[slot]
 
     def release(self, slot: int) -> None:
@@ -166,7 +166,7 @@ class WorkerPool:
                 raise self._obituary(results) from None
         return done
 
-    def clip(self, slot: int, result: ClipResult) -> NDArray[np.uint8]:
+    def clip(self, slot: int, result: Result) -> NDArray[np.uint8]:
         return self._memory.array(slot, result.shape)
 
     def release(self, slot: int) -> None:
@@ -225,7 +225,7 @@ def run_worker(jobs: int, results: int, memory_file: int, slots: int, workers: i
     keep_decoder_messages()
     memory = _SlotMemory(memory_file, slots, workers)
     # The user's own sampler may be in the configuration; what it raises when loaded is shown and ends the worker.
-    loader = ClipLoader(pickle.load(sys.stdin.buffer))
+    loader = make_loader(pickle.load(sys.stdin.buffer))
     sending = Connection(results, readable=False)
     while record := os.read(jobs, _RECORD):
         slot = int.from_bytes(record, "little")

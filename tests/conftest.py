@@ -6,7 +6,6 @@ import pytest
 from hypothesis import settings
 
 from mgdali import VideoDataset
-from tests.videos import moving_square, write_video
 
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
@@ -24,6 +23,8 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> VideoDataset:
     """Eleven short videos of several lengths and sizes, upright and wide, in three classes."""
+    from tests.videos import moving_square, write_video
+
     folder = tmp_path_factory.mktemp("videos")
     sizes = [(48, 64), (64, 48), (50, 50), (40, 90)]
     paths = [

@@ -1,0 +1,250 @@
+"""The graph that decodes, on the CPU: DALI's decoder on VP9, the CUDA kernels in their host build.
+
+What differs on a GPU is where it runs, and the codecs that DALI's decoder takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mgdali import MotionGuided, Segment, Stride, TopMotion, VideoDataset, VideoDecodeError
+from mgdali.clips import ClipConfig
+from mgdali.feed import Feed
+from mgdali.gpu import DecoderCaps
+from mgdali.kernels import VIDEO, Kernels, describe_videos, kernel_folder
+from mgdali.order import EpochOrder
+from mgdali.picking import FramePicker
+from mgdali.pipeline import clips_pipeline, decoding_pipeline
+from mgdali.samplers import Representation, Sampler
+from mgdali.source import HELD_BATCHES, ClipSource, Tally
+from mgdali.transforms import OutputFormat, SpatialTransform
+from mgdali.workers import LocalPool, WorkerPool
+from tests.kernel_build import HostKernels, Out, Structs, needs_compiler
+from tests.videos import moving_square, rotate_by_metadata, write_video
+
+pytestmark = needs_compiler
+
+# What DALI's releases decode on the CPU, as a table of what the "GPU" decodes.
+VP9_ONLY = {"vp9": DecoderCaps("vp9", "4:2:0", 8, 1, 1, 1, 8192, 8192, 1 << 18)}
+CROP = 24
+
+
+class KernelsOnHost(Kernels):
+    """The kernels run on the CPU: arrays are NumPy's, launches go to the host build."""
+
+    tensor_cores = True  # type: ignore[assignment]
+
+    def __init__(self, cache: Path, made: dict[str, HostKernels]) -> None:
+        self.arrays = np
+        self.launched: list[str] = []
+        self._cache = cache
+        self._made = made
+
+    def describe(self, frames: Any) -> tuple[NDArray[Any], Any]:
+        videos = describe_videos([0] * len(frames), [array.shape[:3] for array in frames])
+        rows = [(np.ascontiguousarray(f), *tuple(row)[1:]) for f, row in zip(frames, videos, strict=True)]
+        return videos, Structs(VIDEO, rows)
+
+    def to_host(self, array: Any) -> NDArray[Any]:
+        return np.asarray(array)
+
+    def _addresses(self, arrays: list[Any]) -> Any:
+        return Structs(np.uint64, [Out(array) for array in arrays])
+
+    def _function(self, source: str, name: str) -> Any:
+        if source not in self._made:
+            self._made[source] = HostKernels(kernel_folder() / f"{source}.cu", self._cache)
+        return partial(self._launch, self._made[source], name)
+
+    def _launch(self, host: HostKernels, name: str, grid: Any, block: Any, args: tuple[Any, ...]) -> None:
+        self.launched.append(name)
+        wrapped = [Out(arg) if isinstance(arg, np.ndarray) else arg for arg in args]
+        outs = [arg for arg in wrapped if isinstance(arg, Out)]
+        outs += [row for arg in wrapped if isinstance(arg, Structs) for row in arg.rows if isinstance(row, Out)]
+        results = host.run(name, grid=grid, block=block, args=wrapped)
+        assert len(results) == len(outs)
+        for out, result in zip(outs, results, strict=True):
+            out.array[...] = result
+
+
+@pytest.fixture(scope="module")
+def host_kernels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    made: dict[str, HostKernels] = {}
+    yield partial(KernelsOnHost, tmp_path_factory.mktemp("kernels"), made)
+    for host in made.values():
+        host.close()
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> VideoDataset:
+    """Nine videos: VP9 for DALI's decoder, and H.264, 4:4:4 and turned ones that it is not given."""
+    folder = tmp_path_factory.mktemp("mixed")
+    vp9: dict[str, Any] = {"codec": "libvpx-vp9", "options": {"crf": "20", "b": "0", "cpu-used": "8"}}
+    paths = [
+        write_video(folder / f"{i}.webm", moving_square(6 + 5 * i, 48, 60 + 4 * i, seed=i), **vp9) for i in range(6)
+    ]
+    paths.insert(1, write_video(folder / "h264.mp4", moving_square(9, 40, 40)))
+    paths.insert(4, write_video(folder / "444.webm", moving_square(7, 50, 64), pixel_format="yuv444p", **vp9))
+    turned = write_video(folder / "turned.mp4", moving_square(8, 44, 60))
+    rotate_by_metadata(turned, 1)
+    paths.append(turned)
+    return VideoDataset(paths, [i % 3 for i in range(len(paths))])
+
+
+def feed_of(
+    dataset: VideoDataset,
+    sampler: Sampler,
+    kernels: Any = None,
+    *,
+    budget: float = float("inf"),
+    workers: int = 0,
+    batch_size: int = 4,
+    training: bool = True,
+    replace: bool = False,
+) -> Feed:
+    """The decoding graph on the CPU, or, without kernels, the graph that gets clips."""
+    transform = SpatialTransform(training=training, crop_size=CROP, resize=CROP)
+    config = ClipConfig(sampler, transform, 1 << 30, nvdec=VP9_ONLY if kernels else None)
+    slots = batch_size * (HELD_BATCHES + 2)
+    shape = {"batch_size": batch_size, "num_threads": 2, "crop_size": CROP, "output": OutputFormat(dtype="uint8")}
+
+    def make_pipeline(source: ClipSource) -> Any:
+        if kernels is None:
+            return clips_pipeline(source, **shape)  # type: ignore[arg-type]
+        return decoding_pipeline(source, FramePicker(sampler, kernels), device_id=None, **shape)  # type: ignore[arg-type]
+
+    return Feed(
+        lambda: WorkerPool(workers, slots, config) if workers else LocalPool(config),
+        lambda pool: ClipSource(
+            dataset,
+            EpochOrder(num_videos=len(dataset), batch_size=batch_size, shuffle=training),
+            pool,
+            slots=slots,
+            num_frames=sampler.num_frames,
+            training=training,
+            replace=replace,
+            tally=Tally(),
+            encoded=kernels is not None,
+            decoded_budget=budget,
+        ),
+        make_pipeline,
+    )
+
+
+def epoch_of(feed: Feed) -> list[Any]:
+    feed.start(0, 0)
+    return list(iter(feed.next, None))
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        MotionGuided(num_frames=4),
+        MotionGuided(num_frames=4, channels="rgb", mu=1.0, inverse="nearest"),
+        MotionGuided(num_frames=3, motion="feature"),
+        TopMotion(num_frames=4),
+        Segment(num_frames=5),
+        Stride(num_frames=4, stride=3),
+    ],
+    ids=lambda sampler: type(sampler).__name__,
+)
+def test_both_graphs_give_the_same_batches(mixed: VideoDataset, host_kernels: Any, sampler: Sampler) -> None:
+    decoded = epoch_of(feed_of(mixed, sampler, host_kernels))
+    reference = epoch_of(feed_of(mixed, sampler))
+    assert [paths for _, paths in decoded] == [paths for _, paths in reference]
+    for (outputs, paths), (expected, _) in zip(decoded, reference, strict=True):
+        assert outputs["labels"].tolist() == expected["labels"].tolist()
+        assert outputs["num_frames"].tolist() == expected["num_frames"].tolist()
+        assert outputs["clips"].shape == expected["clips"].shape
+        # The decoders' RGB differs a little, and luma measured on it does from the plane: picks may be a frame apart.
+        assert (outputs["frames"] - expected["frames"]).abs().max() <= 1
+        for i, path in enumerate(paths):
+            if outputs["frames"][i].tolist() == expected["frames"][i].tolist():
+                difference = (outputs["clips"][i].int() - expected["clips"][i].int()).abs().float()
+                assert difference.mean() < 4, path
+
+
+def test_strategies_of_this_package_never_leave_the_device(mixed: VideoDataset, host_kernels: Any) -> None:
+    class Strict(KernelsOnHost):
+        def to_host(self, array: Any) -> NDArray[Any]:
+            raise AssertionError("waits for the device")
+
+    strict = partial(Strict, *host_kernels.args)
+    for sampler in (MotionGuided(), TopMotion(), Segment(), Stride(), MotionGuided(motion="feature")):
+        assert epoch_of(feed_of(mixed[:2], sampler, strict, batch_size=2))
+
+
+class LoudestThenFirst:
+    """A strategy of a user's own."""
+
+    num_frames = 2
+    representation = Representation()
+
+    def pick(self, motion: Any, total: int, offsets: Any) -> NDArray[np.int64]:
+        assert len(motion) == total
+        assert len(offsets) == 2
+        return np.array([int(np.argmax(motion)), 0])
+
+
+def test_a_strategy_of_ones_own_is_asked_on_the_host(mixed: VideoDataset, host_kernels: Any) -> None:
+    decoded = epoch_of(feed_of(mixed, LoudestThenFirst(), host_kernels, training=False))
+    reference = epoch_of(feed_of(mixed, LoudestThenFirst(), training=False))
+    picks = [outputs["frames"].tolist() for outputs, _ in decoded]
+    assert picks == [outputs["frames"].tolist() for outputs, _ in reference]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_memory_budget_splits_batches_and_changes_nothing(
+    mixed: VideoDataset, host_kernels: Any, workers: int
+) -> None:
+    sampler = MotionGuided(num_frames=4)
+    whole = epoch_of(feed_of(mixed, sampler, host_kernels))
+    sizes: list[int] = []
+
+    class Counting(KernelsOnHost):
+        def describe(self, frames: Any) -> tuple[NDArray[Any], Any]:
+            sizes.append(sum(frame.nbytes for frame in frames))
+            return super().describe(frames)
+
+    budget = 500_000
+    parts = epoch_of(feed_of(mixed, sampler, partial(Counting, *host_kernels.args), budget=budget, workers=workers))
+    largest = max(3 * (6 + 5 * i) * 48 * (60 + 4 * i) for i in range(6))
+    assert max(sizes) <= max(budget, largest)
+    assert len(sizes) > len(whole)
+    assert len(parts) == len(whole)
+    for (outputs, paths), (expected, expected_paths) in zip(parts, whole, strict=True):
+        assert paths == expected_paths
+        assert all((outputs[name] == expected[name]).all() for name in expected)
+
+
+def test_a_bad_file_raises_when_its_turn_comes(mixed: VideoDataset, host_kernels: Any, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.webm"
+    bad.write_bytes(b"garbage" * 99)
+    paths = [video.path for video in mixed]
+    paths[5] = str(bad)
+    feed = feed_of(VideoDataset(paths, [0] * len(paths)), Segment(num_frames=2), host_kernels, training=False)
+    feed.start(0, 0)
+    assert feed.next() is not None
+    with pytest.raises(VideoDecodeError, match=r"bad\.webm"):
+        feed.next()
+    feed.close()
+
+
+def test_an_epoch_broken_off_within_a_split_batch_is_followed_by_a_whole_one(
+    mixed: VideoDataset, host_kernels: Any
+) -> None:
+    sampler = Segment(num_frames=2)
+    feed = feed_of(mixed, sampler, host_kernels, budget=1)
+    whole = epoch_of(feed)
+    feed.start(0, 0)
+    feed.next()
+    again = epoch_of(feed)
+    assert [paths for _, paths in again] == [paths for _, paths in whole]
+    assert all((a["clips"] == b["clips"]).all() for (a, _), (b, _) in zip(again, whole, strict=True))
