@@ -1,0 +1,81 @@
+"""What a benchmark ran on: written beside its figures, so that they can be compared."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import importlib
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import mgdali
+from mgdali import gpu
+
+__all__ = ["facts"]
+
+
+def facts() -> dict[str, Any]:
+    """The date, the machine and the versions, ready for JSON; what is not there is None."""
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cpu": _cpu(),
+        "cpu_cores": _cores(),
+        "python": platform.python_version(),
+        "mgdali": mgdali.__version__,
+        **{name: _version(name) for name in ("numpy", "torch", "cupy")},
+        **_gpu_facts(),
+    }
+
+
+def _gpu_facts() -> dict[str, Any]:
+    """Of CUDA's first device, which is the one that CuPy and torch use unless told otherwise."""
+    found: dict[str, Any] = dict.fromkeys(
+        ("gpu", "gpu_memory_bytes", "compute_capability", "driver", "driver_cuda", "cuda_runtime")
+    )
+    try:
+        first = gpu.find_gpus()[0]
+    except (gpu.GPUError, IndexError):
+        return found
+    found["gpu"] = first.name
+    found["gpu_memory_bytes"] = first.memory_bytes
+    found["compute_capability"] = ".".join(map(str, first.compute_capability))
+    found["driver_cuda"] = ".".join(map(str, gpu.cuda_version()))
+    found["cuda_runtime"] = _cuda_runtime()
+    # Containers may lack NVML, which is what tells the driver's version.
+    with contextlib.suppress(gpu.GPUError):
+        found["driver"] = gpu.driver_version()
+    return found
+
+
+def _cuda_runtime() -> str | None:
+    """The version of the CUDA runtime that CuPy works with."""
+    try:
+        version = int(importlib.import_module("cupy").cuda.runtime.runtimeGetVersion())
+    except Exception:  # A CuPy that does not work is worth no benchmark's end
+        return None
+    return f"{version // 1000}.{version % 1000 // 10}"
+
+
+def _version(module: str) -> str | None:
+    """As the module itself gives it: a folder on PYTHONPATH need not have the package's metadata."""
+    try:
+        return str(importlib.import_module(module).__version__)
+    except Exception:  # Importing what is half installed raises anything
+        return None
+
+
+def _cpu() -> str | None:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, None) or platform.processor() or None
+
+
+def _cores() -> int | None:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
