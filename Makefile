@@ -6,13 +6,17 @@ VIDEOS ?=
 BIN := .venv/bin
 ENV := .venv/.installed-$(CUDA)
 
-.PHONY: demo test lint types clean
+.PHONY: demo test gpu-check lint types clean
 
 demo: $(ENV)
 	$(BIN)/mgdali demo $(if $(VIDEOS),"$(VIDEOS)")
 
 test: $(ENV)
 	$(BIN)/python -m pytest
+
+# On a machine with a GPU, with the packages that its python3 finds: nothing is installed.
+gpu-check:
+	$(PYTHON) benchmarks/gpu_check.py
 
 lint: $(ENV)
 	$(BIN)/ruff check .

@@ -232,7 +232,7 @@ def _choose(loader_error: str | None, driver: Driver, gpus: tuple[GPUReport, ...
     elif not gpus:
         why = f"the NVIDIA driver offers no GPU ({gpus_error or 'it counts none'})"
     else:
-        why = "this version hands out clips on the CPU"
+        why = "clips go to the GPU where that is asked for (device=cuda)"
     return Choice("cpu", "PyAV", why)
 
 

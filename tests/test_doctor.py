@@ -438,7 +438,7 @@ def test_gpus(stand_ins: Path) -> None:
     assert [part["nvdec_engines"] for part in report["gpus"]] == [7, 1]
     assert [part["error"] for part in report["gpus"]] == [None, None]
     assert report["gpus_error"] is None
-    choice = {"device": "cpu", "decoding": "PyAV", "why": "this version hands out clips on the CPU"}
+    choice = {"device": "cpu", "decoding": "PyAV", "why": "clips go to the GPU where that is asked for (device=cuda)"}
     assert report["choice"] == choice
     assert found["balance"] == 0
 
