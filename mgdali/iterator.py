@@ -6,7 +6,7 @@ import math
 import os
 import warnings
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -19,7 +19,7 @@ from mgdali.errors import VideoDecodeError, check_integer
 from mgdali.feed import Feed
 from mgdali.order import EpochOrder
 from mgdali.picking import FramePicker
-from mgdali.pipeline import clips_pipeline, decoding_pipeline
+from mgdali.pipeline import Pipeline, clips_pipeline, decoding_pipeline
 from mgdali.route import Decode, Route, choose_route
 from mgdali.samplers import Sampler
 from mgdali.source import HELD_BATCHES, ClipSource, Tally
@@ -146,32 +146,9 @@ class MGDaliIterator:
         )
         self._return_meta = return_meta
         self._tally = Tally()
-        slots = batch_size * (HELD_BATCHES + prefetch_factor)
-        decoded_budget = _gpu_budget(route, gpu_memory_budget)
-        config = ClipConfig(sampler, transform, memory_budget, route.nvdec, decoded_budget)
-        self._feed = Feed(
-            partial(WorkerPool, workers, slots, config) if workers else partial(LocalPool, config),
-            partial(
-                ClipSource,
-                dataset,
-                self._order,
-                slots=slots,
-                num_frames=sampler.num_frames,
-                training=training,
-                replace=on_error == "replace",
-                tally=self._tally,
-                encoded=route.nvdec is not None,
-                decoded_budget=decoded_budget,
-            ),
-            partial(
-                clips_pipeline if route.nvdec is None else partial(decoding_pipeline, picker=FramePicker(sampler)),
-                batch_size=batch_size,
-                num_threads=max(workers, route.engines),
-                crop_size=crop_size,
-                output=output,
-                device_id=route.device_id,
-            ),
-        )
+        config = ClipConfig(sampler, transform, memory_budget, route.nvdec, _gpu_budget(route, gpu_memory_budget))
+        make_source = partial(ClipSource, dataset, self._order, tally=self._tally, replace=on_error == "replace")
+        self._feed = _make_feed(make_source, config, route, output, batch_size, workers, prefetch_factor)
         self._finalizer = weakref.finalize(self, self._feed.close)
         self._epoch = 0
         self._batch = 0
@@ -303,6 +280,42 @@ class _EpochIterator(Iterator[Batch]):
         except StopIteration:
             self._loader = None
             raise
+
+
+def _make_feed(
+    make_source: Callable[..., ClipSource],
+    config: ClipConfig,
+    route: Route,
+    output: OutputFormat,
+    batch_size: int,
+    workers: int,
+    prefetch_factor: int,
+) -> Feed:
+    """The pool, source and graph of a route."""
+    slots = batch_size * (HELD_BATCHES + prefetch_factor)
+    if route.nvdec is None:
+        make_pipeline: Callable[..., Pipeline] = clips_pipeline
+    else:
+        make_pipeline = partial(decoding_pipeline, picker=FramePicker(config.sampler))
+    return Feed(
+        partial(WorkerPool, workers, slots, config) if workers else partial(LocalPool, config),
+        partial(
+            make_source,
+            slots=slots,
+            num_frames=config.sampler.num_frames,
+            training=config.transform.training,
+            encoded=route.nvdec is not None,
+            decoded_budget=config.decoded_budget,
+        ),
+        partial(
+            make_pipeline,
+            batch_size=batch_size,
+            num_threads=max(workers, route.engines),
+            crop_size=config.transform.crop_size,
+            output=output,
+            device_id=route.device_id,
+        ),
+    )
 
 
 def _default_workers() -> int:
