@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from mgdali.errors import VideoDecodeError, WorkerError
 from mgdali.pipeline import OUTPUTS, DALIGenericIterator, LastBatchPolicy, Pipeline
 from mgdali.source import ClipSource
 from mgdali.workers import ClipPool
@@ -67,9 +68,11 @@ class Feed:
         Raises:
             VideoDecodeError: the next batch has a video that cannot be decoded.
             WorkerError: a worker ended or failed.
+            RuntimeError: the graph failed; the message names the videos that it had.
         """
         assert self._dali is not None
         assert self._source is not None
+        source = self._source
         parts: list[dict[str, torch.Tensor]] = []
         paths: list[str] = []
         complete = False
@@ -78,11 +81,15 @@ class Feed:
                 (outputs,) = self._guarded(self._dali.__next__)
             except StopIteration:
                 self._drained = True
-                if self._source.error is not None:
-                    raise self._source.error from None
+                if source.error is not None:
+                    raise source.error from None
                 return None
+            except (VideoDecodeError, WorkerError):
+                raise
+            except RuntimeError as error:
+                raise _named(error, [path for given, _ in source.parts for path in given]) from error
             parts.append(outputs)
-            part_paths, complete = self._source.parts.popleft()
+            part_paths, complete = source.parts.popleft()
             paths += part_paths
         return _joined(parts), paths
 
@@ -117,3 +124,11 @@ def _joined(parts: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     if len(parts) == 1:
         return parts[0]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def _named(error: RuntimeError, paths: list[str]) -> RuntimeError:
+    """The graph's error with the videos that may be at fault: DALI fails on a batch and does not say on which video."""
+    return RuntimeError(
+        f'DALI failed on one of these videos: {", ".join(paths)}. decode="cpu" tells which, and why; make a new loader '
+        f"without it. DALI's words: {error}"
+    )

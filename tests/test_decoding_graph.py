@@ -5,6 +5,9 @@ What differs on a GPU is where it runs, and the codecs that DALI's decoder takes
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -248,3 +251,30 @@ def test_an_epoch_broken_off_within_a_split_batch_is_followed_by_a_whole_one(
     again = epoch_of(feed)
     assert [paths for _, paths in again] == [paths for _, paths in whole]
     assert all((a["clips"] == b["clips"]).all() for (a, _), (b, _) in zip(again, whole, strict=True))
+
+
+def test_an_error_of_dalis_decoder_names_the_videos_it_had(host_kernels: Any, tmp_path: Path) -> None:
+    vp9: dict[str, Any] = {"codec": "libvpx-vp9", "options": {"crf": "20", "b": "0", "cpu-used": "8"}}
+    fine = write_video(tmp_path / "fine.webm", moving_square(26, 48, 76, seed=4), **vp9)
+    content = bytearray(fine.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    broken = tmp_path / "broken.webm"
+    broken.write_bytes(bytes(content))
+    # In a process of its own: after this, DALI's CPU decoder may never end.
+    script = f"""
+import os
+from tests.test_decoding_graph import *
+feed = feed_of(VideoDataset([{str(fine)!r}, {str(broken)!r}], [0, 0]), Segment(num_frames=2), Kernels, batch_size=2)
+try:
+    epoch_of(feed)
+except RuntimeError as error:
+    print(error, flush=True)
+os._exit(0)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, env=environment, check=True
+    )
+    assert "DALI failed on one of these videos: " in result.stdout
+    assert str(broken) in result.stdout
+    assert "Invalid data found" in result.stdout
