@@ -31,6 +31,7 @@ except ImportError:
     cv2 = None
 
 __all__ = [
+    "MEMORY_BUDGET",
     "DecodedVideo",
     "Decoder",
     "decoder_words",
@@ -39,6 +40,9 @@ __all__ = [
     "measure_motion",
     "read_frames",
 ]
+
+MEMORY_BUDGET = 512 << 20
+"""Bytes of decoded frames that are held for a video's picks, unless the user says otherwise."""
 
 # Formats whose first plane is luma, a byte a sample or two, without bits to shift away.
 _LUMA_FIRST = re.compile(r"(?:yuvj?4\d\dp|yuva4\d\dp|gray)(?:(9|10|12|14|16)le)?|nv(?:12|16|21|24)")
@@ -138,6 +142,7 @@ class Decoder:
 
     def __init__(self, sampler: Sampler, *, memory_budget: int) -> None:
         self._sampler = sampler
+        self._representation = sampler.representation
         self._memory_budget = memory_budget
         self._to_rgb = _RGBConverter()
 
@@ -152,8 +157,7 @@ class Decoder:
             VideoDecodeError: the file cannot be decoded.
             ValueError: the sampler picked frames that are not there.
         """
-        representation = self._sampler.representation
-        meter = None if representation is None else _meter(representation)
+        meter = None if self._representation is None else _meter(self._representation)
         held: list[av.VideoFrame] = []
         total = held_bytes = 0
         for frame in read_frames(path):

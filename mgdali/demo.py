@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mgdali.dataset import VIDEO_EXTENSIONS, VideoDataset
-from mgdali.decode import Decoder, measure_motion
+from mgdali.decode import MEMORY_BUDGET, Decoder, measure_motion
 from mgdali.errors import DatasetError, VideoDecodeError, check_integer
 from mgdali.interrupts import ctrl_c_held
 from mgdali.picture import save_picks_picture
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from mgdali.iterator import MGDaliIterator
 
 __all__ = ["DemoOptions", "run_demo"]
-
-_MEMORY_BUDGET = 512 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,7 +264,7 @@ def _print_picks(comparison: _Comparison, console: Console) -> None:
 def _save_picture(comparison: _Comparison, sampler: MotionGuided, path: Path) -> None:
     frames: dict[int, NDArray[np.uint8]] = {}
     for rule in (sampler, Segment(num_frames=sampler.num_frames)):
-        decoder = Decoder(rule, memory_budget=_MEMORY_BUDGET)
+        decoder = Decoder(rule, memory_budget=MEMORY_BUDGET)
         frames |= decoder.decode(comparison.path, np.full(sampler.num_frames, 0.5)).frames
     save_picks_picture(
         path,

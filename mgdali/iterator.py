@@ -15,6 +15,7 @@ import torch.distributed
 
 from mgdali.clips import ClipConfig
 from mgdali.dataset import VideoDataset
+from mgdali.decode import MEMORY_BUDGET
 from mgdali.errors import VideoDecodeError, check_integer
 from mgdali.feed import Feed
 from mgdali.order import EpochOrder
@@ -112,7 +113,7 @@ class MGDaliIterator:
         std: tuple[float, float, float] | None = None,
         return_meta: bool = False,
         on_error: OnError = "raise",
-        memory_budget: int = 512 << 20,
+        memory_budget: int = MEMORY_BUDGET,
         gpu_memory_budget: int | None = None,
     ) -> None:
         if not isinstance(dataset, VideoDataset):

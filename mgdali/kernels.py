@@ -176,9 +176,13 @@ class Kernels:
         """An array's content, once the device has come that far: this waits."""
         return np.asarray(self.arrays.asnumpy(array))
 
+    def no_motion(self, videos: NDArray[Any]) -> Any:
+        """S of all frames of a batch before it is measured: zeros, uint64 ``[sum of T]``."""
+        return self.arrays.zeros(int(videos["num_frames"].sum()), np.uint64)
+
     def image_difference(self, videos: NDArray[Any], on_device: Any, channels: str) -> Any:
         """S at the image level of all frames of a batch, uint64 ``[sum of T]``."""
-        motion = self.arrays.zeros(int(videos["num_frames"].sum()), np.uint64)
+        motion = self.no_motion(videos)
         kernel = self._function("image_difference", f"image_difference_{channels}")
         kernel(image_grid(videos), (IMAGE_BLOCK,), (on_device, motion))
         return motion
@@ -191,7 +195,7 @@ class Kernels:
         name = "feature_difference_mma" if tensor_cores else "feature_difference"
         weights = self.arrays.asarray(filter_words(filters) if tensor_cores else filter_table(filters))
         units = feature_units(filters, videos)
-        motion = self.arrays.zeros(int(videos["num_frames"].sum()), np.uint64)
+        motion = self.no_motion(videos)
         grid = feature_grid(videos, tensor_cores=tensor_cores)
         # The tensor cores' filters are scaled: what they measure is, too.
         measured = units / filter_scale(filters) if tensor_cores else units

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mgdali.kernels import Kernels
-from mgdali.samplers import MotionGuided, Representation, Sampler, Segment, Stride, TopMotion, checked_picks
+from mgdali.samplers import MotionGuided, Sampler, Segment, Stride, TopMotion, checked_picks
 
 __all__ = ["FramePicker"]
 
@@ -27,6 +27,11 @@ class FramePicker:
 
     def __init__(self, sampler: Sampler, make_kernels: Callable[[], Kernels] = Kernels) -> None:
         self._sampler = sampler
+        # Asked once: these make the filters anew at each call.
+        self._representation = sampler.representation
+        self._filters: NDArray[np.float32] | None = None
+        if self._representation is not None and self._representation.motion == "feature":
+            self._filters = self._representation.filters
         self._make_kernels = make_kernels
         self._kernels: Kernels | None = None
 
@@ -51,25 +56,20 @@ class FramePicker:
         sampler = self._sampler
         if isinstance(sampler, Segment):
             # With mu = 0 the rule is TSN's, whatever the motion.
-            motion = kernels.arrays.zeros(int(videos["num_frames"].sum()), np.uint64)
+            motion = kernels.no_motion(videos)
             return kernels.pick_motion_guided(videos, on_device, motion, 1.0, offsets, 0.0, "step")
         if isinstance(sampler, Stride):
             return _pick_stride(kernels.arrays, videos, offsets, sampler.stride)
         motion, unit = None, 1.0
-        if sampler.representation is not None:
-            motion, unit = self._measure(kernels, videos, on_device, sampler.representation)
+        if self._filters is not None:
+            motion, unit = kernels.feature_difference(videos, on_device, self._filters)
+        elif self._representation is not None:
+            motion = kernels.image_difference(videos, on_device, self._representation.channels)
         if isinstance(sampler, MotionGuided):
             return kernels.pick_motion_guided(videos, on_device, motion, unit, offsets, sampler.mu, sampler.inverse)
         if isinstance(sampler, TopMotion):
             return kernels.pick_top_motion(videos, on_device, motion, sampler.num_frames)
         return kernels.arrays.asarray(_pick_on_host(kernels, sampler, videos, motion, unit, offsets))
-
-    def _measure(
-        self, kernels: Kernels, videos: NDArray[Any], on_device: Any, representation: Representation
-    ) -> tuple[Any, float]:
-        if representation.motion == "image":
-            return kernels.image_difference(videos, on_device, representation.channels), 1.0
-        return kernels.feature_difference(videos, on_device, representation.filters)
 
 
 def _pick_stride(arrays: Any, videos: NDArray[Any], offsets: Any, stride: int) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import wave
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from mgdali.errors import VideoDecodeError
 from mgdali.motion import default_filters, feature_difference, image_difference
 from mgdali.samplers import MotionGuided, Representation, Segment, TopMotion
 from mgdali.sampling import sample_motion_guided
-from tests.videos import moving_square, rotate_by_metadata, write_video
+from tests.videos import moving_square, rotate_by_metadata, write_sound, write_video
 
 BIG = 1 << 30
 
@@ -210,12 +209,7 @@ def test_a_cut_off_mp4_and_a_missing_file_and_a_folder_are_named(video: Path, tm
 
 
 def test_a_sound_file_has_no_video(tmp_path: Path) -> None:
-    path = tmp_path / "sound.wav"
-    with wave.open(str(path), "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(8000)
-        sound.writeframes(bytes(1600))
+    path = write_sound(tmp_path / "sound.wav")
     with pytest.raises(VideoDecodeError, match="no video stream"):
         list(read_frames(path))
 

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mgdali import gpu, sampling
 from mgdali import motion as reference
+from mgdali import sampling
 from mgdali.kernels import Kernels, describe_videos
+from tests.gpu_device import skip_without_gpu
 
 pytestmark = pytest.mark.gpu
 
@@ -37,13 +38,7 @@ def cupy() -> Any:
         module = importlib.import_module("cupy")
     except ImportError as error:
         pytest.skip(f"CuPy is missing: {error}")
-    # Not CuPy but the driver is asked: where there is a GPU, a CuPy that does not work is a failure.
-    try:
-        found = gpu.find_gpus()
-    except gpu.GPUError as error:
-        pytest.skip(f"no CUDA device: {error}")
-    if not found:
-        pytest.skip("no CUDA device: the driver offers none")
+    skip_without_gpu()
     return module
 
 

@@ -23,6 +23,7 @@ from mgdali.decode import measure_motion, read_frames
 from mgdali.kernels import Kernels
 from mgdali.probe import nvdec_refusal, probe
 from mgdali.samplers import Representation
+from tests.gpu_device import skip_without_gpu
 from tests.videos import moving_square, rotate_by_metadata, write_video
 
 pytestmark = pytest.mark.gpu
@@ -38,13 +39,7 @@ ALLOWANCE = 1 << 30
 
 @pytest.fixture(scope="module", autouse=True)
 def cupy() -> Any:
-    # Not torch or CuPy but the driver is asked: where there is a GPU, a package that does not work is a failure.
-    try:
-        found = gpu.find_gpus()
-    except gpu.GPUError as error:
-        pytest.skip(f"no CUDA device: {error}")
-    if not found:
-        pytest.skip("no CUDA device: the driver offers none")
+    skip_without_gpu()
     return importlib.import_module("cupy")
 
 

@@ -28,6 +28,8 @@ from mgdali.sampling import sample_motion_guided
 from mgdali.transforms import IMAGENET_MEAN, IMAGENET_STD, SpatialTransform
 
 SAMPLER = MotionGuided(num_frames=4)
+# Scripts of a user's find what this process finds.
+SCRIPT_ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 def load(dataset: VideoDataset, **arguments: Any) -> MGDaliIterator:
@@ -50,7 +52,7 @@ def run_script(folder: Path, text: str, *arguments: str, timeout: float = 120) -
         capture_output=True,
         text=True,
         timeout=timeout,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env=SCRIPT_ENVIRONMENT,
         cwd=folder,
     )
 
@@ -299,10 +301,12 @@ def test_ranks_come_from_torch_distributed(dataset: VideoDataset, tmp_path: Path
         dist.destroy_process_group()
     """
     (tmp_path / "script.py").write_text(textwrap.dedent(script))
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     ranks = [
         subprocess.Popen(
-            [sys.executable, str(tmp_path / "script.py"), str(rank)], stdout=subprocess.PIPE, text=True, env=environment
+            [sys.executable, str(tmp_path / "script.py"), str(rank)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=SCRIPT_ENVIRONMENT,
         )
         for rank in range(2)
     ]
@@ -484,7 +488,7 @@ def test_workers_end_with_a_process_that_is_killed(dataset: VideoDataset, tmp_pa
         [sys.executable, str(tmp_path / "script.py")],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env=SCRIPT_ENVIRONMENT,
     )
     with process:
         assert process.stdout is not None
@@ -513,7 +517,7 @@ def test_ctrl_c_ends_the_program_and_its_workers(dataset: VideoDataset, tmp_path
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env=SCRIPT_ENVIRONMENT,
         start_new_session=True,
     ) as process:
         assert process.stdout is not None

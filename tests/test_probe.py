@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import wave
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from mgdali.decode import read_frames
 from mgdali.errors import VideoDecodeError
 from mgdali.gpu import DecoderCaps
 from mgdali.probe import StreamFacts, nvdec_refusal, probe
-from tests.videos import moving_square, rotate_by_metadata, write_video
+from tests.videos import moving_square, rotate_by_metadata, write_sound, write_video
 
 CODECS = ("h264", "hevc", "vp9", "av1", "mpeg4")
 TABLE = {codec: DecoderCaps(codec, "4:2:0", 8, 1, 48, 16, 4096, 4096, 65536) for codec in CODECS}
@@ -81,11 +80,6 @@ def test_what_gives_no_frame_is_a_decode_error_with_its_path(tmp_path: Path) -> 
     for content in (b"", b"garbage" * 99, video[: len(video) // 2]):
         with pytest.raises(VideoDecodeError, match=r"some\.mp4"):
             probe(content, "some.mp4")
-    sound = tmp_path / "sound.wav"
-    with wave.open(str(sound), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(8000)
-        file.writeframes(bytes(1600))
+    sound = write_sound(tmp_path / "sound.wav")
     with pytest.raises(VideoDecodeError, match="no video stream"):
         probe(sound.read_bytes(), "some.wav")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import wave
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -50,6 +51,16 @@ def write_video(
                 frame.pts, frame.time_base = times[t], Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+    return path
+
+
+def write_sound(path: Path) -> Path:
+    """A WAV file: a tenth of a second of silence."""
+    with wave.open(str(path), "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(8000)
+        sound.writeframes(bytes(1600))
     return path
 
 
