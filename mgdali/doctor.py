@@ -228,12 +228,14 @@ def _choose(loader_error: str | None, driver: Driver, gpus: tuple[GPUReport, ...
     if loader_error is not None:
         return Choice(None, None, " ".join(loader_error.split()))
     if not driver.loaded:
-        why = "no NVIDIA driver was found"
-    elif not gpus:
-        why = f"the NVIDIA driver offers no GPU ({gpus_error or 'it counts none'})"
-    else:
-        why = "clips go to the GPU where that is asked for (device=cuda)"
-    return Choice("cpu", "PyAV", why)
+        return Choice("cpu", "PyAV", "no NVIDIA driver was found")
+    if not gpus:
+        return Choice("cpu", "PyAV", f"the NVIDIA driver offers no GPU ({gpus_error or 'it counts none'})")
+    # Not above: it imports torch.
+    route, error = _attempt(lambda: importlib.import_module("mgdali.route").gpu_route())
+    if route is None:
+        return Choice("cpu", "PyAV", " ".join((error or "").split()))
+    return Choice(str(route.device), "NVDEC", f"it decodes {', '.join(sorted(route.nvdec))}, and PyAV the rest")
 
 
 def _attempt(ask: Callable[[], T]) -> tuple[T | None, str | None]:

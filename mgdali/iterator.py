@@ -53,7 +53,8 @@ class MGDaliIterator:
         training: random offsets, multi-scale corner crop and flip; otherwise the middle of each part, the centre crop
             and no flip.
         seed: of all random choices, >= 0.
-        device: where clips are handed out: ``"cpu"`` (also with None) or ``"cuda"``.
+        device: where clips are handed out: ``"cpu"`` or ``"cuda"``. None takes the GPU where it can decode and pick,
+            otherwise the CPU; what a GPU lacks is said in one line.
         decode: on a GPU, what decodes: ``"nvdec"``, ``"cpu"`` (PyAV), or ``"auto"``: NVDEC where it can be used.
         num_workers: decoding processes; 0 decodes in this one. By default the CPU cores this process may use, shared
             among the ranks of this machine.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import warnings
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -14,7 +15,9 @@ from mgdali.probe import NVDEC_BY_DALI, NvdecTable
 
 Decode = Literal["auto", "nvdec", "cpu"]
 
-__all__ = ["Decode", "Route", "choose_route", "nvdec_table"]
+__all__ = ["Decode", "Route", "choose_route", "gpu_route", "nvdec_table"]
+
+logger = logging.getLogger("mgdali")
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ def choose_route(device: str | torch.device | None, decode: Decode) -> Route:
     """The way that a loader's arguments ask for.
 
     Args:
-        device: None or ``"cpu"``, or ``"cuda"``, perhaps with a number.
+        device: ``"cpu"``, or ``"cuda"``, perhaps with a number. None takes the GPU where it can decode and run the
+            kernels, otherwise the CPU; where there is a GPU and something is missing, one line says what.
         decode: ``"nvdec"`` or ``"cpu"`` (PyAV); ``"auto"`` takes NVDEC where it can be used, and says in one line why
             where it cannot.
 
@@ -53,8 +57,10 @@ def choose_route(device: str | torch.device | None, decode: Decode) -> Route:
     """
     if decode not in get_args(Decode):
         raise ValueError(f"decode must be one of {get_args(Decode)}, got {decode!r}")
+    if device is None:
+        return Route(torch.device("cpu")) if decode == "cpu" else _best_route(decode)
     try:
-        place = torch.device("cpu" if device is None else device)
+        place = torch.device(device)
     except RuntimeError:
         place = torch.device("meta")
     if place.type == "cpu":
@@ -75,6 +81,36 @@ def choose_route(device: str | torch.device | None, decode: Decode) -> Route:
             raise ValueError(f'decode="nvdec" cannot be used: {error}') from error
         warnings.warn(f"PyAV decodes, not the GPU: {error}", RuntimeWarning, stacklevel=3)
         return Route(place)
+
+
+def gpu_route() -> Route:
+    """All of the work on torch's current GPU: NVDEC decodes, kernels measure and pick.
+
+    Raises:
+        GPUError: there is no driver, no GPU that torch can use, or no video decoder; the message says what to do.
+        ImportError: CuPy is missing.
+    """
+    gpu.load_library(gpu.CUDA)
+    if not torch.cuda.is_available():
+        built_for = f"for CUDA {torch.version.cuda}" if torch.version.cuda else "for the CPU only"
+        raise gpu.GPUError(f"torch finds no GPU that it can use (it is built {built_for}): see `mgdali doctor`")
+    place = torch.device("cuda", torch.cuda.current_device())
+    return Route(place, nvdec_table(place.index))
+
+
+def _best_route(decode: Decode) -> Route:
+    try:
+        return gpu_route()
+    except (gpu.GPUError, ImportError) as error:
+        if decode == "nvdec":
+            raise ValueError(f'decode="nvdec" cannot be used: {error}') from error
+        if isinstance(error, gpu.LibraryError):
+            # A machine without a driver has no GPU to miss.
+            logger.info("the CPU is used: %s", error)
+        else:
+            message = f'the CPU is used, not the GPU: {error} (device="cpu" if that is meant)'
+            warnings.warn(message, RuntimeWarning, stacklevel=4)
+        return Route(torch.device("cpu"))
 
 
 def nvdec_table(device: int) -> NvdecTable:

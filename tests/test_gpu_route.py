@@ -165,6 +165,13 @@ def test_both_routes_pick_within_one_frame(request: pytest.FixtureRequest, video
 
 
 @pytest.mark.usefixtures("nvdec")
+def test_a_loader_that_is_not_told_uses_the_gpu(written: VideoDataset) -> None:
+    with load(written, batch_size=4) as loader:
+        clips, labels, _ = next(iter(loader))
+    assert loader.device.type == clips.device.type == labels.device.type == "cuda"
+
+
+@pytest.mark.usefixtures("nvdec")
 @pytest.mark.parametrize("sampler", [Segment(num_frames=5), Stride(num_frames=4, stride=3)], ids=["segment", "stride"])
 def test_picks_that_look_at_no_motion_are_equal(written: VideoDataset, sampler: Any) -> None:
     found = on_gpu(written, sampler=sampler, batch_size=4, training=True)

@@ -33,7 +33,8 @@ SCRIPT_ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, s
 
 
 def load(dataset: VideoDataset, **arguments: Any) -> MGDaliIterator:
-    return MGDaliIterator(dataset, **{"sampler": SAMPLER, "num_workers": 1, "crop_size": 32, "resize": 40, **arguments})
+    defaults = {"sampler": SAMPLER, "device": "cpu", "num_workers": 1, "crop_size": 32, "resize": 40}
+    return MGDaliIterator(dataset, **{**defaults, **arguments})
 
 
 def digest(batch: tuple[Any, ...]) -> str:
@@ -578,7 +579,7 @@ def test_an_error_in_ones_own_sampler_shows_its_traceback(dataset: VideoDataset,
         ({"prefetch_factor": 0}, "prefetch_factor must be an integer >= 1, got 0"),
         ({"seed": -3}, "seed must be an integer >= 0, got -3"),
         ({"device": "tpu"}, 'device must be None, "cpu" or "cuda", got \'tpu\''),
-        ({"decode": "nvdec"}, 'decode="nvdec" needs device="cuda", got device=None'),
+        ({"device": "cpu", "decode": "nvdec"}, 'decode="nvdec" needs device="cuda", got device=\'cpu\''),
         ({"decode": "gpu"}, "decode must be one of .*, got 'gpu'"),
         ({"gpu_memory_budget": 0}, "gpu_memory_budget must be an integer >= 1, got 0"),
         ({"on_error": "skip"}, "on_error must be one of .*, got 'skip'"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+import warnings
 from contextlib import nullcontext
 from typing import Any
 
@@ -33,9 +34,8 @@ def no_library(name: str) -> None:
     raise LibraryError(f"{name}: cannot open shared object file")
 
 
-@pytest.mark.parametrize("device", [None, "cpu", torch.device("cpu")])
-@pytest.mark.parametrize("decode", ["auto", "cpu"])
-def test_without_a_wish_for_a_gpu_pyav_decodes(device: Any, decode: Any) -> None:
+@pytest.mark.parametrize(("device", "decode"), [("cpu", "auto"), (torch.device("cpu"), "cpu"), (None, "cpu")])
+def test_where_the_cpu_is_asked_for_pyav_decodes(device: Any, decode: Any, gpu_machine: pytest.MonkeyPatch) -> None:
     route = choose_route(device, decode)
     assert (route.device, route.device_id, route.nvdec, route.engines) == (torch.device("cpu"), None, None, 1)
 
@@ -53,6 +53,45 @@ def test_a_gpu_with_nvdec_decodes_what_its_chip_takes(gpu_machine: pytest.Monkey
         assert (route.device, route.device_id, route.nvdec) == (torch.device("cuda:1"), 1, {"h264": H264})
         assert route.engines == 7
     assert choose_route("cuda:0", "auto").device_id == 0
+
+
+def test_a_machine_with_all_that_is_needed_uses_its_gpu_unasked(gpu_machine: pytest.MonkeyPatch) -> None:
+    for decode in ("auto", "nvdec"):
+        assert choose_route(None, decode) == choose_route("cuda", decode)  # type: ignore[arg-type]
+
+
+def test_unasked_a_machine_without_a_driver_uses_the_cpu_in_silence(gpu_machine: pytest.MonkeyPatch) -> None:
+    gpu_machine.setattr(gpu, "load_library", no_library)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert choose_route(None, "auto").device.type == "cpu"
+    with pytest.raises(ValueError, match='decode="nvdec" cannot be used: libcuda.so.1: cannot open'):
+        choose_route(None, "nvdec")
+
+
+@pytest.mark.parametrize(
+    ("lacks", "says"),
+    [
+        ("torch", r"torch finds no GPU that it can use \(it is built for .*\): see `mgdali doctor`"),
+        ("nvdec", "NVDEC's library is missing .*NVIDIA_DRIVER_CAPABILITIES"),
+        ("cupy", r"CuPy cannot be imported .*pip install 'mgdali\[cuda12\]'"),
+    ],
+)
+def test_unasked_what_keeps_the_gpu_from_being_used_is_one_line(
+    gpu_machine: pytest.MonkeyPatch, lacks: str, says: str
+) -> None:
+    if lacks == "torch":
+        gpu_machine.setattr(torch.cuda, "is_available", lambda: False)
+    elif lacks == "cupy":
+        gpu_machine.setitem(sys.modules, "cupy", None)
+    else:
+        gpu_machine.setattr(gpu, "load_library", lambda name: no_library(name) if name == gpu.NVDEC else None)
+    with pytest.warns(RuntimeWarning, match=f"the CPU is used, not the GPU: {says}.*") as caught:
+        assert choose_route(None, "auto").device.type == "cpu"
+    assert len(caught) == 1
+    assert "\n" not in str(caught[0].message)
+    with pytest.raises(ValueError, match='decode="nvdec" cannot be used'):
+        choose_route(None, "nvdec")
 
 
 def test_a_gpu_may_be_given_frames_that_pyav_decoded(gpu_machine: pytest.MonkeyPatch) -> None:
