@@ -1,10 +1,7 @@
-"""The command line: ``mgdali demo`` and ``mgdali doctor``."""
+"""The command line: ``mgdali demo``, ``mgdali doctor``, ``mgdali data`` and ``mgdali index``."""
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -12,12 +9,11 @@ from typing import Annotated
 import typer
 
 import mgdali
-from mgdali.errors import VideoDecodeError, WorkerError
+from mgdali import cli_data, cli_index
 from mgdali.interrupts import ctrl_c_held
+from mgdali.messages import errors_as_messages
 
 __all__ = ["main"]
-
-_INTERRUPTED = 130
 
 app = typer.Typer(
     help="A video dataloader on NVIDIA DALI that picks frames by motion.",
@@ -25,6 +21,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(cli_data.app, name="data")
+app.add_typer(cli_index.app, name="index")
 
 
 class _Motion(str, Enum):
@@ -91,7 +89,7 @@ def demo(
     """Load videos, print how fast that was, and show which frames motion-guided sampling picks."""
     if videos is not None and data is not None:
         raise typer.BadParameter("--data is for the demo's own videos: leave it out, or VIDEOS")
-    with _errors_as_messages():
+    with errors_as_messages():
         with ctrl_c_held():
             from rich.console import Console
 
@@ -117,7 +115,7 @@ def demo(
 @app.command()
 def doctor(json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False) -> None:
     """Tell what this machine has for loading videos, and what the loader would choose here."""
-    with _errors_as_messages():
+    with errors_as_messages():
         with ctrl_c_held():
             from rich.console import Console
 
@@ -129,19 +127,3 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print the report a
             typer.echo(to_json(report))
         else:
             render(report, Console())
-
-
-@contextlib.contextmanager
-def _errors_as_messages() -> Iterator[None]:
-    """Turn errors that tell of bad input or a lacking package, and Ctrl-C, into one message on stderr and a code."""
-    try:
-        yield
-    except BrokenPipeError:
-        # Whoever read the output has had enough: typer ends quietly.
-        raise
-    except (ValueError, VideoDecodeError, WorkerError, ImportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(1) from error
-    except KeyboardInterrupt as error:
-        print("interrupted", file=sys.stderr)
-        raise typer.Exit(_INTERRUPTED) from error

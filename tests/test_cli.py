@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 import mgdali
 from mgdali.interrupts import ctrl_c_held
 from mgdali.synthetic import write_action_videos
+from tests import official_sets
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "COLUMNS": "100"}
 MGDALI = [sys.executable, "-m", "mgdali"]
@@ -43,12 +45,20 @@ def test_version() -> None:
     assert (done.returncode, done.stdout) == (0, f"{mgdali.__version__}\n")
 
 
-@pytest.mark.parametrize("command", [(), ("demo",), ("doctor",)])
-def test_help(command: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ((), ["demo", "doctor", "data", "--version"]),
+        (("demo",), ["VIDEOS", "--num-frames"]),
+        (("doctor",), ["--json"]),
+        (("data",), ["check"]),
+        (("data", "check"), ["NAME", "ROOT", "--split", "--json"]),
+    ],
+)
+def test_help(command: tuple[str, ...], words: list[str]) -> None:
     done = run(*command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    expected = {(): ["demo", "doctor", "--version"], ("demo",): ["VIDEOS", "--num-frames"], ("doctor",): ["--json"]}
-    assert all(word in done.stdout for word in expected[command])
+    assert all(word in done.stdout for word in words)
 
 
 def test_help_and_version_import_nothing_heavy() -> None:
@@ -70,6 +80,34 @@ def test_the_doctor_reports_in_words_and_as_json() -> None:
     report = run("doctor", "--json")
     assert report.returncode == 0
     assert json.loads(report.stdout)["machine"]["mgdali"] == mgdali.__version__
+
+
+def test_a_data_set_that_is_all_there_ends_with_0(tmp_path: Path) -> None:
+    done = run("data", "check", "ucf101", official_sets.ucf101(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("Complete.\n")
+
+
+def test_a_data_set_with_something_missing_ends_with_1_and_names_it(tmp_path: Path) -> None:
+    root = official_sets.jester(tmp_path)
+    shutil.rmtree(root / "20bn-jester-v1" / "100")
+    done = run("data", "check", "jester", root, "--split", "val", "--json")
+    assert (done.returncode, done.stderr) == (1, "")
+    (part,) = json.loads(done.stdout)["parts"]
+    assert (part["split"], part["missing"]) == ("validation", {"count": 1, "first": ["100"]})
+
+
+def test_a_data_sets_folder_that_is_not_there_is_one_line_on_stderr(tmp_path: Path) -> None:
+    done = run("data", "check", "kinetics", tmp_path / "nowhere")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: {tmp_path / 'nowhere'} is not a folder")
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_unknown_data_set_is_wrong_usage() -> None:
+    done = run("data", "check", "imagenet", ".")
+    assert done.returncode == 2
+    assert "Usage: mgdali data check" in done.stderr
 
 
 @pytest.mark.parametrize(
