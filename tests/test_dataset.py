@@ -10,6 +10,8 @@ import torch
 
 from mgdali.dataset import VIDEO_EXTENSIONS, Video, VideoDataset
 from mgdali.errors import DatasetError, VideoDecodeError
+from mgdali.media import Media
+from tests.test_shards import write_shard
 
 
 def make_files(root: Path, *names: str) -> Path:
@@ -98,6 +100,28 @@ def test_a_link_beside_its_folder_treats_all_videos_in_it_alike(tmp_path: Path) 
     (root / "run" / "again").symlink_to(root / "run" / "folder")
     names = [Path(video.path).name for video in VideoDataset.from_folder(root)]
     assert names.count("a.mp4") == names.count("b.mp4") >= 1
+
+
+def test_a_folder_of_frames_is_a_video(tmp_path: Path) -> None:
+    names = (
+        "run/clip2/1.jpg",
+        "run/clip2/2.jpg",
+        "run/clip10/1.JPEG",
+        "run/a.mp4",
+        "jump/deep/clip/1.jpg",
+        "run/x/notes",
+    )
+    root = make_files(tmp_path, *names)
+    expected = [("jump/deep/clip", 0), ("run/a.mp4", 1), ("run/clip10", 1), ("run/clip2", 1)]
+    assert found(VideoDataset.from_folder(root), root) == expected
+
+
+def test_images_in_a_classs_own_folder_are_no_video(tmp_path: Path) -> None:
+    root = make_files(tmp_path, "run/clip/1.jpg", "run/cover.jpg", "jump/1.jpg", "jump/2.jpg")
+    with pytest.raises(DatasetError, match=r"jump has no video"):
+        VideoDataset.from_folder(root)
+    (root / "jump").rename(root / "run" / "jump")
+    assert found(VideoDataset.from_folder(root), root) == [("run/clip", 0), ("run/jump", 0)]
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
@@ -289,6 +313,77 @@ def test_paths_and_labels_must_be_equally_many() -> None:
 def test_a_data_set_without_videos_is_refused() -> None:
     with pytest.raises(DatasetError, match="at least one video, got none"):
         VideoDataset([], [])
+
+
+SPANS = [(512, 100), None, (2048, 1 << 40)]
+
+
+@pytest.fixture
+def members() -> VideoDataset:
+    return VideoDataset(["s.tar::a.mp4", "b.mp4", "s.tar::c.mp4"], [0, 2, 1], spans=SPANS)
+
+
+def test_spans_stay_with_their_videos(members: VideoDataset) -> None:
+    assert [video.span for video in members] == SPANS
+    assert [video.span for video in members[::-1]] == SPANS[::-1]
+    assert [video.span for video in members.subset([1, 1])] == [None, None]
+    assert [video.span for video in pickle.loads(pickle.dumps(members))] == SPANS
+    assert members[0].media == Media("s.tar::a.mp4", (512, 100))
+    assert members[1].media == Media("b.mp4")
+
+
+def test_spans_may_be_an_array() -> None:
+    spans = np.array([[512, 100], [-1, -1], [2048, 1 << 40]])
+    dataset = VideoDataset(["s.tar::a.mp4", "b.mp4", "s.tar::c.mp4"], [0, 2, 1], spans=spans)
+    spans[:] = 0
+    assert [video.span for video in dataset] == SPANS
+
+
+def test_videos_without_spans_have_none(three: VideoDataset) -> None:
+    assert three[0].span is None
+    assert three[0].media == Media("a.mp4")
+
+
+@pytest.mark.parametrize("spans", [[(0, 1)], [(0, 1), (0, 1, 2)], [(0, 1), 3], [(0.5, 1), (0, 1)], [(0, 1)] * 3])
+def test_spans_must_be_two_integers_for_each_path(spans: Any) -> None:
+    with pytest.raises(DatasetError, match="spans must be an offset and a length, or None, for each path"):
+        VideoDataset(["s.tar::a.mp4", "s.tar::b.mp4"], [0, 1], spans=spans)
+
+
+@pytest.mark.parametrize("span", [(-1, 5), (5, -1), (-2, -1)])
+def test_a_span_that_cannot_be_is_named_with_its_path(span: tuple[int, int]) -> None:
+    with pytest.raises(DatasetError, match=r"s\.tar::b\.mp4: span \[.*\] is no offset and length"):
+        VideoDataset(["s.tar::a.mp4", "s.tar::b.mp4"], [0, 1], spans=[(0, 1), span])
+
+
+def test_shards_are_read_in_order_with_their_labels(tmp_path: Path) -> None:
+    for shard, numbers in (("s-00.tar", (3, 1)), ("s-01.tar", (2,))):
+        files = [(f"{i}/v.mp4", b"v" * i, f"{i}/v.cls", str(i).encode()) for i in numbers]
+        write_shard(tmp_path / shard, {name: content for a, b, c, d in files for name, content in ((a, b), (c, d))})
+    dataset = VideoDataset.from_shards(tmp_path / "s-{00..01}.tar")
+    assert found(dataset, tmp_path) == [("s-00.tar::3/v.mp4", 3), ("s-00.tar::1/v.mp4", 1), ("s-01.tar::2/v.mp4", 2)]
+    assert [video.media.read() for video in dataset] == [b"vvv", b"v", b"vv"]
+    assert [video.media.read() for video in dataset.subset([2, 0])] == [b"vv", b"vvv"]
+    assert dataset.classes == ["0", "1", "2", "3"]
+    assert list(VideoDataset.from_shards([tmp_path / "s-*.tar"])) == list(dataset)
+
+
+def test_shards_labels_may_be_names(tmp_path: Path) -> None:
+    shard = write_shard(
+        tmp_path / "s.tar", {"a.mp4": b"", "a.json": b'{"act": "run"}', "b.mp4": b"", "b.json": b'{"act": "jump"}'}
+    )
+    assert [video.label for video in VideoDataset.from_shards(shard, label="json:act")] == [1, 0]
+    assert VideoDataset.from_shards(shard, label="json:act").classes == ["jump", "run"]
+    given = VideoDataset.from_shards(shard, label="json:act", classes=["run", "sit", "jump"])
+    assert [video.label for video in given] == [0, 2]
+    with pytest.raises(DatasetError, match=r"s\.tar::b\.mp4: label 'jump' is unknown; write .*below 1 or .*names"):
+        VideoDataset.from_shards(shard, label="json:act", classes=["run"])
+
+
+def test_shards_indices_are_kept_where_asked(tmp_path: Path) -> None:
+    shard = write_shard(tmp_path / "s.tar", {"a.mp4": b"", "a.cls": b"0"})
+    VideoDataset.from_shards(shard, cache_dir=tmp_path / "cache")
+    assert sorted(os.listdir(tmp_path)) == ["cache", "s.tar"]
 
 
 def test_the_sample_folder_has_a_video_a_class(shared: Path) -> None:
