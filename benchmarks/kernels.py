@@ -398,7 +398,7 @@ class Batch:
         return self._launch(kernel, (self.case.videos,), PICK_BLOCK, *arguments, *outputs)
 
     def top_motion(self) -> Launch:
-        arguments = (self.on_device, self.random_motion, np.int32(NUM_PICKS), self.picks)
+        arguments = (self.on_device, self.random_motion, np.float64(1), np.int32(NUM_PICKS), self.picks)
         return self._launch(self._function("pick", "pick_top_motion"), (self.case.videos,), PICK_BLOCK, *arguments)
 
     def gather(self) -> Launch:
@@ -499,11 +499,11 @@ def _wrong_picks(
     offsets = np.random.default_rng().random((len(videos), NUM_PICKS))
     guided = kernels.pick_motion_guided(*described, raw, 1.0, cupy.asarray(offsets), 0.5, "step")
     pairs = zip(motions, offsets, strict=True)
-    expected = [sampling.sample_motion_guided(motion, NUM_PICKS, offsets=own) for motion, own in pairs]
+    expected = [sampling.sample_motion_guided(np.float32(motion), NUM_PICKS, offsets=own) for motion, own in pairs]
     if not np.array_equal(guided.get(), expected):
         wrong.append("pick")
-    top = kernels.pick_top_motion(*described, raw, NUM_PICKS)
-    if not np.array_equal(top.get(), [sampling.sample_top_motion(motion, NUM_PICKS) for motion in motions]):
+    top = kernels.pick_top_motion(*described, raw, 1.0, NUM_PICKS)
+    if not np.array_equal(top.get(), [sampling.sample_top_motion(np.float32(motion), NUM_PICKS) for motion in motions]):
         wrong.append("top motion")
     clips = kernels.gather_frames(*described, cupy.asarray(np.array(expected)))
     triples = zip(clips, videos, expected, strict=True)

@@ -1,4 +1,4 @@
-// From motion to picks, in float64, equal to mgdali.sampling for the same motion. One block a video.
+// From motion to picks, in float64, equal to mgdali.sampling for the same motion rounded to float. One block a video.
 //
 // Bound by the one thread that sums up: a float64 sum hangs on its order, and the reference's is from first to last.
 // That is one addition a frame; the rest is shared by the block.
@@ -9,6 +9,11 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr int kChunk = 1024;
+
+// S as an index file keeps it, so that an index changes no pick: a double first, as in NumPy, then a float.
+__device__ __forceinline__ float rounded_motion(unsigned long long count, double unit) {
+    return static_cast<float>(static_cast<double>(count) * unit);
+}
 
 __device__ __forceinline__ double weight(double motion, double mu) {
     // As NumPy's power operator: exact for the exponents that have an exact result.
@@ -129,7 +134,7 @@ extern "C" __global__ void __launch_bounds__(kThreads)
 
     int any = 0;
     for (int t = threadIdx.x; t < count; t += kThreads) {
-        values[t] = weight(static_cast<double>(own[t]) * unit, mu);
+        values[t] = weight(rounded_motion(own[t], unit), mu);
         // The released rule looks at the differences only, without frame 0's.
         any |= values[t] != 0.0 && (t > 0 || !released_rule);
     }
@@ -164,10 +169,11 @@ extern "C" __global__ void __launch_bounds__(kThreads)
     }
 }
 
-// The frames of largest motion in temporal order; of equals the earlier. motion [frames of the batch]; picks [videos,
-// num_picks].
+// The frames of largest motion in temporal order; of equals the earlier. motion [frames of the batch] is in units of
+// `unit`; picks [videos, num_picks].
 extern "C" __global__ void __launch_bounds__(kThreads)
-    pick_top_motion(const Video* videos, const unsigned long long* motion, int num_picks, long long* picks) {
+    pick_top_motion(const Video* videos, const unsigned long long* motion, double unit, int num_picks,
+                    long long* picks) {
     const Video video = videos[blockIdx.x];
     const int count = video.num_frames;
     const unsigned long long* own = motion + video.first;
@@ -178,27 +184,30 @@ extern "C" __global__ void __launch_bounds__(kThreads)
         }
         return;
     }
+    // Of floats that are not negative, the bits are in the values' order.
+    const auto bits = [&](int t) { return __float_as_uint(rounded_motion(own[t], unit)); };
     // The least motion that is picked, found bit by bit from above: the largest value that num_picks frames reach.
-    unsigned long long least = 0;
-    for (int bit = 63; bit >= 0; --bit) {
-        const unsigned long long candidate = least | 1ull << bit;
+    unsigned least = 0;
+    for (int bit = 30; bit >= 0; --bit) {
+        const unsigned candidate = least | 1u << bit;
         int reached = 0;
         for (int start = 0; start < count; start += kThreads) {
             const int t = start + threadIdx.x;
-            reached += __syncthreads_count(t < count && own[t] >= candidate);
+            reached += __syncthreads_count(t < count && bits(t) >= candidate);
         }
         if (reached >= num_picks) least = candidate;
     }
     int above = 0;
     for (int start = 0; start < count; start += kThreads) {
         const int t = start + threadIdx.x;
-        above += __syncthreads_count(t < count && own[t] > least);
+        above += __syncthreads_count(t < count && bits(t) > least);
     }
     // In temporal order: frames above the least, and as many of the first that equal it as there is room for.
     if (threadIdx.x == 0) {
         int ties = num_picks - above, next = 0;
         for (int t = 0; t < count && next < num_picks; ++t) {
-            if (own[t] > least || (own[t] == least && ties-- > 0)) own_picks[next++] = t;
+            const unsigned own_bits = bits(t);
+            if (own_bits > least || (own_bits == least && ties-- > 0)) own_picks[next++] = t;
         }
     }
 }

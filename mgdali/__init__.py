@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mgdali import motion, sampling
+    from mgdali.build import build_index
     from mgdali.dataset import Video, VideoDataset
     from mgdali.errors import DatasetError, VideoDecodeError, WorkerError
     from mgdali.iterator import MGDaliIterator
+    from mgdali.motion_index import MotionIndex
     from mgdali.samplers import MotionGuided, Segment, Stride, TopMotion
 
 __version__ = "0.1.0"
@@ -21,6 +23,7 @@ __all__ = [
     "DatasetError",
     "MGDaliIterator",
     "MotionGuided",
+    "MotionIndex",
     "Segment",
     "Stride",
     "TopMotion",
@@ -28,6 +31,7 @@ __all__ = [
     "VideoDataset",
     "VideoDecodeError",
     "WorkerError",
+    "build_index",
     "motion",
     "sampling",
 ]
@@ -36,6 +40,7 @@ _HOMES = {
     "DatasetError": "errors",
     "MGDaliIterator": "iterator",
     "MotionGuided": "samplers",
+    "MotionIndex": "motion_index",
     "Segment": "samplers",
     "Stride": "samplers",
     "TopMotion": "samplers",
@@ -43,6 +48,7 @@ _HOMES = {
     "VideoDataset": "dataset",
     "VideoDecodeError": "errors",
     "WorkerError": "errors",
+    "build_index": "build",
 }
 
 

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mgdali.decode import Decoder, decoder_words
-from mgdali.errors import VideoDecodeError
+from mgdali.decoder import Decoder, known_picks
+from mgdali.media import Fingerprint, Media
 from mgdali.order import Draw
-from mgdali.probe import NvdecTable, nvdec_refusal, probe
-from mgdali.samplers import Sampler
+from mgdali.probe import NvdecTable, nvdec_refusal, probe, recorded_facts
+from mgdali.records import VideoRecord, index_name, representation_key
+from mgdali.samplers import Representation, Sampler
+from mgdali.stream_log import StreamLog
 from mgdali.transforms import SpatialTransform, Window
 
-__all__ = ["ClipConfig", "ClipJob", "ClipLoader", "ClipResult", "EncodedResult", "Result", "make_loader"]
+__all__ = ["ClipConfig", "ClipJob", "ClipLoader", "ClipResult", "EncodedResult", "Result"]
 
 Allocate = Callable[[tuple[int, ...]], NDArray[np.uint8]]
 """Gives the memory for what a loader makes, uint8 of the shape asked for."""
@@ -34,6 +35,7 @@ class ClipConfig:
         memory_budget: bytes of decoded frames to hold here.
         nvdec: what the GPU decodes; None where everything is decoded here.
         decoded_budget: bytes of decoded frames that the GPU has room for.
+        survey: whether to make a record of each video of which none holds.
     """
 
     sampler: Sampler
@@ -41,14 +43,25 @@ class ClipConfig:
     memory_budget: int
     nvdec: NvdecTable | None = None
     decoded_budget: float = math.inf
+    survey: bool = False
+
+    def make_loader(self) -> ClipLoader | EncodedLoader:
+        """What a worker does its jobs with."""
+        return ClipLoader(self) if self.nvdec is None else EncodedLoader(self, self.nvdec)
 
 
 @dataclass(frozen=True)
 class ClipJob:
-    """One video to make a clip of, and the random choices for it."""
+    """One video to make a clip of, the random choices for it, and what a motion index knows of it."""
 
-    path: str
+    media: Media
     choices: Draw
+    record: VideoRecord | None = None
+
+    @property
+    def path(self) -> str:
+        """The video, for messages."""
+        return self.media.path
 
 
 @dataclass(frozen=True)
@@ -62,6 +75,8 @@ class ClipResult:
         picks: int64 ``[N]``.
         num_frames: T, frames in the video.
         frames_decoded: frames the decoder put out for it.
+        unindexed: why the record that came with the job was of no use; None where it was, or where none came.
+        record: of a video that was measured for a growing index.
     """
 
     shape: tuple[int, int, int, int]
@@ -70,6 +85,8 @@ class ClipResult:
     picks: NDArray[np.int64]
     num_frames: int
     frames_decoded: int
+    unindexed: str | None = None
+    record: VideoRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +100,10 @@ class EncodedResult:
         offsets: where frames are to be picked, float64 ``[N]``.
         num_frames: T, as far as is known before decoding.
         decoded_bytes: what the decoded frames take, likewise.
+        picks: int64 ``[N]`` where they are known beforehand, so that only these frames are decoded; None where motion
+            is to be measured.
+        frames_decoded: frames that the GPU's decoder will put out for it.
+        unindexed: why the record that came with the job was of no use; None where it was, or where none came.
     """
 
     shape: tuple[int]
@@ -91,19 +112,12 @@ class EncodedResult:
     offsets: NDArray[np.float64]
     num_frames: int
     decoded_bytes: int
-
-    @property
-    def frames_decoded(self) -> int:
-        """Frames that the GPU's decoder will put out for it."""
-        return self.num_frames
+    frames_decoded: int
+    picks: NDArray[np.int64] | None = None
+    unindexed: str | None = None
 
 
 Result = ClipResult | EncodedResult
-
-
-def make_loader(config: ClipConfig) -> ClipLoader | EncodedLoader:
-    """The loader that a configuration asks for."""
-    return ClipLoader(config) if config.nvdec is None else EncodedLoader(config, config.nvdec)
 
 
 class ClipLoader:
@@ -111,6 +125,8 @@ class ClipLoader:
 
     def __init__(self, config: ClipConfig) -> None:
         self._transform = config.transform
+        self._representation = config.sampler.representation
+        self._survey = config.survey
         self._decoder = Decoder(config.sampler, memory_budget=config.memory_budget)
 
     def load(self, job: ClipJob, allocate: Allocate) -> ClipResult:
@@ -119,7 +135,13 @@ class ClipLoader:
         Raises:
             VideoDecodeError: the file cannot be decoded.
         """
-        video = self._decoder.decode(job.path, job.choices.offsets)
+        unindexed = why_unindexed(job, self._representation)
+        log, fingerprint = None, None
+        if self._survey and (job.record is None or unindexed is not None):
+            # Before the content: a file that is written to meanwhile will not look unchanged.
+            log, fingerprint = StreamLog(), job.media.fingerprint()
+        record = job.record if unindexed is None else None
+        video = self._decoder.decode(job.media, job.choices.offsets, record=record, log=log)
         height, width, _ = next(iter(video.frames.values())).shape
         window = self._transform.window(height, width, job.choices)
         top, left, bottom, right = _with_margin(window, height, width, self._transform.crop_size)
@@ -134,7 +156,20 @@ class ClipLoader:
             picks=video.picks,
             num_frames=video.num_frames,
             frames_decoded=video.frames_decoded,
+            unindexed=unindexed,
+            record=None if log is None or fingerprint is None else self._record(job, fingerprint, log, video.motion),
         )
+
+    def _record(
+        self, job: ClipJob, fingerprint: Fingerprint, log: StreamLog, motion: NDArray[np.float64] | None
+    ) -> VideoRecord:
+        """What is now known of a video, and what was known of it in other representations."""
+        measured = [] if self._representation is None or motion is None else [(self._representation, motion)]
+        record = VideoRecord.of_log(index_name(job.path), fingerprint, log, measured)
+        before = job.record
+        if before is None or before.fingerprint != fingerprint:
+            return record
+        return replace(record, motion={**before.motion, **record.motion}, filters=record.filters or before.filters)
 
 
 class EncodedLoader:
@@ -142,6 +177,8 @@ class EncodedLoader:
 
     def __init__(self, config: ClipConfig, nvdec: NvdecTable) -> None:
         self._transform = config.transform
+        self._sampler = config.sampler
+        self._survey = config.survey
         self._nvdec = nvdec
         self._decoded_budget = config.decoded_budget
         self._clips = ClipLoader(config)
@@ -152,12 +189,17 @@ class EncodedLoader:
         Raises:
             VideoDecodeError: the file cannot be read or decoded.
         """
-        try:
-            content = Path(job.path).read_bytes()
-        except OSError as error:
-            raise VideoDecodeError(job.path, 0, decoder_words(error)) from error
-        facts = probe(content, job.path)
-        if nvdec_refusal(facts, self._nvdec) is not None or facts.decoded_bytes > self._decoded_budget:
+        unindexed = why_unindexed(job, self._sampler.representation)
+        record = job.record if unindexed is None else None
+        picks = known_picks(self._sampler, record, job.choices.offsets)
+        if picks is None and self._survey:
+            # An index holds S of the decoder's luma, which DALI does not hand out.
+            return self._clips.load(job, allocate)
+        content = job.media.read()
+        facts = probe(content, job.path) if record is None else recorded_facts(record)
+        frames_out = facts.num_frames if picks is None else len(picks)
+        decoded_bytes = facts.frame_bytes * frames_out
+        if nvdec_refusal(facts, self._nvdec) is not None or decoded_bytes > self._decoded_budget:
             return self._clips.load(job, allocate)
         shape = (len(content),)
         allocate(shape)[:] = np.frombuffer(content, np.uint8)
@@ -167,8 +209,29 @@ class EncodedLoader:
             flip=self._transform.flip(job.choices),
             offsets=job.choices.offsets,
             num_frames=facts.num_frames,
-            decoded_bytes=facts.decoded_bytes,
+            decoded_bytes=decoded_bytes,
+            frames_decoded=frames_out,
+            picks=picks,
+            unindexed=unindexed,
         )
+
+
+def why_unindexed(job: ClipJob, representation: Representation | None) -> str | None:
+    """Why the record that came with a job is of no use for it; None where it is, or where none came.
+
+    Raises:
+        VideoDecodeError: the video is not there.
+    """
+    record = job.record
+    if record is None:
+        return None
+    if record.error is not None or record.fingerprint is None:
+        return "could not be decoded when it was measured"
+    if not job.media.unchanged(record.fingerprint):
+        return "has changed since it was measured"
+    if representation is not None and record.motion_of(representation) is None:
+        return f"was not measured as motion={representation_key(representation)!r} with these filters"
+    return None
 
 
 def _with_margin(window: Window, height: int, width: int, crop_size: int) -> tuple[int, int, int, int]:

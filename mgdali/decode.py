@@ -1,4 +1,4 @@
-"""Decoding on the CPU with PyAV: motion from the luma plane as frames come, RGB only for the frames that are picked."""
+"""Decoding on the CPU with PyAV: frames, their motion from the luma plane as they come, and RGB of those asked for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from types import ModuleType
 from typing import Any
@@ -20,8 +19,10 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from mgdali.errors import VideoDecodeError
+from mgdali.media import Media
 from mgdali.motion import luma_from_rgb
-from mgdali.samplers import Representation, Sampler, checked_picks
+from mgdali.samplers import Representation
+from mgdali.stream_log import StreamLog, decode_packets
 
 cv2: ModuleType | None
 try:
@@ -31,38 +32,18 @@ except ImportError:
     cv2 = None
 
 __all__ = [
-    "MEMORY_BUDGET",
-    "DecodedVideo",
-    "Decoder",
+    "RGBConverter",
+    "as_media",
     "decoder_words",
     "keep_decoder_messages",
     "luma_plane",
+    "make_meter",
     "measure_motion",
     "read_frames",
 ]
 
-MEMORY_BUDGET = 512 << 20
-"""Bytes of decoded frames that are held for a video's picks, unless the user says otherwise."""
-
 # Formats whose first plane is luma, a byte a sample or two, without bits to shift away.
 _LUMA_FIRST = re.compile(r"(?:yuvj?4\d\dp|yuva4\d\dp|gray)(?:(9|10|12|14|16)le)?|nv(?:12|16|21|24)")
-
-
-@dataclass(frozen=True)
-class DecodedVideo:
-    """What decoding a video for its picks gives.
-
-    Attributes:
-        frames: the picked frames by index, upright, uint8 ``[H, W, 3]`` RGB.
-        picks: int64 ``[N]`` in ``[0, num_frames)``.
-        num_frames: T, frames in the video.
-        frames_decoded: frames the decoder put out, more than T where a second pass was needed.
-    """
-
-    frames: dict[int, NDArray[np.uint8]]
-    picks: NDArray[np.int64]
-    num_frames: int
-    frames_decoded: int
 
 
 def keep_decoder_messages() -> None:
@@ -76,26 +57,31 @@ def keep_decoder_messages() -> None:
     av.logging.set_level(av.logging.ERROR)
 
 
-def read_frames(path: str | os.PathLike[str]) -> Iterator[av.VideoFrame]:
-    """The frames of a file's best video stream, in the order they are shown.
+def read_frames(video: str | os.PathLike[str] | Media, *, log: StreamLog | None = None) -> Iterator[av.VideoFrame]:
+    """The frames of a video's best stream, in the order they are shown.
 
     Frames are counted, not timed, so variable frame rates need no care. Where a stream changes its size or format
     midway, later frames are converted to the first one's.
 
+    Args:
+        video: a path, as :class:`~mgdali.media.Media` takes them, or a member of a tar.
+        log: where packets and frames are noted.
+
     Raises:
-        VideoDecodeError: the file cannot be opened, has no video, or its decoder fails.
+        VideoDecodeError: it cannot be opened, has no video, or its decoder fails.
     """
-    name = os.fspath(path)
+    media = as_media(video)
+    name = media.path
     count = 0
     first: av.VideoFrame | None = None
     try:
-        with av.open(name, metadata_errors="ignore") as container:
+        with av.open(media.open(), "r", metadata_errors="ignore") as container:
             stream = container.streams.best("video")
             if not isinstance(stream, av.VideoStream):
                 raise VideoDecodeError(name, 0, "it has no video stream")
             # Workers run side by side: threads within a decoder cost more CPU than they save.
             stream.thread_type = "NONE"
-            for frame in container.decode(stream):
+            for frame in decode_packets(container, stream, log):
                 if first is None:
                     first = frame
                 elif not _same_geometry(frame, first):
@@ -108,6 +94,11 @@ def read_frames(path: str | os.PathLike[str]) -> Iterator[av.VideoFrame]:
         raise VideoDecodeError(name, 0, "it holds no frame that can be shown")
 
 
+def as_media(video: str | os.PathLike[str] | Media) -> Media:
+    """A video by where it lies."""
+    return video if isinstance(video, Media) else Media(os.fspath(video))
+
+
 def luma_plane(frame: av.VideoFrame) -> NDArray[Any]:
     """A frame's luma, as decoded: uint8 or, above 8 bits, uint16 ``[H, W]``; of RGB formats :func:`luma_from_rgb`."""
     if _luma_bits(frame.format.name) is None:
@@ -117,7 +108,7 @@ def luma_plane(frame: av.VideoFrame) -> NDArray[Any]:
     return samples.reshape(-1, plane.line_size // samples.itemsize)[: frame.height, : frame.width]
 
 
-def measure_motion(path: str | os.PathLike[str], representation: Representation) -> NDArray[np.float64]:
+def measure_motion(video: str | os.PathLike[str] | Media, representation: Representation) -> NDArray[np.float64]:
     """S of a whole video, float64 ``[T]``: on 8-bit video with luma exactly :func:`mgdali.motion.image_difference`.
 
     Luma is the decoder's own plane; of more than 8 bits S is given in 8-bit units.
@@ -125,70 +116,13 @@ def measure_motion(path: str | os.PathLike[str], representation: Representation)
     Raises:
         VideoDecodeError: the file cannot be decoded.
     """
-    meter = _meter(representation)
-    for frame in read_frames(path):
+    meter = make_meter(representation)
+    for frame in read_frames(video):
         meter.add(frame)
     return np.array(meter.motion)
 
 
-class Decoder:
-    """Decodes videos one at a time: measures motion, lets the sampler pick, converts the picks to RGB.
-
-    Args:
-        sampler: the sampling strategy.
-        memory_budget: bytes of decoded frames to hold while the picks are not yet known. A video that needs more is
-            decoded twice: once for its motion, once for the picks.
-    """
-
-    def __init__(self, sampler: Sampler, *, memory_budget: int) -> None:
-        self._sampler = sampler
-        self._representation = sampler.representation
-        self._memory_budget = memory_budget
-        self._to_rgb = _RGBConverter()
-
-    def decode(self, path: str, offsets: NDArray[np.float64]) -> DecodedVideo:
-        """Decode one video for the frames its sampler picks.
-
-        Args:
-            path: the file.
-            offsets: float64 ``[N]`` in [0, 1), for the sampler.
-
-        Raises:
-            VideoDecodeError: the file cannot be decoded.
-            ValueError: the sampler picked frames that are not there.
-        """
-        meter = None if self._representation is None else _meter(self._representation)
-        held: list[av.VideoFrame] = []
-        total = held_bytes = 0
-        for frame in read_frames(path):
-            if meter is not None:
-                meter.add(frame)
-            total += 1
-            held_bytes += sum(plane.buffer_size for plane in frame.planes)
-            if held_bytes <= self._memory_budget:
-                held.append(frame)
-            else:
-                held.clear()
-        motion = None if meter is None else np.array(meter.motion)
-        picks = checked_picks(self._sampler, self._sampler.pick(motion, total, offsets), total)
-        wanted = np.unique(picks).tolist()
-        if held:
-            frames = {t: self._to_rgb(held[t]) for t in wanted}
-            return DecodedVideo(frames, picks, total, total)
-        frames = self._decode_again(path, wanted)
-        return DecodedVideo(frames, picks, total, total + wanted[-1] + 1)
-
-    def _decode_again(self, path: str, wanted: list[int]) -> dict[int, NDArray[np.uint8]]:
-        frames = {}
-        for t, frame in enumerate(read_frames(path)):
-            if t in wanted:
-                frames[t] = self._to_rgb(frame)
-                if t == wanted[-1]:
-                    return frames
-        raise VideoDecodeError(path, t + 1, "it gave fewer frames when decoded again")
-
-
-class _RGBConverter:
+class RGBConverter:
     """Frames to upright RGB; keeps its libswscale context, which costs more to make than a frame to convert."""
 
     def __init__(self) -> None:
@@ -205,7 +139,7 @@ class _ImageMeter:
 
     def __init__(self, representation: Representation) -> None:
         self.motion: list[float] = []
-        self._plane_of = luma_plane if representation.channels == "luma" else _RGBConverter()
+        self._plane_of = luma_plane if representation.channels == "luma" else RGBConverter()
         self._previous: NDArray[Any] | None = None
 
     def add(self, frame: av.VideoFrame) -> None:
@@ -226,7 +160,7 @@ class _FeatureMeter:
         self.motion: list[float] = []
         self._torch = torch
         self._filters = torch.from_numpy(representation.filters.copy())
-        self._to_rgb = _RGBConverter()
+        self._to_rgb = RGBConverter()
         self._previous: Any = None
 
     def add(self, frame: av.VideoFrame) -> None:
@@ -241,7 +175,8 @@ class _FeatureMeter:
         self._previous = image
 
 
-def _meter(representation: Representation) -> _ImageMeter | _FeatureMeter:
+def make_meter(representation: Representation) -> _ImageMeter | _FeatureMeter:
+    """What measures S of a video so, a frame at a time: its ``add`` takes each frame, its ``motion`` is S so far."""
     return (_ImageMeter if representation.motion == "image" else _FeatureMeter)(representation)
 
 

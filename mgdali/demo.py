@@ -20,7 +20,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mgdali.dataset import VIDEO_EXTENSIONS, VideoDataset
-from mgdali.decode import MEMORY_BUDGET, Decoder, measure_motion
+from mgdali.decode import measure_motion
+from mgdali.decoder import MEMORY_BUDGET, Decoder
 from mgdali.errors import DatasetError, VideoDecodeError, check_integer
 from mgdali.interrupts import ctrl_c_held
 from mgdali.picture import save_picks_picture

@@ -39,7 +39,15 @@ class VideoDecodeError(RuntimeError):
 
 
 class WorkerError(RuntimeError):
-    """A decoding worker ended, or failed for a reason that is not the video's."""
+    """A decoding worker ended, or failed for a reason that is not the video's.
+
+    Attributes:
+        path: the video it had at that time; None where it had none.
+    """
+
+    def __init__(self, message: str, path: str | None = None) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 def check_integer(name: str, value: int, *, least: int) -> None:

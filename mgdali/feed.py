@@ -10,7 +10,7 @@ import torch
 from mgdali.errors import VideoDecodeError, WorkerError
 from mgdali.pipeline import OUTPUTS, DALIGenericIterator, LastBatchPolicy, Pipeline
 from mgdali.source import ClipSource
-from mgdali.workers import ClipPool
+from mgdali.workers import Pool
 
 __all__ = ["Batch", "Feed"]
 
@@ -29,14 +29,14 @@ class Feed:
 
     def __init__(
         self,
-        make_pool: Callable[[], ClipPool],
-        make_source: Callable[[ClipPool], ClipSource],
+        make_pool: Callable[[], Pool],
+        make_source: Callable[[Pool], ClipSource],
         make_pipeline: Callable[[ClipSource], Pipeline],
     ) -> None:
         self._make_pool = make_pool
         self._make_source = make_source
         self._make_pipeline = make_pipeline
-        self._pool: ClipPool | None = None
+        self._pool: Pool | None = None
         self._source: ClipSource | None = None
         self._dali: DALIGenericIterator | None = None
         self._drained = True

@@ -8,14 +8,14 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 import torch.distributed
 
 from mgdali.clips import ClipConfig
 from mgdali.dataset import VideoDataset
-from mgdali.decode import MEMORY_BUDGET
+from mgdali.decoder import MEMORY_BUDGET
 from mgdali.errors import VideoDecodeError, check_integer
 from mgdali.feed import Feed
 from mgdali.order import EpochOrder
@@ -26,6 +26,10 @@ from mgdali.samplers import Sampler
 from mgdali.source import HELD_BATCHES, ClipSource, Tally
 from mgdali.transforms import DType, Layout, OutputFormat, SpatialTransform
 from mgdali.workers import LocalPool, WorkerPool
+
+if TYPE_CHECKING:
+    from mgdali.growing_index import GrowingIndex
+    from mgdali.motion_index import MotionIndex
 
 OnError = Literal["raise", "replace"]
 Batch = tuple[Any, ...]
@@ -74,9 +78,15 @@ class MGDaliIterator:
             needs more is decoded twice.
         gpu_memory_budget: bytes of decoded frames that the GPU holds at a time, by default a quarter of its free
             memory. Batches that need more are decoded in parts; a video that needs more goes through PyAV.
+        index: what is known of the videos beforehand, so that only what the picks need is decoded: a file that
+            ``mgdali index build`` made, or a :class:`~mgdali.MotionIndex`. Clips are the same with it; a video that it
+            lacks, or that has changed, is measured as it loads, which is said once (:attr:`unindexed`). ``"auto"``
+            has the first epoch make the index, beside the folder that holds the videos, and later epochs use it.
+        cache_dir: with ``index="auto"``, the folder for the index.
 
     Raises:
         ValueError: an argument is out of range.
+        DatasetError: the index cannot be read, or with ``"auto"`` written.
         VideoDecodeError: while iterating, with ``on_error="raise"``.
         WorkerError: while iterating, where a worker process ended.
 
@@ -116,6 +126,8 @@ class MGDaliIterator:
         on_error: OnError = "raise",
         memory_budget: int = MEMORY_BUDGET,
         gpu_memory_budget: int | None = None,
+        index: str | os.PathLike[str] | MotionIndex | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         if not isinstance(dataset, VideoDataset):
             raise ValueError(f"dataset must be a VideoDataset (its from_folder or from_list make one), got {dataset!r}")
@@ -148,10 +160,26 @@ class MGDaliIterator:
         )
         self._return_meta = return_meta
         self._tally = Tally()
-        config = ClipConfig(sampler, transform, memory_budget, route.nvdec, _gpu_budget(route, gpu_memory_budget))
-        make_source = partial(ClipSource, dataset, self._order, tally=self._tally, replace=on_error == "replace")
+        found, self._growing = _open_index(index, cache_dir, dataset)
+        config = ClipConfig(
+            sampler,
+            transform,
+            memory_budget,
+            route.nvdec,
+            _gpu_budget(route, gpu_memory_budget),
+            survey=self._growing is not None,
+        )
+        make_source = partial(
+            ClipSource,
+            dataset,
+            self._order,
+            tally=self._tally,
+            replace=on_error == "replace",
+            index=self._growing or found,
+            learn=None if self._growing is None else self._growing.add,
+        )
         self._feed = _make_feed(make_source, config, route, output, batch_size, workers, prefetch_factor)
-        self._finalizer = weakref.finalize(self, self._feed.close)
+        self._finalizer = weakref.finalize(self, _end, self._feed, self._growing)
         self._epoch = 0
         self._batch = 0
         # What the running iterator holds too: not the iterator itself, which holds the loader.
@@ -171,6 +199,11 @@ class MGDaliIterator:
     def bad_videos(self) -> dict[str, VideoDecodeError]:
         """Videos that could not be decoded so far, path to reason, with ``on_error="replace"``."""
         return dict(self._tally.bad_videos)
+
+    @property
+    def unindexed(self) -> dict[str, str]:
+        """Videos that the index was of no use for so far, path to reason; with ``index="auto"`` none."""
+        return dict(self._tally.unindexed)
 
     @property
     def frames_decoded(self) -> int:
@@ -193,6 +226,8 @@ class MGDaliIterator:
             raise RuntimeError("this MGDaliIterator is closed; make a new one")
         if self._running is not None:
             self._epoch, self._batch = self._epoch + 1, 0
+        if self._growing is not None:
+            self._growing.refresh()
         self._feed.start(self._epoch, self._batch)
         self._running = object()
         return _EpochIterator(self, self._running)
@@ -258,6 +293,8 @@ class MGDaliIterator:
         batch = self._feed.next()
         if batch is None:
             self._epoch, self._batch, self._running = self._epoch + 1, 0, None
+            if self._growing is not None:
+                self._growing.refresh()
             raise StopIteration
         self._batch += 1
         outputs, paths = batch
@@ -282,6 +319,29 @@ class _EpochIterator(Iterator[Batch]):
         except StopIteration:
             self._loader = None
             raise
+
+
+def _open_index(
+    index: str | os.PathLike[str] | MotionIndex | None, cache_dir: str | os.PathLike[str] | None, dataset: VideoDataset
+) -> tuple[MotionIndex | None, GrowingIndex | None]:
+    """The index that an argument asks for, as one that is only read or as one that grows."""
+    if cache_dir is not None and index != "auto":
+        raise ValueError(f'cache_dir belongs to index="auto", got index={index!r}')
+    if index is None:
+        return None, None
+    # Not above: they import pyarrow, which a loader without an index can do without.
+    from mgdali.growing_index import GrowingIndex, automatic_path
+    from mgdali.motion_index import MotionIndex
+
+    if index == "auto":
+        return None, GrowingIndex(automatic_path(dataset.paths, cache_dir))
+    return index if isinstance(index, MotionIndex) else MotionIndex(index), None
+
+
+def _end(feed: Feed, growing: GrowingIndex | None) -> None:
+    feed.close()
+    if growing is not None:
+        growing.close()
 
 
 def _make_feed(

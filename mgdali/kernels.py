@@ -205,7 +205,7 @@ class Kernels:
     def pick_motion_guided(
         self, videos: NDArray[Any], on_device: Any, motion: Any, unit: float, offsets: Any, mu: float, inverse: Inverse
     ) -> Any:
-        """Picks int64 ``[videos, N]`` for offsets float64 ``[videos, N]``."""
+        """Picks int64 ``[videos, N]`` for offsets float64 ``[videos, N]``; motion is rounded to float32 first."""
         picks = self.arrays.empty(offsets.shape, np.int64)
         scratch = self.arrays.empty(len(motion), np.float64)
         arguments = (on_device, motion, np.float64(unit), np.float64(mu), np.int32(inverse == "nearest"))
@@ -214,10 +214,10 @@ class Kernels:
         )
         return picks
 
-    def pick_top_motion(self, videos: NDArray[Any], on_device: Any, motion: Any, num_picks: int) -> Any:
-        """Picks int64 ``[videos, N]``."""
+    def pick_top_motion(self, videos: NDArray[Any], on_device: Any, motion: Any, unit: float, num_picks: int) -> Any:
+        """Picks int64 ``[videos, N]``; motion is rounded to float32 first."""
         picks = self.arrays.empty((len(videos), num_picks), np.int64)
-        arguments = (on_device, motion, np.int32(num_picks), picks)
+        arguments = (on_device, motion, np.float64(unit), np.int32(num_picks), picks)
         self._function("pick", "pick_top_motion")((len(videos),), (PICK_BLOCK,), arguments)
         return picks
 

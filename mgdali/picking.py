@@ -68,7 +68,7 @@ class FramePicker:
         if isinstance(sampler, MotionGuided):
             return kernels.pick_motion_guided(videos, on_device, motion, unit, offsets, sampler.mu, sampler.inverse)
         if isinstance(sampler, TopMotion):
-            return kernels.pick_top_motion(videos, on_device, motion, sampler.num_frames)
+            return kernels.pick_top_motion(videos, on_device, motion, unit, sampler.num_frames)
         return kernels.arrays.asarray(_pick_on_host(kernels, sampler, videos, motion, unit, offsets))
 
 
@@ -86,7 +86,9 @@ def _pick_on_host(
 ) -> NDArray[np.int64]:
     motions: list[NDArray[np.float64] | None] = [None] * len(videos)
     if motion is not None:
-        motions = list(np.split(kernels.to_host(motion) * unit, videos["first"][1:]))
+        # Rounded as an index file keeps it, and as the kernels do.
+        rounded = (kernels.to_host(motion) * unit).astype(np.float32).astype(np.float64)
+        motions = list(np.split(rounded, videos["first"][1:]))
     picks = []
     for own_motion, total, own_offsets in zip(motions, videos["num_frames"], kernels.to_host(offsets), strict=True):
         picks.append(checked_picks(sampler, sampler.pick(own_motion, int(total), own_offsets), int(total)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from mgdali.source import MADE_HERE, PICKS_KNOWN
 from mgdali.transforms import OutputFormat
 
 try:
@@ -59,7 +60,8 @@ def decoding_pipeline(
     output: OutputFormat,
     device_id: int | None,
 ) -> Pipeline:
-    """The graph that gets files: DALI decodes whole videos, ``picker`` measures motion and picks.
+    """The graph that gets files: DALI decodes whole videos, ``picker`` measures motion and picks. Where the picks are
+    known, DALI decodes no more than these need.
 
     Args:
         source: gives batches as :func:`mgdali.source.arrange_encoded` makes them, and keeps their memory as above.
@@ -109,16 +111,22 @@ def _decoding_graph(
         batch=True,
         no_copy=True,
         layout=["", "", "", "FHWC", "", "", "", "", ""],
-        dtype=[types.UINT8, types.FLOAT64, types.BOOL, types.UINT8, *[types.INT64] * 2, types.FLOAT, types.INT32]
+        dtype=[types.UINT8, types.FLOAT64, types.INT32, types.UINT8, *[types.INT64] * 2, types.FLOAT, types.INT32]
         + [types.INT64],
         ndim=[1, 1, 0, 4, 1, 0, 1, 0, 0],
     )
-    files, offsets, made_here, pixels, own_picks, own_num_frames, window, flip, labels = inputs
+    files, offsets, kind, pixels, known_picks, known_num_frames, window, flip, labels = inputs
+    # An argument of the decoder stays on the host.
+    wanted = fn.cast(known_picks, dtype=types.INT32)
     if on_gpu:
-        offsets, pixels, own_picks, labels = offsets.gpu(), pixels.gpu(), own_picks.gpu(), labels.gpu()
+        offsets, pixels, known_picks, labels = offsets.gpu(), pixels.gpu(), known_picks.gpu(), labels.gpu()
     # DALI runs each branch on its part of the batch.
-    if made_here:
-        frames, picks, num_frames = pixels, own_picks, own_num_frames
+    if kind == MADE_HERE:
+        frames, picks, num_frames = pixels, known_picks, known_num_frames
+    elif kind == PICKS_KNOWN:
+        # Not padded: picks beyond the end, of a file that has changed, are an error and no black frames.
+        frames = fn.decoders.video(files, frames=wanted, pad_mode="none", device="mixed" if on_gpu else "cpu")
+        picks, num_frames = known_picks, known_num_frames
     else:
         video = fn.decoders.video(files, device="mixed" if on_gpu else "cpu")
         picked: Any = fn.python_function(

@@ -12,8 +12,9 @@ import av.error
 from mgdali.decode import decoder_words
 from mgdali.errors import VideoDecodeError
 from mgdali.gpu import DecoderCaps
+from mgdali.records import VideoRecord
 
-__all__ = ["NVDEC_BY_DALI", "NvdecTable", "StreamFacts", "nvdec_refusal", "probe"]
+__all__ = ["NVDEC_BY_DALI", "NvdecTable", "StreamFacts", "nvdec_refusal", "probe", "recorded_facts"]
 
 NVDEC_BY_DALI = ("h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mjpeg")
 """Codecs that ``fn.decoders.video`` hands to NVDEC, by FFmpeg's names."""
@@ -46,9 +47,9 @@ class StreamFacts:
     num_frames: int
 
     @property
-    def decoded_bytes(self) -> int:
-        """Bytes of all frames as RGB."""
-        return 3 * self.num_frames * self.height * self.width
+    def frame_bytes(self) -> int:
+        """Bytes of a frame as RGB."""
+        return 3 * self.height * self.width
 
 
 def probe(content: bytes, path: str) -> StreamFacts:
@@ -78,7 +79,7 @@ def probe(content: bytes, path: str) -> StreamFacts:
                     first = next(iter(stream.codec_context.decode(packet)), None)
             if first is None:
                 raise VideoDecodeError(path, 0, "it holds no frame that can be shown")
-            return _facts(stream, first, packets)
+            return _facts(stream.codec_context.codec.canonical_name, first.format, first.rotation, packets)
     except (av.error.FFmpegError, OSError) as error:
         raise VideoDecodeError(path, 0, decoder_words(error)) from error
 
@@ -96,16 +97,21 @@ def nvdec_refusal(facts: StreamFacts, table: NvdecTable) -> str | None:
     return None
 
 
-def _facts(stream: av.VideoStream, first: av.VideoFrame, packets: int) -> StreamFacts:
-    pixels = first.format
+def recorded_facts(record: VideoRecord) -> StreamFacts:
+    """The facts of a video that was decoded before, without reading it."""
+    pixels = av.VideoFormat(record.pixel_format, record.width, record.height)
+    return _facts(record.codec, pixels, record.rotation, record.num_frames)
+
+
+def _facts(codec: str, pixels: av.VideoFormat, rotation: float, num_frames: int) -> StreamFacts:
     halved = (pixels.chroma_width(16) == 8, pixels.chroma_height(16) == 8)
     planar = not pixels.is_rgb and len(pixels.components) >= 3
     return StreamFacts(
-        codec=stream.codec_context.codec.canonical_name,
+        codec=codec,
         chroma=_CHROMA.get((int(halved[0]), int(halved[1])), pixels.name) if planar else pixels.name,
         bit_depth=pixels.components[0].bits,
-        width=first.width,
-        height=first.height,
-        rotation=round(first.rotation / 90) * 90,
-        num_frames=packets,
+        width=pixels.width,
+        height=pixels.height,
+        rotation=round(rotation / 90) * 90,
+        num_frames=num_frames,
     )

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,27 @@ from mgdali.clips import ClipJob, ClipResult, EncodedResult, Result
 from mgdali.dataset import Video, VideoDataset
 from mgdali.errors import VideoDecodeError
 from mgdali.order import EpochOrder, draw
-from mgdali.workers import ClipPool, Outcome
+from mgdali.records import VideoRecord
+from mgdali.workers import Outcome, Pool
 
-__all__ = ["HELD_BATCHES", "Arrays", "ClipSource", "Tally", "arrange_clips", "arrange_encoded"]
+__all__ = [
+    "HELD_BATCHES",
+    "MADE_HERE",
+    "MEASURED",
+    "PICKS_KNOWN",
+    "Arrays",
+    "ClipSource",
+    "Index",
+    "Tally",
+    "arrange_clips",
+    "arrange_encoded",
+]
 
 HELD_BATCHES = 2
 """Batches whose slots the graph may still read from: the one handed over last and the one before it."""
+
+MADE_HERE, PICKS_KNOWN, MEASURED = range(3)
+"""What a graph that decodes does with a sample: take its clip, decode its picks, or decode all of it and pick."""
 
 Arrays = tuple[list[NDArray[Any]], ...]
 """A batch for the graph: for each of its inputs one array a clip."""
@@ -46,22 +61,23 @@ def arrange_clips(videos: list[Video], results: list[Result], memory: list[NDArr
 
 
 def arrange_encoded(videos: list[Video], results: list[Result], memory: list[NDArray[np.uint8]]) -> Arrays:
-    """Inputs of a graph that decodes: file, offsets, whether a clip was made here and if so its pixels, picks and
-    number of frames, then crop window, flip, label. Where a clip has no use for an input, one element stands there.
+    """Inputs of a graph that decodes: file, offsets, kind (:data:`MADE_HERE`, :data:`PICKS_KNOWN` or :data:`MEASURED`),
+    pixels, picks, number of frames, crop window, flip, label. Where a sample has no use for an input, any one element
+    may stand there.
     """
-    files, offsets, made_here, pixels, picks, num_frames = [], [], [], [], [], []
+    files, offsets, kinds, pixels, picks, num_frames = [], [], [], [], [], []
     for result, content in zip(results, memory, strict=True):
         here = isinstance(result, ClipResult)
-        made_here.append(np.array(here))
+        kinds.append(np.array(MADE_HERE if here else MEASURED if result.picks is None else PICKS_KNOWN, np.int32))
         files.append(np.zeros(1, np.uint8) if here else content)
         pixels.append(content if here else np.zeros((1, 1, 1, 3), np.uint8))
         offsets.append(np.zeros(1) if isinstance(result, ClipResult) else result.offsets)
-        picks.append(result.picks if isinstance(result, ClipResult) else np.zeros(1, np.int64))
+        picks.append(np.zeros(1, np.int64) if result.picks is None else result.picks)
         num_frames.append(np.array(result.num_frames, np.int64))
     return (
         files,
         offsets,
-        made_here,
+        kinds,
         pixels,
         picks,
         num_frames,
@@ -69,6 +85,14 @@ def arrange_encoded(videos: list[Video], results: list[Result], memory: list[NDA
         [np.array(result.flip, np.int32) for result in results],
         [np.array(video.label, np.int64) for video in videos],
     )
+
+
+class Index(Protocol):
+    """What is known of videos beforehand."""
+
+    def find(self, path: str) -> VideoRecord | None:
+        """The record of a video, or None where there is none."""
+        ...
 
 
 class _Sample:
@@ -101,10 +125,12 @@ class Tally:
 
     Attributes:
         bad_videos: the videos that were replaced because they could not be decoded, with why.
+        unindexed: the videos that the index was of no use for, with why.
         frames_decoded: frames that decoders put out.
     """
 
     bad_videos: dict[str, VideoDecodeError] = field(default_factory=dict)
+    unindexed: dict[str, str] = field(default_factory=dict)
     frames_decoded: int = 0
 
 
@@ -119,6 +145,9 @@ class ClipSource:
         order: this rank's order of them.
         pool: where clips are made.
         tally: where bad videos and decoded frames are noted.
+        index: what is known of the videos, or None.
+        learn: takes the records that workers make (:attr:`mgdali.clips.ClipConfig.survey`); without it, videos that
+            the index is of no use for are noted in ``tally``.
         slots: the pool's slots; at least ``HELD_BATCHES + 1`` batches.
         num_frames: N, picks a clip.
         training: whether the choices are random.
@@ -137,13 +166,15 @@ class ClipSource:
         self,
         dataset: VideoDataset,
         order: EpochOrder,
-        pool: ClipPool,
+        pool: Pool,
         *,
         slots: int,
         num_frames: int,
         training: bool,
         replace: bool,
         tally: Tally,
+        index: Index | None = None,
+        learn: Callable[[VideoRecord], None] | None = None,
         encoded: bool = False,
         decoded_budget: float = math.inf,
     ) -> None:
@@ -154,6 +185,8 @@ class ClipSource:
         self._training = training
         self._replace = replace
         self._tally = tally
+        self._index = index
+        self._learn = learn
         self._encoded = encoded
         self._decoded_budget = decoded_budget
         self._free = deque(range(slots))
@@ -213,7 +246,7 @@ class ClipSource:
         self._held.append(held)
         videos = [self._dataset[sample.index] for sample in part]
         results = [sample.result for sample in part if sample.result is not None]
-        memory = [self._pool.clip(sample.slot, result) for sample, result in zip(part, results, strict=True)]
+        memory = [self._pool.memory(sample.slot, result.shape) for sample, result in zip(part, results, strict=True)]
         self.parts.append(([video.path for video in videos], self._missing == 0))
         held.arrays = (arrange_encoded if self._encoded else arrange_clips)(videos, results, memory)
         return held.arrays
@@ -240,7 +273,13 @@ class ClipSource:
     def _submit(self, sample: _Sample) -> None:
         choices = draw(self._order.seed, self._epoch, sample.index, self._num_frames, training=self._training)
         self._under_way[sample.slot] = sample
-        self._pool.submit(sample.slot, ClipJob(self._dataset[sample.index].path, choices))
+        media = self._dataset[sample.index].media
+        record = None
+        if self._index is not None:
+            record = self._index.find(media.path)
+            if record is None:
+                self._note_unindexed(media.path, "is not in the index")
+        self._pool.submit(sample.slot, ClipJob(media, choices, record))
 
     def _await(self, size: int) -> list[_Sample]:
         """Wait until the next ``size`` samples are done."""
@@ -257,6 +296,10 @@ class ClipSource:
         if isinstance(outcome, ClipResult | EncodedResult):
             sample.result = outcome
             self._tally.frames_decoded += outcome.frames_decoded
+            if outcome.unindexed is not None:
+                self._note_unindexed(self._dataset[sample.index].path, outcome.unindexed)
+            if self._learn is not None and isinstance(outcome, ClipResult) and outcome.record is not None:
+                self._learn(outcome.record)
         elif isinstance(outcome, VideoDecodeError) and self._replace and not sample.abandoned:
             self._note_bad(outcome)
             self._try_another(sample, outcome)
@@ -279,6 +322,14 @@ class ClipSource:
         if error.path not in self._tally.bad_videos:
             self._tally.bad_videos[error.path] = error
             warnings.warn(f"{error.path} is replaced by another video: {error.reason}", RuntimeWarning, stacklevel=2)
+
+    def _note_unindexed(self, path: str, reason: str) -> None:
+        if self._learn is not None or path in self._tally.unindexed:
+            return
+        self._tally.unindexed[path] = reason
+        if len(self._tally.unindexed) == 1:
+            message = f"{path} {reason}: it is measured as it loads, as are others of which this is not said again"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
 
     def _release(self, slots: list[int]) -> None:
         for slot in slots:

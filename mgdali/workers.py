@@ -1,4 +1,4 @@
-"""Worker processes that make clips, and the memory in which they hand them over.
+"""Worker processes that do a job a video, and the memory in which they hand over what is large: clips, files.
 
 A worker is started afresh (not forked, so that threads and CUDA in the user's process cannot harm it, and without
 running the user's script again, so that no ``if __name__ == "__main__"`` is needed). All workers take the next job
@@ -20,22 +20,22 @@ import signal
 import subprocess
 import sys
 import traceback
+from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection, Pipe, wait
-from typing import Protocol
+from typing import Any, Protocol
 
 import cloudpickle
 import numpy as np
 from numpy.typing import NDArray
 
-from mgdali.clips import ClipConfig, ClipJob, Result, make_loader
 from mgdali.decode import keep_decoder_messages
 from mgdali.errors import VideoDecodeError, WorkerError
 
-__all__ = ["ClipPool", "LocalPool", "Outcome", "WorkerPool"]
+__all__ = ["Job", "Loader", "LoaderConfig", "LocalPool", "Outcome", "Pool", "WorkerPool"]
 
-Outcome = Result | VideoDecodeError | WorkerError | None
-"""What came of a job; None where it was cancelled."""
+Outcome = Any
+"""What came of a job: what the loader made of it, a VideoDecodeError, a WorkerError, or None where it was cancelled."""
 
 _RECORD = 8
 _PIPE_ROOM = 64 << 10
@@ -47,11 +47,42 @@ _BOOT = (
 )
 
 
-class ClipPool(Protocol):
-    """Where clips are made: each job occupies a slot from :meth:`submit` until the slot is used again."""
+class Job(Protocol):
+    """One video to do something with; it is pickled."""
 
-    def submit(self, slot: int, job: ClipJob) -> None:
-        """Have ``job`` done, its clip put into ``slot``."""
+    @property
+    def path(self) -> str:
+        """The video, for messages."""
+        ...
+
+
+class Loader(Protocol):
+    """Does jobs, one after another."""
+
+    def load(self, job: Any, allocate: Callable[[tuple[int, ...]], NDArray[np.uint8]]) -> Any:
+        """Do a job.
+
+        Args:
+            job: what is to be done.
+            allocate: gives memory for what is too large to pickle, uint8 of the shape asked for; the result then has
+                that ``shape``.
+        """
+        ...
+
+
+class LoaderConfig(Protocol):
+    """What is the same for all jobs; pickled once to each worker."""
+
+    def make_loader(self) -> Loader:
+        """What a worker does its jobs with."""
+        ...
+
+
+class Pool(Protocol):
+    """Where jobs are done: each job occupies a slot from :meth:`submit` until the slot is used again."""
+
+    def submit(self, slot: int, job: Job) -> None:
+        """Have ``job`` done, what it allocates put into ``slot``."""
         ...
 
     def cancel(self, slot: int) -> None:
@@ -66,12 +97,12 @@ class ClipPool(Protocol):
         """
         ...
 
-    def clip(self, slot: int, result: Result) -> NDArray[np.uint8]:
-        """The pixels of a finished clip, or the file of an encoded video, valid until :meth:`release`."""
+    def memory(self, slot: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """What a finished job allocated, valid until :meth:`release`."""
         ...
 
     def release(self, slot: int) -> None:
-        """The slot's clip is no longer looked at."""
+        """The slot's memory is no longer looked at."""
         ...
 
     def close(self) -> None:
@@ -80,14 +111,14 @@ class ClipPool(Protocol):
 
 
 class LocalPool:
-    """Makes clips in the calling process, each when it is waited for (``num_workers=0``)."""
+    """Does jobs in the calling process, each when it is waited for (``num_workers=0``)."""
 
-    def __init__(self, config: ClipConfig) -> None:
-        self._loader = make_loader(config)
-        self._jobs: dict[int, ClipJob | None] = {}
-        self._clips: dict[int, NDArray[np.uint8]] = {}
+    def __init__(self, config: LoaderConfig) -> None:
+        self._loader = config.make_loader()
+        self._jobs: dict[int, Job | None] = {}
+        self._memory: dict[int, NDArray[np.uint8]] = {}
 
-    def submit(self, slot: int, job: ClipJob) -> None:
+    def submit(self, slot: int, job: Job) -> None:
         self._jobs[slot] = job
 
     def cancel(self, slot: int) -> None:
@@ -101,35 +132,35 @@ class LocalPool:
             return [(slot, None)]
 
         def allocate(shape: tuple[int, ...]) -> NDArray[np.uint8]:
-            self._clips[slot] = np.empty(shape, np.uint8)
-            return self._clips[slot]
+            self._memory[slot] = np.empty(shape, np.uint8)
+            return self._memory[slot]
 
         try:
             return [(slot, self._loader.load(job, allocate))]
         except VideoDecodeError as error:
             return [(slot, error)]
 
-    def clip(self, slot: int, result: Result) -> NDArray[np.uint8]:
-        return self._clips[slot]
+    def memory(self, slot: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        return self._memory[slot]
 
     def release(self, slot: int) -> None:
-        self._clips.pop(slot, None)
+        self._memory.pop(slot, None)
 
     def close(self) -> None:
         self._jobs.clear()
-        self._clips.clear()
+        self._memory.clear()
 
 
 class WorkerPool:
-    """Makes clips in worker processes.
+    """Does jobs in worker processes.
 
     Args:
         num_workers: processes, >= 1.
         slots: jobs that may be under way or finished and not yet released.
-        config: what all clips have in common.
+        config: what all jobs have in common.
     """
 
-    def __init__(self, num_workers: int, slots: int, config: ClipConfig) -> None:
+    def __init__(self, num_workers: int, slots: int, config: LoaderConfig) -> None:
         self._owner = os.getpid()
         self._memory = _SlotMemory.create(slots, num_workers)
         self._paths: dict[int, str] = {}
@@ -145,7 +176,7 @@ class WorkerPool:
         finally:
             os.close(jobs)
 
-    def submit(self, slot: int, job: ClipJob) -> None:
+    def submit(self, slot: int, job: Job) -> None:
         self._paths[slot] = job.path
         self._memory.write_job(slot, job)
         # With no worker left the pipe is broken; receive() then says which worker ended, and how.
@@ -166,8 +197,8 @@ class WorkerPool:
                 raise self._obituary(results) from None
         return done
 
-    def clip(self, slot: int, result: Result) -> NDArray[np.uint8]:
-        return self._memory.array(slot, result.shape)
+    def memory(self, slot: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        return self._memory.array(slot, shape)
 
     def release(self, slot: int) -> None:
         self._memory.trim(slot)
@@ -217,7 +248,7 @@ class WorkerPool:
             if code == -signal.SIGKILL
             else "what it printed is above"
         )
-        return WorkerError(f"decoding worker {number} (process {process.pid}) {how}{during}; {advice}")
+        return WorkerError(f"decoding worker {number} (process {process.pid}) {how}{during}; {advice}", path)
 
 
 def run_worker(jobs: int, results: int, memory_file: int, slots: int, workers: int, number: int) -> None:
@@ -225,7 +256,8 @@ def run_worker(jobs: int, results: int, memory_file: int, slots: int, workers: i
     keep_decoder_messages()
     memory = _SlotMemory(memory_file, slots, workers)
     # The user's own sampler may be in the configuration; what it raises when loaded is shown and ends the worker.
-    loader = make_loader(pickle.load(sys.stdin.buffer))
+    config: LoaderConfig = pickle.load(sys.stdin.buffer)
+    loader = config.make_loader()
     sending = Connection(results, readable=False)
     while record := os.read(jobs, _RECORD):
         slot = int.from_bytes(record, "little")
@@ -269,7 +301,7 @@ class _SlotMemory:
         """Close the file. The mapping goes when the last array in it does."""
         os.close(self.file)
 
-    def write_job(self, slot: int, job: ClipJob) -> None:
+    def write_job(self, slot: int, job: Job) -> None:
         body = pickle.dumps(job)
         start = slot * _SLOT_ROOM
         self._map[start : start + _RECORD + len(body)] = len(body).to_bytes(_RECORD, "little") + body
@@ -278,11 +310,12 @@ class _SlotMemory:
         """Of a job not yet read; of one that was, this touches only a clip that nobody will look at."""
         self._map[slot * _SLOT_ROOM : slot * _SLOT_ROOM + _RECORD] = bytes(_RECORD)
 
-    def read_job(self, slot: int) -> ClipJob | None:
+    def read_job(self, slot: int) -> Job | None:
         """The slot's job, or None where it was cleared."""
         start = slot * _SLOT_ROOM + _RECORD
         size = int.from_bytes(self._map[start - _RECORD : start], "little")
-        return pickle.loads(self._map[start : start + size]) if size else None
+        job: Job | None = pickle.loads(self._map[start : start + size]) if size else None
+        return job
 
     def array(self, slot: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         size = int(np.prod(shape, dtype=np.int64))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mgdali import MotionGuided, VideoDataset
 from mgdali.clips import ClipConfig, ClipJob, ClipLoader, _with_margin
-from mgdali.decode import Decoder
+from mgdali.decoder import Decoder
 from mgdali.order import draw
 from mgdali.transforms import SpatialTransform, Window
 
@@ -26,7 +26,7 @@ def test_a_clip_holds_the_window_of_each_picked_frame(dataset: VideoDataset) -> 
             pixels.append(np.full(shape, 77, np.uint8))
             return pixels[0]
 
-        result = loader.load(ClipJob(video.path, choices), allocate)
+        result = loader.load(ClipJob(video.media, choices), allocate)
         decoded = Decoder(sampler, memory_budget=1 << 30).decode(video.path, choices.offsets)
         height, width, _ = decoded.frames[int(decoded.picks[0])].shape
         window = transform.window(height, width, choices)

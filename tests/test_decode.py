@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 import mgdali.decode
-from mgdali.decode import Decoder, luma_plane, measure_motion, read_frames
+from mgdali.decode import luma_plane, measure_motion, read_frames
+from mgdali.decoder import Decoder
 from mgdali.errors import VideoDecodeError
 from mgdali.motion import default_filters, feature_difference, image_difference
 from mgdali.samplers import MotionGuided, Representation, Segment, TopMotion
@@ -202,7 +203,11 @@ def test_a_file_that_is_no_video_is_named_with_the_decoders_words(
 def test_a_cut_off_mp4_and_a_missing_file_and_a_folder_are_named(video: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut.mp4"
     cut.write_bytes(truncated(video))
-    for path, words in ((cut, "Invalid data"), (tmp_path / "none.mp4", "No such file"), (tmp_path, "directory")):
+    for path, words in (
+        (cut, "Invalid data"),
+        (tmp_path / "none.mp4", "No such file"),
+        (tmp_path, "folder without JPEG"),
+    ):
         with pytest.raises(VideoDecodeError, match=words) as caught:
             list(read_frames(path))
         assert caught.value.path == str(path)

@@ -5,10 +5,11 @@ What differs on a GPU is where it runs, and the codecs that DALI's decoder takes
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,19 @@ import pytest
 from numpy.typing import NDArray
 
 from mgdali import MotionGuided, Segment, Stride, TopMotion, VideoDataset, VideoDecodeError
-from mgdali.clips import ClipConfig
+from mgdali.clips import ClipConfig, EncodedResult
 from mgdali.feed import Feed
 from mgdali.gpu import DecoderCaps
 from mgdali.kernels import VIDEO, Kernels, describe_videos, kernel_folder
+from mgdali.media import frames_stream
 from mgdali.order import EpochOrder
 from mgdali.picking import FramePicker
 from mgdali.pipeline import clips_pipeline, decoding_pipeline
+from mgdali.probe import NvdecTable
 from mgdali.samplers import Representation, Sampler
 from mgdali.source import HELD_BATCHES, ClipSource, Tally
 from mgdali.transforms import OutputFormat, SpatialTransform
-from mgdali.workers import LocalPool, WorkerPool
+from mgdali.workers import LocalPool, Outcome, WorkerPool
 from tests.kernel_build import HostKernels, Out, Structs, needs_compiler
 from tests.videos import moving_square, rotate_by_metadata, write_video
 
@@ -36,6 +39,7 @@ pytestmark = needs_compiler
 
 # What DALI's releases decode on the CPU, as a table of what the "GPU" decodes.
 VP9_ONLY = {"vp9": DecoderCaps("vp9", "4:2:0", 8, 1, 1, 1, 8192, 8192, 1 << 18)}
+MJPEG_ONLY = {"mjpeg": dataclasses.replace(VP9_ONLY["vp9"], codec="mjpeg")}
 CROP = 24
 
 
@@ -77,6 +81,18 @@ class KernelsOnHost(Kernels):
             out.array[...] = result
 
 
+class CountingKernels(KernelsOnHost):
+    """Notes how long the videos are that were decoded whole."""
+
+    def __init__(self, lengths: list[int], *args: Any) -> None:
+        super().__init__(*args)
+        self._lengths = lengths
+
+    def describe(self, frames: Any) -> tuple[NDArray[Any], Any]:
+        self._lengths.extend(map(len, frames))
+        return super().describe(frames)
+
+
 @pytest.fixture(scope="module")
 def host_kernels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     made: dict[str, HostKernels] = {}
@@ -101,6 +117,26 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> VideoDataset:
     return VideoDataset(paths, [i % 3 for i in range(len(paths))])
 
 
+class PicksKnown(LocalPool):
+    """Files go to the graph with the picks that are given for their paths."""
+
+    def __init__(self, config: ClipConfig, known: Mapping[str, list[int]]) -> None:
+        super().__init__(config)
+        self._known = known
+        self._paths: dict[int, str] = {}
+
+    def submit(self, slot: int, job: Any) -> None:
+        self._paths[slot] = job.path
+        super().submit(slot, job)
+
+    def receive(self) -> list[tuple[int, Outcome]]:
+        ((slot, outcome),) = super().receive()
+        picks = self._known.get(self._paths[slot])
+        if isinstance(outcome, EncodedResult) and picks is not None:
+            outcome = dataclasses.replace(outcome, picks=np.array(picks))
+        return [(slot, outcome)]
+
+
 def feed_of(
     dataset: VideoDataset,
     sampler: Sampler,
@@ -111,10 +147,12 @@ def feed_of(
     batch_size: int = 4,
     training: bool = True,
     replace: bool = False,
+    known: Mapping[str, list[int]] | None = None,
+    decoded: NvdecTable = VP9_ONLY,
 ) -> Feed:
     """The decoding graph on the CPU, or, without kernels, the graph that gets clips."""
     transform = SpatialTransform(training=training, crop_size=CROP, resize=CROP)
-    config = ClipConfig(sampler, transform, 1 << 30, nvdec=VP9_ONLY if kernels else None)
+    config = ClipConfig(sampler, transform, 1 << 30, nvdec=decoded if kernels else None)
     slots = batch_size * (HELD_BATCHES + 2)
     shape = {"batch_size": batch_size, "num_threads": 2, "crop_size": CROP, "output": OutputFormat(dtype="uint8")}
 
@@ -124,7 +162,7 @@ def feed_of(
         return decoding_pipeline(source, FramePicker(sampler, kernels), device_id=None, **shape)  # type: ignore[arg-type]
 
     return Feed(
-        lambda: WorkerPool(workers, slots, config) if workers else LocalPool(config),
+        lambda: WorkerPool(workers, slots, config) if workers else PicksKnown(config, known or {}),
         lambda pool: ClipSource(
             dataset,
             EpochOrder(num_videos=len(dataset), batch_size=batch_size, shuffle=training),
@@ -160,18 +198,7 @@ def epoch_of(feed: Feed) -> list[Any]:
 )
 def test_both_graphs_give_the_same_batches(mixed: VideoDataset, host_kernels: Any, sampler: Sampler) -> None:
     decoded = epoch_of(feed_of(mixed, sampler, host_kernels))
-    reference = epoch_of(feed_of(mixed, sampler))
-    assert [paths for _, paths in decoded] == [paths for _, paths in reference]
-    for (outputs, paths), (expected, _) in zip(decoded, reference, strict=True):
-        assert outputs["labels"].tolist() == expected["labels"].tolist()
-        assert outputs["num_frames"].tolist() == expected["num_frames"].tolist()
-        assert outputs["clips"].shape == expected["clips"].shape
-        # The decoders' RGB differs a little, and luma measured on it does from the plane: picks may be a frame apart.
-        assert (outputs["frames"] - expected["frames"]).abs().max() <= 1
-        for i, path in enumerate(paths):
-            if outputs["frames"][i].tolist() == expected["frames"][i].tolist():
-                difference = (outputs["clips"][i].int() - expected["clips"][i].int()).abs().float()
-                assert difference.mean() < 4, path
+    assert_near(decoded, epoch_of(feed_of(mixed, sampler)))
 
 
 def test_strategies_of_this_package_never_leave_the_device(mixed: VideoDataset, host_kernels: Any) -> None:
@@ -201,6 +228,81 @@ def test_a_strategy_of_ones_own_is_asked_on_the_host(mixed: VideoDataset, host_k
     reference = epoch_of(feed_of(mixed, LoudestThenFirst(), training=False))
     picks = [outputs["frames"].tolist() for outputs, _ in decoded]
     assert picks == [outputs["frames"].tolist() for outputs, _ in reference]
+
+
+class RoundedOnly:
+    """Motion at the feature level, which float32 alone does not hold."""
+
+    num_frames = 1
+    representation = Representation(motion="feature")
+
+    def pick(self, motion: Any, total: int, offsets: Any) -> NDArray[np.int64]:
+        assert motion.dtype == np.float64
+        assert motion[1:].all()
+        assert motion.tolist() == np.float32(motion).tolist()
+        return np.zeros(1, np.int64)
+
+
+def test_a_strategy_of_ones_own_gets_motion_rounded_to_float32(mixed: VideoDataset, host_kernels: Any) -> None:
+    assert epoch_of(feed_of(mixed[:1], RoundedOnly(), host_kernels))
+
+
+class BackAndForth:
+    """Picks in no order, some more than once."""
+
+    num_frames = 5
+    representation = Representation()
+
+    def pick(self, motion: Any, total: int, offsets: Any) -> NDArray[np.int64]:
+        return np.array([total - 1, 0, total // 2, total // 2, 0])
+
+
+def picks_of(batches: list[Any]) -> dict[str, list[int]]:
+    return {
+        path: own for outputs, paths in batches for path, own in zip(paths, outputs["frames"].tolist(), strict=True)
+    }
+
+
+def assert_near(found: list[Any], expected: list[Any]) -> None:
+    """Batches of two decoders. Their RGB differs a little, and luma measured on it does from the plane: picks may be a
+    frame apart.
+    """
+    assert [paths for _, paths in found] == [paths for _, paths in expected]
+    for (outputs, paths), (right, _) in zip(found, expected, strict=True):
+        assert outputs["labels"].tolist() == right["labels"].tolist()
+        assert outputs["num_frames"].tolist() == right["num_frames"].tolist()
+        assert outputs["clips"].shape == right["clips"].shape
+        assert (outputs["frames"] - right["frames"]).abs().max() <= 1
+        for i, path in enumerate(paths):
+            if outputs["frames"][i].tolist() == right["frames"][i].tolist():
+                difference = (outputs["clips"][i].int() - right["clips"][i].int()).abs().float()
+                assert difference.mean() < 4, path
+
+
+def assert_same_bytes(found: list[Any], expected: list[Any]) -> None:
+    for (outputs, paths), (right, right_paths) in zip(found, expected, strict=True):
+        assert paths == right_paths
+        assert {name: own.numpy().tobytes() for name, own in outputs.items()} == {
+            name: own.numpy().tobytes() for name, own in right.items()
+        }
+
+
+# Alone, each sample is a batch of its kind without the two others; all together, clips made here are among them.
+@pytest.mark.parametrize("batch_size", [1, 3, 9])
+@pytest.mark.parametrize("step", [1, 2], ids=["all known", "every other known"])
+# The shortest video has 6 frames: of 9 picks, some come again.
+@pytest.mark.parametrize("sampler", [MotionGuided(num_frames=9), BackAndForth()], ids=["guided", "in no order"])
+def test_known_picks_give_the_bytes_of_measured_ones(
+    mixed: VideoDataset, host_kernels: Any, sampler: Sampler, step: int, batch_size: int
+) -> None:
+    measured = epoch_of(feed_of(mixed, sampler, host_kernels, batch_size=batch_size))
+    names = [f"{i}.webm" for i in range(6)]
+    known = {path: picks for path, picks in picks_of(measured).items() if Path(path).name in names[::step]}
+    lengths: list[int] = []
+    counting = partial(CountingKernels, lengths, *host_kernels.args)
+    assert_same_bytes(epoch_of(feed_of(mixed, sampler, counting, batch_size=batch_size, known=known)), measured)
+    # Only what is not known is decoded whole.
+    assert len(lengths) == len(names) - len(known)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -253,20 +355,15 @@ def test_an_epoch_broken_off_within_a_split_batch_is_followed_by_a_whole_one(
     assert all((a["clips"] == b["clips"]).all() for (a, _), (b, _) in zip(again, whole, strict=True))
 
 
-def test_an_error_of_dalis_decoder_names_the_videos_it_had(host_kernels: Any, tmp_path: Path) -> None:
-    vp9: dict[str, Any] = {"codec": "libvpx-vp9", "options": {"crf": "20", "b": "0", "cpu-used": "8"}}
-    fine = write_video(tmp_path / "fine.webm", moving_square(26, 48, 76, seed=4), **vp9)
-    content = bytearray(fine.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    broken = tmp_path / "broken.webm"
-    broken.write_bytes(bytes(content))
+def words_of_failure(paths: list[Path], more: str = "") -> str:
+    """What the loader says of an epoch that DALI's decoder fails in."""
     # In a process of its own: after this, DALI's CPU decoder may never end.
     script = f"""
 import os
 from tests.test_decoding_graph import *
-feed = feed_of(VideoDataset([{str(fine)!r}, {str(broken)!r}], [0, 0]), Segment(num_frames=2), Kernels, batch_size=2)
+dataset = VideoDataset({list(map(str, paths))!r}, {[0] * len(paths)!r})
 try:
-    epoch_of(feed)
+    epoch_of(feed_of(dataset, Segment(num_frames=2), Kernels, batch_size=2, {more}))
 except RuntimeError as error:
     print(error, flush=True)
 os._exit(0)
@@ -275,6 +372,42 @@ os._exit(0)
     result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, env=environment, check=True
     )
-    assert "DALI failed on one of these videos: " in result.stdout
-    assert str(broken) in result.stdout
-    assert "Invalid data found" in result.stdout
+    return result.stdout
+
+
+def test_an_error_of_dalis_decoder_names_the_videos_it_had(tmp_path: Path) -> None:
+    vp9: dict[str, Any] = {"codec": "libvpx-vp9", "options": {"crf": "20", "b": "0", "cpu-used": "8"}}
+    fine = write_video(tmp_path / "fine.webm", moving_square(26, 48, 76, seed=4), **vp9)
+    content = bytearray(fine.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    broken = tmp_path / "broken.webm"
+    broken.write_bytes(bytes(content))
+    words = words_of_failure([fine, broken])
+    assert "DALI failed on one of these videos: " in words
+    assert str(broken) in words
+    assert "Invalid data found" in words
+
+
+@pytest.mark.parametrize("pick", [8, -1])
+def test_a_known_pick_that_is_not_in_the_video_is_an_error_that_names_it(tmp_path: Path, pick: int) -> None:
+    path = write_video(tmp_path / "short.webm", moving_square(8, 48, 64), codec="libvpx-vp9")
+    words = words_of_failure([path], f"known={{{str(path)!r}: [0, {pick}]}}")
+    assert "DALI failed on one of these videos: " in words
+    assert str(path) in words
+    assert f"out-of-bounds frame index {pick} " in words
+
+
+def test_a_folder_of_jpeg_frames_goes_through_whole_and_with_known_picks(
+    shared: Path, host_kernels: Any, tmp_path: Path
+) -> None:
+    files = sorted(map(str, (shared / "clips" / "frames" / "00001").glob("*.jpg")))
+    path = tmp_path / "frames.mkv"
+    path.write_bytes(frames_stream(files, "frames"))
+    dataset, sampler = VideoDataset([path], [0]), MotionGuided(num_frames=6)
+    lengths: list[int] = []
+    counting = partial(CountingKernels, lengths, *host_kernels.args)
+    measured = epoch_of(feed_of(dataset, sampler, counting, decoded=MJPEG_ONLY))
+    assert_near(measured, epoch_of(feed_of(dataset, sampler)))
+    known = epoch_of(feed_of(dataset, sampler, counting, decoded=MJPEG_ONLY, known=picks_of(measured)))
+    assert lengths == [len(files)]
+    assert_same_bytes(known, measured)

@@ -200,7 +200,7 @@ def test_each_tap_of_each_filter_is_in_its_place(cupy: Any, kernels: Kernels, le
 
 
 def random_motions(seed: int) -> list[NDArray[np.int64]]:
-    """Of every length, with stretches of stillness; one still, one without change of pace."""
+    """Of every length, exact in float32, with stretches of stillness; one still, one without change of pace."""
     rng = np.random.default_rng(seed)
     motions = [rng.integers(0, 10**6, length) * (rng.random(length) < 0.7) for length in LENGTHS]
     motions[3][:] = 0
@@ -307,7 +307,8 @@ def test_picks_of_motion_that_never_left_the_device(
     offsets = np.random.default_rng(0).random((len(arrays), 8))
     picks = kernels.pick_motion_guided(table, on_device, motion, unit, cupy.asarray(offsets), 0.5, inverse).get()
     for own, place, pick in zip(split(motion, table), offsets, picks, strict=True):
-        expected = sampling.sample_motion_guided(own * unit, 8, mu=0.5, offsets=place, inverse=inverse)
+        rounded = np.float32(own * unit)
+        expected = sampling.sample_motion_guided(rounded, 8, mu=0.5, offsets=place, inverse=inverse)
         assert pick.tolist() == expected.tolist()
 
 
@@ -319,9 +320,33 @@ def test_top_motion_picks_are_the_references(cupy: Any, kernels: Kernels, num_pi
     motions = [rng.integers(0, high, length) for high, length in ranges]
     table, on_device = lengths_only(cupy, [len(motion) for motion in motions])
     raw = cupy.asarray(np.concatenate(motions).astype(np.uint64))
-    picks = kernels.pick_top_motion(table, on_device, raw, num_picks).get()
+    picks = kernels.pick_top_motion(table, on_device, raw, 1.0, num_picks).get()
     for motion, pick in zip(motions, picks, strict=True):
-        assert pick.tolist() == sampling.sample_top_motion(motion, num_picks).tolist()
+        assert pick.tolist() == sampling.sample_top_motion(np.float32(motion * 1.0), num_picks).tolist()
+
+
+def test_picks_are_those_of_motion_rounded_to_float32(cupy: Any, kernels: Kernels) -> None:
+    # Of the largest counts of a 1080p video, float32 keeps every 32nd: five more are none.
+    large = 2**28
+    for inverse, motion, offset in (("step", [0, large + 5, large], 0.0), ("nearest", [0, large, large + 5], 0.5)):
+        rule: Any = {"mu": 1.0, "inverse": inverse}
+        expected = sampling.sample_motion_guided(np.float32(motion), 2, offsets=offset, **rule).tolist()
+        assert expected != sampling.sample_motion_guided(motion, 2, offsets=offset, **rule).tolist()
+        found = picked(cupy, kernels, [np.array(motion)], np.full((1, 2), offset), **rule)
+        assert found[0].tolist() == expected
+
+
+def test_top_motion_picks_are_those_of_motion_rounded_to_float32(cupy: Any, kernels: Kernels) -> None:
+    close = 2**28 + np.random.default_rng(0).integers(0, 200, 300)
+    # Just above the middle of two floats, and on it once it is a double: a tie, which goes down.
+    twice = np.array([2**54, 2**54 + 2**30 + 1])
+    for motion, num_picks in ((close, 40), (twice, 1)):
+        table, on_device = lengths_only(cupy, [len(motion)])
+        raw = cupy.asarray(motion.astype(np.uint64))
+        for unit in (1.0, 2.0**-40):
+            expected = sampling.sample_top_motion(np.float32(motion * unit), num_picks)
+            found = kernels.pick_top_motion(table, on_device, raw, unit, num_picks).get()
+            assert found[0].tolist() == expected.tolist()
 
 
 # --- Gathering -------------------------------------------------------------------------------------------------------
@@ -359,7 +384,7 @@ def whole_run(cupy: Any, kernels: Kernels, arrays: Sequence[Any]) -> dict[str, l
         for inverse in ("step", "nearest"):
             guided = kernels.pick_motion_guided(table, on_device, motion, unit, offsets, 0.3, inverse)
             results[f"picks of {name}, {inverse}"] = [guided]
-    results["top motion"] = [kernels.pick_top_motion(table, on_device, results["luma"][0], 8)]
+    results["top motion"] = [kernels.pick_top_motion(table, on_device, results["luma"][0], 1.0, 8)]
     results["frames"] = kernels.gather_frames(table, on_device, guided)
     return results
 

@@ -10,6 +10,7 @@ import importlib
 import os
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -333,6 +334,27 @@ def test_every_strategy_runs(written: VideoDataset) -> None:
         assert len(picks_of(on_gpu(written, sampler=sampler, batch_size=4))) == len(written)
 
 
+@pytest.mark.usefixtures("nvdec")
+@pytest.mark.parametrize("step", [1, 2], ids=["all known", "every other known"])
+@pytest.mark.parametrize("num_frames", [8, 60], ids=["few picks", "more picks than frames"])
+def test_known_picks_give_the_bytes_of_measured_ones(
+    written: VideoDataset, refused: VideoDataset, monkeypatch: pytest.MonkeyPatch, num_frames: int, step: int
+) -> None:
+    from tests.test_decoding_graph import PicksKnown
+
+    # Made here, picks known and measured, in batches of all three and of fewer.
+    paths = [video.path for video in [*written, *refused]]
+    dataset = VideoDataset(paths, range(len(paths)))
+    arguments: dict[str, Any] = {"sampler": MotionGuided(num_frames=num_frames), "training": True, "num_workers": 0}
+    sizes = (1, 4, len(dataset))
+    measured = {size: on_gpu(dataset, batch_size=size, **arguments) for size in sizes}
+    known = {path: picks for path, picks in picks_of(measured[1]).items() if path in paths[::step]}
+    monkeypatch.setattr("mgdali.iterator.LocalPool", partial(PicksKnown, known=known))
+    for size in sizes:
+        found = on_gpu(dataset, batch_size=size, **arguments)
+        assert [digest(batch) for batch in found] == [digest(batch) for batch in measured[size]]
+
+
 # --- What NVDEC does not decode --------------------------------------------------------------------------------------
 
 
@@ -451,7 +473,7 @@ def test_decoded_frames_stay_within_the_budget(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("nvdec")
 def test_a_budget_changes_no_batch(written: VideoDataset) -> None:
     arguments: dict[str, Any] = {"batch_size": 5, "training": True}
-    largest = max(probe(Path(v.path).read_bytes(), v.path).decoded_bytes for v in written)
+    largest = max(facts.num_frames * facts.frame_bytes for facts in (probe(v.media.read(), v.path) for v in written))
     whole = [digest(batch) for batch in on_gpu(written, **arguments)]
     assert [digest(batch) for batch in on_gpu(written, gpu_memory_budget=largest, **arguments)] == whole
 

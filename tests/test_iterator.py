@@ -22,7 +22,8 @@ import pytest
 import torch
 
 from mgdali import MGDaliIterator, MotionGuided, Segment, Stride, TopMotion, VideoDataset, VideoDecodeError, WorkerError
-from mgdali.decode import Decoder, measure_motion
+from mgdali.decode import measure_motion
+from mgdali.decoder import Decoder
 from mgdali.order import EpochOrder, draw
 from mgdali.sampling import sample_motion_guided
 from mgdali.transforms import IMAGENET_MEAN, IMAGENET_STD, SpatialTransform

@@ -131,6 +131,27 @@ def picks_of(
     return picks
 
 
+def top_picks_of(
+    built: Any, motions: Sequence[NDArray[Any]], num_picks: int, *, unit: float = 1.0, order: int = 0
+) -> NDArray[np.int64]:
+    """Of motion given in whole units."""
+    table = describe_videos([0] * len(motions), [(len(motion), 1, 1) for motion in motions])
+    (picks,) = built("pick").run(
+        "pick_top_motion",
+        grid=len(motions),
+        block=PICK_BLOCK,
+        args=[
+            table,
+            np.concatenate(motions).astype(np.uint64),
+            np.float64(unit),
+            np.int32(num_picks),
+            unset((len(motions), num_picks), np.int64),
+        ],
+        order=order,
+    )
+    return picks
+
+
 # --- Motion ----------------------------------------------------------------------------------------------------------
 
 
@@ -227,7 +248,7 @@ def test_picks_of_the_golden_cases_are_the_expected(built: Any, shared: Path, in
         thousandths = np.round(np.array(case["motion"]) * 1000)
         offsets = np.array([case["offsets"]])
         expected = sampling.sample_motion_guided(
-            thousandths, case["num_frames"], mu=case["mu"], offsets=offsets[0], inverse=inverse
+            np.float32(thousandths), case["num_frames"], mu=case["mu"], offsets=offsets[0], inverse=inverse
         )
         picks = picks_of(built, [thousandths], offsets, mu=case["mu"], inverse=inverse)
         assert picks[0].tolist() == expected.tolist()
@@ -248,7 +269,8 @@ def test_picks_of_random_ragged_batches_are_the_references(built: Any, mu: float
         offsets = rng.random((len(motions), num_picks))
         picks = picks_of(built, motions, offsets, mu=mu, inverse=inverse, order=num_picks)
         for motion, own, pick in zip(motions, offsets, picks, strict=True):
-            expected = sampling.sample_motion_guided(motion, num_picks, mu=mu, offsets=own, inverse=inverse)
+            rounded = np.float32(motion)
+            expected = sampling.sample_motion_guided(rounded, num_picks, mu=mu, offsets=own, inverse=inverse)
             assert pick.tolist() == expected.tolist()
 
 
@@ -256,7 +278,43 @@ def test_picks_do_not_hang_on_the_unit_of_motion(built: Any) -> None:
     motion = np.random.default_rng(0).integers(0, 2**40, 200)
     offsets = np.random.default_rng(1).random((1, 16))
     picks = picks_of(built, [motion], offsets, mu=0.5, unit=2.0**-20)
-    assert picks[0].tolist() == sampling.sample_motion_guided(motion * 2.0**-20, 16, offsets=offsets[0]).tolist()
+    rounded = np.float32(motion * 2.0**-20)
+    assert picks[0].tolist() == sampling.sample_motion_guided(rounded, 16, offsets=offsets[0]).tolist()
+
+
+# Of the largest counts of a 1080p video, float32 keeps every 32nd: five more are none.
+LARGE = 2**28
+
+
+@pytest.mark.parametrize(
+    ("inverse", "motion", "offset"), [("step", [0, LARGE + 5, LARGE], 0.0), ("nearest", [0, LARGE, LARGE + 5], 0.5)]
+)
+def test_picks_are_those_of_motion_rounded_to_float32(
+    built: Any, inverse: Any, motion: list[int], offset: float
+) -> None:
+    def reference_of(motion: Any) -> list[int]:
+        return sampling.sample_motion_guided(motion, 2, mu=1.0, offsets=offset, inverse=inverse).tolist()
+
+    expected = reference_of(np.float32(motion))
+    assert expected != reference_of(motion)
+    picks = picks_of(built, [np.array(motion)], np.full((1, 2), offset), mu=1.0, inverse=inverse)
+    assert picks[0].tolist() == expected
+
+
+def test_top_motion_picks_are_those_of_motion_rounded_to_float32(built: Any) -> None:
+    motion = LARGE + np.random.default_rng(0).integers(0, 200, 300)
+    for unit in (1.0, 2.0**-40):
+        expected = sampling.sample_top_motion(np.float32(motion * unit), 40).tolist()
+        assert expected != sampling.sample_top_motion(motion, 40).tolist()
+        assert top_picks_of(built, [motion], 40, unit=unit)[0].tolist() == expected
+
+
+def test_motion_is_rounded_to_float64_on_its_way_to_float32(built: Any) -> None:
+    # Just above the middle of two floats, and on it once it is a double: a tie, which goes down.
+    motion = np.array([2**54, 2**54 + 2**30 + 1], np.uint64)
+    assert np.float32(motion)[0] < np.float32(motion)[1]
+    expected = sampling.sample_top_motion(np.float32(motion * 1.0), 1)
+    assert top_picks_of(built, [motion], 1)[0].tolist() == expected.tolist() == [0]
 
 
 def test_an_offset_a_rounding_below_one_stays_in_the_video(built: Any) -> None:
@@ -270,22 +328,10 @@ def test_an_offset_a_rounding_below_one_stays_in_the_video(built: Any) -> None:
 def test_top_motion_picks_are_the_references(built: Any, order: int) -> None:
     rng = np.random.default_rng(order)
     motions = [rng.integers(0, high, length) for high, length in ((10**9, 700), (4, 300), (1, 20), (2**60, 9), (5, 1))]
-    table = describe_videos([0] * len(motions), [(len(motion), 1, 1) for motion in motions])
     for num_picks in (1, 8, 16):
-        (picks,) = built("pick").run(
-            "pick_top_motion",
-            grid=len(motions),
-            block=PICK_BLOCK,
-            args=[
-                table,
-                np.concatenate(motions).astype(np.uint64),
-                np.int32(num_picks),
-                unset((len(motions), num_picks), np.int64),
-            ],
-            order=order,
-        )
+        picks = top_picks_of(built, motions, num_picks, order=order)
         for motion, pick in zip(motions, picks, strict=True):
-            assert pick.tolist() == sampling.sample_top_motion(motion, num_picks).tolist()
+            assert pick.tolist() == sampling.sample_top_motion(np.float32(motion * 1.0), num_picks).tolist()
 
 
 # --- Gathering -------------------------------------------------------------------------------------------------------

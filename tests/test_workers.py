@@ -16,19 +16,20 @@ import pytest
 
 from mgdali import MotionGuided, Segment, VideoDataset, VideoDecodeError, WorkerError
 from mgdali.clips import ClipConfig, ClipJob, ClipResult
+from mgdali.media import Media
 from mgdali.order import draw
 from mgdali.transforms import SpatialTransform
-from mgdali.workers import ClipPool, LocalPool, WorkerPool
+from mgdali.workers import LocalPool, Pool, WorkerPool
 from tests.videos import moving_square, write_video
 
 CONFIG = ClipConfig(MotionGuided(num_frames=4), SpatialTransform(crop_size=16, resize=20), memory_budget=1 << 30)
 
 
 def job(path: str) -> ClipJob:
-    return ClipJob(path, draw(0, 0, 0, 4, training=False))
+    return ClipJob(Media(path), draw(0, 0, 0, 4, training=False))
 
 
-def collect(pool: ClipPool, count: int) -> dict[int, Any]:
+def collect(pool: Pool, count: int) -> dict[int, Any]:
     outcomes: dict[int, Any] = {}
     while len(outcomes) < count:
         outcomes.update(pool.receive())
@@ -42,7 +43,7 @@ def pool(request: pytest.FixtureRequest) -> Any:
     made.close()
 
 
-def test_every_job_comes_back_once_with_its_own_clip(pool: ClipPool, dataset: VideoDataset) -> None:
+def test_every_job_comes_back_once_with_its_own_clip(pool: Pool, dataset: VideoDataset) -> None:
     local = LocalPool(CONFIG)
     for start in (0, 3):
         paths = [dataset[start + i].path for i in range(8)]
@@ -54,13 +55,11 @@ def test_every_job_comes_back_once_with_its_own_clip(pool: ClipPool, dataset: Vi
             local.submit(0, job(path))
             ((_, expected),) = local.receive()
             assert isinstance(expected, ClipResult)
-            assert (pool.clip(slot, outcomes[slot]) == local.clip(0, expected)).all()
+            assert (pool.memory(slot, outcomes[slot].shape) == local.memory(0, expected.shape)).all()
             pool.release(slot)
 
 
-def test_a_bad_video_is_an_outcome_and_the_next_job_goes_on(
-    pool: ClipPool, dataset: VideoDataset, tmp_path: Path
-) -> None:
+def test_a_bad_video_is_an_outcome_and_the_next_job_goes_on(pool: Pool, dataset: VideoDataset, tmp_path: Path) -> None:
     pool.submit(0, job(str(tmp_path / "none.mp4")))
     pool.submit(1, job(dataset[0].path))
     outcomes = collect(pool, 2)
@@ -69,7 +68,7 @@ def test_a_bad_video_is_an_outcome_and_the_next_job_goes_on(
     assert isinstance(outcomes[1], ClipResult)
 
 
-def test_a_cancelled_job_that_was_not_begun_is_not_done(pool: ClipPool, dataset: VideoDataset) -> None:
+def test_a_cancelled_job_that_was_not_begun_is_not_done(pool: Pool, dataset: VideoDataset) -> None:
     for slot in range(8):
         pool.submit(slot, job(dataset[0].path))
     for slot in range(1, 8):
@@ -99,9 +98,9 @@ def test_a_large_clips_memory_is_given_back(tmp_path: Path) -> None:
     try:
         taken = []
         for _ in range(3):
-            pool.submit(0, ClipJob(path, draw(0, 0, 0, 32, training=False)))
+            pool.submit(0, ClipJob(Media(path), draw(0, 0, 0, 32, training=False)))
             result = collect(pool, 1)[0]
-            size = pool.clip(0, result).nbytes
+            size = pool.memory(0, result.shape).nbytes
             taken.append(os.fstat(pool._memory.file).st_blocks * 512)
             pool.release(0)
             taken.append(os.fstat(pool._memory.file).st_blocks * 512)
