@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mgdali import MotionGuided, VideoDataset
-from mgdali.clips import ClipConfig, ClipJob, ClipLoader, _with_margin
+from mgdali import MotionGuided, Segment, VideoDataset
+from mgdali.clips import ClipConfig, ClipJob, ClipLoader, ClipResult, EncodedLoader, EncodedResult, _with_margin
 from mgdali.decoder import Decoder
+from mgdali.gpu import DecoderCaps
+from mgdali.media import Media
 from mgdali.order import draw
+from mgdali.samplers import Representation
+from mgdali.survey import survey_video
 from mgdali.transforms import SpatialTransform, Window
+from tests.videos import moving_square, write_video
 
 
 def test_a_clip_holds_the_window_of_each_picked_frame(dataset: VideoDataset) -> None:
@@ -56,3 +65,55 @@ def test_the_margin_stays_within_the_frame_and_around_the_window(
     first_row, first_column, last_row, last_column = _with_margin(window, height, width, crop_size)
     assert 0 <= first_row <= window.top <= window.bottom <= last_row <= height
     assert 0 <= first_column <= window.left <= window.right <= last_column <= width
+
+
+TRANSFORM = SpatialTransform(crop_size=16, resize=20)
+NVDEC = {"h264": DecoderCaps("h264", "4:2:0", 8, 7, 16, 16, 4096, 4096, 65536)}
+
+
+def numpy_memory(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    return np.zeros(shape, np.uint8)
+
+
+@pytest.mark.parametrize("sampler", [MotionGuided(num_frames=5), Segment(num_frames=5)])
+def test_with_a_record_the_graph_is_told_the_picks_and_decodes_no_more(dataset: VideoDataset, sampler: Any) -> None:
+    config = ClipConfig(sampler, TRANSFORM, memory_budget=1 << 30, nvdec=NVDEC)
+    for index, video in enumerate(dataset):
+        choices = draw(0, 0, index, 5, training=True)
+        record = survey_video(video.media, video.path, (Representation(),))
+        clip = ClipLoader(config).load(ClipJob(video.media, choices), numpy_memory)
+        known = EncodedLoader(config, NVDEC).load(ClipJob(video.media, choices, record), numpy_memory)
+        whole = EncodedLoader(config, NVDEC).load(ClipJob(video.media, choices), numpy_memory)
+        assert isinstance(known, EncodedResult)
+        assert isinstance(whole, EncodedResult)
+        assert known.picks is not None
+        assert whole.picks is None
+        assert known.picks.tolist() == clip.picks.tolist()
+        assert (known.num_frames, known.window, known.flip) == (clip.num_frames, whole.window, whole.flip)
+        assert known.decoded_bytes * clip.num_frames == whole.decoded_bytes * 5
+        assert known.unindexed is None
+
+
+def test_for_a_growing_index_the_gpus_videos_are_measured_once_by_pyav(dataset: VideoDataset) -> None:
+    sampler = MotionGuided(num_frames=5)
+    config = ClipConfig(sampler, TRANSFORM, memory_budget=1 << 30, nvdec=NVDEC, survey=True)
+    loader = EncodedLoader(config, NVDEC)
+    video, choices = dataset[3], draw(0, 0, 3, 5, training=True)
+    first = loader.load(ClipJob(video.media, choices), numpy_memory)
+    assert isinstance(first, ClipResult)
+    assert first.record is not None
+    later = loader.load(ClipJob(video.media, choices, first.record), numpy_memory)
+    assert isinstance(later, EncodedResult)
+    assert later.picks is not None
+    assert later.picks.tolist() == first.picks.tolist()
+
+
+def test_a_record_of_what_the_gpu_cannot_decode_serves_pyav(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "444.mp4", moving_square(20, 48, 64), pixel_format="yuv444p")
+    media, choices = Media(str(path)), draw(0, 0, 0, 5, training=False)
+    config = ClipConfig(Segment(num_frames=5), TRANSFORM, memory_budget=1 << 30, nvdec=NVDEC)
+    result = EncodedLoader(config, NVDEC).load(
+        ClipJob(media, choices, survey_video(media, str(path), ())), numpy_memory
+    )
+    assert isinstance(result, ClipResult)
+    assert result.frames_decoded < 20

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import os
@@ -21,42 +20,13 @@ import numpy as np
 import pytest
 import torch
 
-from mgdali import MGDaliIterator, MotionGuided, Segment, Stride, TopMotion, VideoDataset, VideoDecodeError, WorkerError
+from mgdali import MotionGuided, Segment, Stride, TopMotion, VideoDataset, VideoDecodeError, WorkerError
 from mgdali.decode import measure_motion
 from mgdali.decoder import Decoder
 from mgdali.order import EpochOrder, draw
 from mgdali.sampling import sample_motion_guided
 from mgdali.transforms import IMAGENET_MEAN, IMAGENET_STD, SpatialTransform
-
-SAMPLER = MotionGuided(num_frames=4)
-# Scripts of a user's find what this process finds.
-SCRIPT_ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-
-
-def load(dataset: VideoDataset, **arguments: Any) -> MGDaliIterator:
-    defaults = {"sampler": SAMPLER, "device": "cpu", "num_workers": 1, "crop_size": 32, "resize": 40}
-    return MGDaliIterator(dataset, **{**defaults, **arguments})
-
-
-def digest(batch: tuple[Any, ...]) -> str:
-    clips, labels, meta = batch
-    parts = [clips, labels, meta["frames"], meta["num_frames"]]
-    content = b"".join(part.numpy().tobytes() for part in parts) + "\n".join(meta["path"]).encode()
-    return hashlib.sha256(content).hexdigest()
-
-
-def run_script(folder: Path, text: str, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-    """Run a script of the user's as such: no ``if __name__ == "__main__"``."""
-    script = folder / "script.py"
-    script.write_text(textwrap.dedent(text))
-    return subprocess.run(
-        [sys.executable, str(script), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        env=SCRIPT_ENVIRONMENT,
-        cwd=folder,
-    )
+from tests.loading import SAMPLER, SCRIPT_ENVIRONMENT, digest, load, run_script
 
 
 def workers_of(process: int) -> list[int]:

@@ -1,0 +1,45 @@
+"""Small loaders, and scripts as users write them, for tests of the loader."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from mgdali import MGDaliIterator, MotionGuided, VideoDataset
+
+SAMPLER = MotionGuided(num_frames=4)
+# Scripts of a user's find what this process finds.
+SCRIPT_ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
+def load(dataset: VideoDataset, **arguments: Any) -> MGDaliIterator:
+    """A loader on the CPU of small clips, in testing order unless told otherwise."""
+    defaults = {"sampler": SAMPLER, "device": "cpu", "num_workers": 1, "crop_size": 32, "resize": 40}
+    return MGDaliIterator(dataset, **{**defaults, **arguments})
+
+
+def digest(batch: tuple[Any, ...]) -> str:
+    """What tells a batch's bytes, with its meta, from others."""
+    clips, labels, meta = batch
+    parts = [clips, labels, meta["frames"], meta["num_frames"]]
+    content = b"".join(part.numpy().tobytes() for part in parts) + "\n".join(meta["path"]).encode()
+    return hashlib.sha256(content).hexdigest()
+
+
+def run_script(folder: Path, text: str, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    """Run a script of the user's as such: no ``if __name__ == "__main__"``."""
+    script = folder / "script.py"
+    script.write_text(textwrap.dedent(text))
+    return subprocess.run(
+        [sys.executable, str(script), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=SCRIPT_ENVIRONMENT,
+        cwd=folder,
+    )
