@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-from mgdali.dataset import VideoDataset
+from mgdali.dataset import Video, VideoDataset
 from mgdali.errors import DatasetError, VideoDecodeError, WorkerError, check_integer
 from mgdali.index_writer import IndexWriter
 from mgdali.media import Fingerprint, Media, find_media
@@ -25,6 +26,7 @@ __all__ = ["BuildReport", "Engine", "build_index", "media_of", "survey_locally"]
 
 # Enough that no worker waits for its next video.
 _SLOTS_A_WORKER = 4
+_LOOKED_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,10 @@ def media_of(data: VideoDataset | str | os.PathLike[str] | Iterable[Media]) -> l
         if not found:
             raise DatasetError(f"{os.fspath(data)} has no videos: give the folder that they lie in or below")
         return found
-    return list(dict.fromkeys(video.media for video in data) if isinstance(data, VideoDataset) else dict.fromkeys(data))
+    media = list(dict.fromkeys(each.media if isinstance(each, Video) else each for each in data))
+    if not media:
+        raise DatasetError("there are no videos to index: give at least one")
+    return media
 
 
 def survey_locally(jobs: Sequence[SurveyJob], num_workers: int) -> Iterator[VideoRecord]:
@@ -201,9 +206,12 @@ def _plan(
 ) -> _Plan:
     known = _known(writer)
     plan = _Plan()
-    for name, each in media.items():
-        row = known.get(name)
-        if row is None or not _holds(row, each, wanted, retry_failed):
+    rows = [known.get(name) for name in media]
+    # Over a network each look takes milliseconds, of which many can be under way.
+    with ThreadPoolExecutor(_LOOKED_AT_ONCE) as pool:
+        held = list(pool.map(lambda row, each: _holds(row, each, wanted, retry_failed), rows, media.values()))
+    for (name, each), row, holds in zip(media.items(), rows, held, strict=True):
+        if row is None or not holds:
             plan.jobs.append(SurveyJob(each, name, wanted + _others(row, wanted)))
             continue
         plan.kept += 1
@@ -212,9 +220,9 @@ def _plan(
     return plan
 
 
-def _holds(row: _Known, media: Media, wanted: tuple[Representation, ...], retry_failed: bool) -> bool:
+def _holds(row: _Known | None, media: Media, wanted: tuple[Representation, ...], retry_failed: bool) -> bool:
     """Whether a video need not be measured again."""
-    if row.fingerprint is None or (row.error is not None and retry_failed):
+    if row is None or row.fingerprint is None or (row.error is not None and retry_failed):
         return False
     try:
         if not media.unchanged(row.fingerprint):

@@ -58,6 +58,7 @@ class IndexWriter:
             if self._journal is None:
                 self._start_journal()
             self._journal.write_batch(to_batch([record]))
+            self._file.flush()
             self._rows += 1
             if self._rows >= _PART_ROWS:
                 self._end_journal()
@@ -132,6 +133,7 @@ class IndexWriter:
         if self._journal is None:
             return
         self._journal.close()
+        self._file.flush()
         _journal_to_part(Path(self._file.name))
         self._file.close()
         self._file = self._journal = None
@@ -197,7 +199,7 @@ def _locked_file(folder: Path) -> BinaryIO:
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            file = open(folder / f"{uuid.uuid4().hex}{_JOURNAL}", "xb", buffering=0)  # noqa: SIM115
+            file = open(folder / f"{uuid.uuid4().hex}{_JOURNAL}", "xb")  # noqa: SIM115
         except FileNotFoundError:
             # In between, another process took the folder away.
             continue

@@ -78,6 +78,8 @@ def frames_needed(record: VideoRecord, picks: list[int]) -> int:
 
 def _read(media: Media, record: VideoRecord, picks: list[int]) -> Iterator[Picked]:
     files = media.frame_files()
+    if files is not None and picks[-1] >= len(files):
+        raise VideoDecodeError(media.path, 0, f"it has {len(files)} frames, of which number {picks[-1]} was picked")
     # Of frames in files of their own only the picked ones are read.
     content = media.open() if files is None else io.BytesIO(frames_stream([files[t] for t in picks], media.path))
     with av.open(content, "r", metadata_errors="ignore") as container:
