@@ -48,10 +48,8 @@ _LISTS = ("times", "packets", "referenced", "key_frames")
 
 def to_batch(records: list[VideoRecord]) -> pa.RecordBatch:
     """Records as rows of :data:`SCHEMA`."""
-    rows = [_row(record) for record in records]
-    return pa.RecordBatch.from_arrays(
-        [pa.array([row.get(field.name) for row in rows], field.type) for field in SCHEMA], schema=SCHEMA
-    )
+    # One call for all columns: a call for each takes three times as long, which a build would feel.
+    return pa.RecordBatch.from_struct_array(pa.array([_row(record) for record in records], pa.struct(list(SCHEMA))))
 
 
 def from_batch(batch: pa.RecordBatch, row: int) -> VideoRecord:

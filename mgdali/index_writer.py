@@ -165,7 +165,7 @@ def open_parquet(path: Path) -> pq.ParquetFile:
         DatasetError: it is missing, or no index.
     """
     try:
-        parquet = pq.ParquetFile(path, memory_map=True)
+        parquet = pq.ParquetFile(path, memory_map=False, pre_buffer=False)
     except FileNotFoundError as error:
         raise DatasetError(f"there is no index {path}: `mgdali index build DATA --out {path}` makes one") from error
     except (pa.ArrowException, OSError) as error:

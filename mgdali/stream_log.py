@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import av
@@ -25,7 +26,7 @@ def number_packets(stream: av.VideoStream) -> None:
 
 
 class StreamLog:
-    """Notes the packets and frames of one video stream as they pass.
+    """Notes the packets and frames of one video stream as they pass; what follows from all of them is asked at the end.
 
     Attributes:
         container: FFmpeg's name of the container's format.
@@ -94,7 +95,7 @@ class StreamLog:
         known = self._timed and len(times) == len(self._times) and bool(np.all(np.diff(times) > 0))
         return times if known else None
 
-    @property
+    @cached_property
     def packets(self) -> NDArray[np.int32] | None:
         """The packet that gave each frame, int32 ``[T]``; None unless packets and frames are one to one."""
         numbers = [number for number in self._packet_of if number is not None]
@@ -110,7 +111,7 @@ class StreamLog:
             return np.ones(len(self._times), bool)
         # Frames of a lower temporal layer may be referred to from a higher one.
         top = max((layer for layer in self._spare if layer is not None), default=0)
-        return np.array([self._spare[number] != top for number in packets.tolist()], bool)
+        return np.array([layer != top for layer in self._spare], bool)[packets]
 
     @property
     def key_frames(self) -> NDArray[np.int32]:
