@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from mgdali.media import Fingerprint, Media, find_media
 from mgdali.motion_index import MotionIndex
 from mgdali.records import VideoRecord, filters_digest, index_name, representation_key
 from mgdali.samplers import Representation
-from mgdali.survey import SurveyConfig, SurveyJob
+from mgdali.survey import SurveyConfig, SurveyJob, failed_record
 from mgdali.workers import LocalPool, Pool, WorkerPool
 
 Engine = Literal["local", "ray"]
@@ -175,23 +174,15 @@ def survey_locally(jobs: Sequence[SurveyJob], num_workers: int) -> Iterator[Vide
                 for slot, outcome in pool.receive():
                     job = under_way.pop(slot)
                     free.append(slot)
-                    yield outcome if isinstance(outcome, VideoRecord) else _failed(job, outcome)
+                    yield outcome if isinstance(outcome, VideoRecord) else failed_record(job, str(outcome))
         except WorkerError as error:
             guilty = next((job for job in under_way.values() if job.path == error.path), None)
             if guilty is None:
                 raise
             waiting += [job for job in under_way.values() if job is not guilty]
-            yield _failed(guilty, error)
+            yield failed_record(guilty, str(error))
         finally:
             pool.close()
-
-
-def _failed(job: SurveyJob, error: Exception) -> VideoRecord:
-    """The record of a video at which a worker failed."""
-    fingerprint = None
-    with contextlib.suppress(VideoDecodeError):
-        fingerprint = job.media.fingerprint()
-    return VideoRecord.of_error(job.name, fingerprint, VideoDecodeError(job.path, 0, str(error)))
 
 
 def _grouped(records: Iterator[VideoRecord]) -> Iterator[list[VideoRecord]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from mgdali.records import VideoRecord
 from mgdali.samplers import Representation
 from mgdali.stream_log import StreamLog
 
-__all__ = ["SurveyConfig", "SurveyJob", "SurveyLoader", "survey_video"]
+__all__ = ["SurveyConfig", "SurveyJob", "SurveyLoader", "failed_record", "survey_video"]
 
 
 def survey_video(media: Media, name: str, representations: tuple[Representation, ...]) -> VideoRecord:
@@ -67,3 +68,11 @@ class SurveyLoader:
     def load(self, job: SurveyJob, allocate: Callable[..., object]) -> VideoRecord:
         """Measure a video; a record is small, so nothing is allocated for it."""
         return survey_video(job.media, job.name, job.representations)
+
+
+def failed_record(job: SurveyJob, reason: str) -> VideoRecord:
+    """The record of a video at which a worker failed."""
+    fingerprint = None
+    with contextlib.suppress(VideoDecodeError):
+        fingerprint = job.media.fingerprint()
+    return VideoRecord.of_error(job.name, fingerprint, VideoDecodeError(job.path, 0, reason))
