@@ -5,9 +5,10 @@ It is for the demo and for tests: what moves, and when, is known of every video.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,17 @@ from numpy.typing import NDArray
 
 from mgdali.errors import DatasetError, check_integer
 
-__all__ = ["ACTIONS", "ActionVideo", "plan_action_videos", "write_action_videos"]
+__all__ = [
+    "ACTIONS",
+    "ActionVideo",
+    "draw_shape",
+    "draw_texture",
+    "encode_video",
+    "new_folder",
+    "plan_action_videos",
+    "random_shape",
+    "write_action_videos",
+]
 
 ACTIONS = ("grow", "move_down", "move_left", "move_right", "move_up", "shrink")
 """The classes, in the order of their labels in ``VideoDataset.from_folder``."""
@@ -104,26 +115,41 @@ def write_action_videos(folder: str | os.PathLike[str], *, videos_per_class: int
         ValueError: an argument is out of range.
     """
     videos = plan_action_videos(videos_per_class=videos_per_class, seed=seed)
+    with new_folder(folder) as made:
+        for video in videos:
+            encode_video(made / video.name, _draw(video), width=video.width, height=video.height)
+
+
+@contextlib.contextmanager
+def new_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """A folder to write to that becomes ``folder`` at the end, so that what lies there is complete.
+
+    Raises:
+        DatasetError: ``folder`` is a file, or holds something.
+        OSError: it cannot be written.
+    """
     target = Path(folder)
     if target.exists() and not (target.is_dir() and next(target.iterdir(), None) is None):
         raise DatasetError(f"{target} is there already: give a folder that does not exist yet, or an empty one")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as place:
         made = Path(place, "videos")
-        for video in videos:
-            path = made / video.name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _encode(path, video)
+        made.mkdir()
+        yield made
         made.rename(target)
 
 
-def _encode(path: Path, video: ActionVideo) -> None:
+def encode_video(
+    path: Path, frames: Iterable[NDArray[np.uint8]], *, width: int, height: int, preset: str = "veryfast"
+) -> None:
+    """Write frames, uint8 ``[height, width, 3]``, as H.264, 25 a second; the folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(os.fspath(path), "w") as container:
-        stream = container.add_stream("libx264", rate=_FRAME_RATE, options={"crf": "24", "preset": "veryfast"})
-        stream.width, stream.height, stream.pix_fmt = video.width, video.height, "yuv420p"
+        stream = container.add_stream("libx264", rate=_FRAME_RATE, options={"crf": "24", "preset": preset})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         # One thread: x264 cuts its work by the number of cores otherwise, and the bytes would differ between machines.
         stream.thread_count = 1
-        for pixels in _draw(video):
+        for pixels in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode(None))
 
@@ -131,18 +157,12 @@ def _encode(path: Path, video: ActionVideo) -> None:
 def _draw(video: ActionVideo) -> Iterator[NDArray[np.uint8]]:
     """The video's frames, uint8 ``[H, W, 3]``."""
     rng = np.random.default_rng(video.seed)
-    background = _texture(rng, video.height, video.width)
-    colour = np.array(_COLOURS[rng.integers(len(_COLOURS))])
-    outline = int(rng.integers(3))
+    background = draw_texture(rng, video.height, video.width)
+    colour, outline = random_shape(rng)
     rest = (np.array([video.width, video.height]) * rng.uniform(0.45, 0.55, 2)).round()
-    y, x = np.mgrid[: video.height, : video.width]
     for t in range(video.num_frames):
         place, radius = _shape(video, rest, t)
-        across, down = np.abs(x - place[0]), np.abs(y - place[1])
-        distance = (np.hypot(across, down), np.maximum(across, down), across + down)[outline]
-        # Half a pixel of soft edge, so that slow movement shows between whole pixels too.
-        cover = np.clip(radius - distance + 0.5, 0, 1)[..., None]
-        yield (background * (1 - cover) + colour * cover).round().astype(np.uint8)
+        yield draw_shape(background, colour, outline, place, radius).round().astype(np.uint8)
 
 
 def _shape(video: ActionVideo, rest: NDArray[np.float64], t: int) -> tuple[NDArray[np.float64], float]:
@@ -157,7 +177,24 @@ def _shape(video: ActionVideo, rest: NDArray[np.float64], t: int) -> tuple[NDArr
     return rest, (0.08 + 0.27 * size) * side
 
 
-def _texture(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float64]:
+def random_shape(rng: np.random.Generator) -> tuple[NDArray[np.int64], int]:
+    """A colour brighter than any background, and an outline: disc, square or diamond."""
+    return np.array(_COLOURS[rng.integers(len(_COLOURS))]), int(rng.integers(3))
+
+
+def draw_shape(
+    background: NDArray[np.float64], colour: NDArray[np.int64], outline: int, place: NDArray[np.float64], radius: float
+) -> NDArray[np.float64]:
+    """The background with a shape before it, centred on (x, y) in pixels."""
+    y, x = np.mgrid[: background.shape[0], : background.shape[1]]
+    across, down = np.abs(x - place[0]), np.abs(y - place[1])
+    distance = (np.hypot(across, down), np.maximum(across, down), across + down)[outline]
+    # Half a pixel of soft edge, so that slow movement shows between whole pixels too.
+    cover = np.clip(radius - distance + 0.5, 0, 1)[..., None]
+    return np.asarray(background * (1 - cover) + colour * cover, np.float64)
+
+
+def draw_texture(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float64]:
     """Smooth random colours at two scales, ``[height, width, 3]`` in [0, 255]."""
     total = np.full((height, width, 3), 95.0)
     for cell, strength in ((40, 45.0), (7, 22.0)):

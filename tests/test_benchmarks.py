@@ -1,17 +1,26 @@
-"""What of the benchmarks needs no GPU: their arithmetic, the machine's facts, and how they end without one."""
+"""What of the benchmarks needs no GPU: their arithmetic, the machine's facts, how they end without one, and those of
+the index and of training at a tiny scale."""
 
 from __future__ import annotations
 
 import datetime
 import importlib
 import json
+import operator
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+
+from mgdali import VideoDataset
+from mgdali.columns import SCHEMA, from_batch
+from tests.videos import moving_square, write_video
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -24,6 +33,19 @@ def machine() -> Any:
 @pytest.fixture(scope="module")
 def kernels() -> Any:
     return _script("kernels")
+
+
+@pytest.fixture(scope="module")
+def index() -> Any:
+    return _script("index")
+
+
+@pytest.fixture(scope="module")
+def ablation() -> Iterator[Any]:
+    threads = torch.get_num_threads()
+    yield _script("ablation")
+    # Runs take one thread each.
+    torch.set_num_threads(threads)
 
 
 def _script(name: str) -> Any:
@@ -231,3 +253,227 @@ def test_without_a_gpu_the_command_says_so_in_one_line(tmp_path: Path, arguments
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith(("kernels.py: no GPU", "kernels.py: CuPy is missing"))
     assert not (tmp_path / "figures.json").exists()
+
+
+# --- The index -------------------------------------------------------------------------------------------------------
+
+
+def run_index(index: Any, out: Path, *arguments: object) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        # As when it is run as a script: its workers look for it there.
+        patch.syspath_prepend(str(BENCHMARKS))
+        index.main([*map(str, arguments), "--rounds", "1", "--out", str(out)])
+    return json.loads(out.read_text())
+
+
+@pytest.fixture(scope="module")
+def built(index: Any, dataset: VideoDataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that ``build`` wrote."""
+    out = tmp_path_factory.mktemp("built") / "build.json"
+    run_index(index, out, "build", Path(dataset.paths[0]).parent, "--copies", 2)
+    return out
+
+
+@pytest.fixture(scope="module")
+def scaled(index: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that ``scale`` wrote."""
+    out = tmp_path_factory.mktemp("scaled") / "scale.json"
+    run_index(index, out, "scale", "--videos", 5000, "--mean-frames", 20, "--finds", 50)
+    return out
+
+
+def test_loading_is_compared_with_an_index_and_without(
+    index: Any,
+    dataset: VideoDataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(index, "LEAST_CLIPS", 4)
+    monkeypatch.setattr(index, "SAMPLERS", {"motion-guided": index.MotionGuided(num_frames=2)})
+    (tmp_path / "long").mkdir()
+    for num_frames in (99, 100):
+        write_video(tmp_path / "long" / f"{num_frames}.mp4", moving_square(num_frames, 48, 64))
+    folder = Path(dataset.paths[0]).parent
+    report = run_index(index, tmp_path / "out.json", "loading", folder, "--long", tmp_path / "long")
+    own, long, both = report["compared"]
+    assert (own["distinct_videos"], long["distinct_videos"], both["distinct_videos"]) == (11, 1, 12)
+    assert (long["data"], long["clips"], long["frames"]) == ("long from 100 frames on", 4, 400)
+    assert long["without"]["frames_decoded"]["median"] == 400 > long["with"]["frames_decoded"]["median"]
+    assert {"median", "least", "most", "values"} == set(own["with"]["clips_per_s"]) == set(own["ratio"])
+    assert {"machine", "rounds", "batch_size", "picks", "targets"} <= set(report)
+    assert "| long from 100 frames on, motion-guided | 4 of 1 videos |" in capsys.readouterr().out
+
+
+def test_building_is_compared_with_decoding_alone(built: Path, dataset: VideoDataset) -> None:
+    report = json.loads(built.read_text())
+    assert report["videos"] == 2 * len(dataset)
+    assert report["frames"] == 2 * sum(3 + 4 * i % 29 for i in range(11))
+    assert set(report["rows"]) == {"build", "decode alone"}
+    rates = {"seconds", "frames_per_s", "frames_per_s_with_start", "last_share"}
+    assert set(report["rows"]["build"]) == set(report["rows"]["decode alone"]) == rates
+    assert {"machine", "workers", "share", "share_with_start", "bytes_a_frame"} <= set(report)
+    assert report["targets"][0]["target"] == ">= 0.9"
+
+
+def test_a_run_counts_from_its_first_video_on(index: Any) -> None:
+    run = index.Run(begin=10.0, done=[12.0, 13.0, 15.0], frames=[50, 30, 10], end=16.0)
+    expected = {"seconds": 6.0, "frames_per_s": 10.0, "frames_per_s_with_start": 15.0, "last_share": 0.25}
+    assert run.figures() == pytest.approx(expected)
+
+
+def test_made_up_videos_are_rows_of_an_index(index: Any) -> None:
+    batch = index.make_up(np.random.default_rng(0), 7, 20, 30)
+    batch.validate(full=True)
+    assert (batch.schema, batch.num_rows) == (SCHEMA, 20)
+    for row in range(20):
+        record = from_batch(batch, row)
+        assert record.path == index.path_of(7 + row)
+        assert 15 <= record.num_frames <= 45
+        assert sorted(record.packets) == list(range(record.num_frames))
+        assert record.motion["image"][0] == 0
+        assert len(record.times) == len(record.referenced) == len(record.motion["image"]) == record.num_frames
+        assert record.key_frames[0] == 0
+        assert record.referenced[record.key_frames].all()
+
+
+def test_a_large_index_is_opened_by_processes_of_their_own(scaled: Path) -> None:
+    report = json.loads(scaled.read_text())
+    assert (report["videos"], report["merge"]["rows"], report["known"]["rows"]) == (5000, 5000, 5000)
+    assert report["frames"] == pytest.approx(5000 * 20, rel=0.05)
+    assert set(report["sizes"]) == {"parts_bytes", "parquet_bytes", "copy_bytes"}
+    assert set(report["opening"]) == {"cold", "warm"}
+    found = {"median_us", "p99_us", "mean_us", "most_us", "bytes_read"}
+    assert set(report["opening"]["cold"]["first"]) == set(report["opening"]["warm"]["again"]) == found
+    memory = {"resident", "proportional", "private", "shared", "anonymous", "peak"}
+    assert [set(own) for own in report["together"]] == [memory] * 4
+    assert {"machine", "rounds", "finds", "written", "copy", "targets"} <= set(report)
+
+
+def test_more_videos_are_computed_from_both_files(
+    index: Any, built: Path, scaled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index.main(["project", str(built), str(scaled)])
+    table = capsys.readouterr().out
+    assert "| frames, billions | 100,000,000 videos x 300 | 30 |" in table
+    assert "| core hours to measure | 30 billion / " in table
+
+
+# --- Training --------------------------------------------------------------------------------------------------------
+
+TINY = ["--epochs", "1", "--train-per-class", "2", "--val-per-class", "1", "--jobs", "1"]
+
+
+@pytest.fixture(scope="module")
+def trained(ablation: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of Table 3, with two seeds."""
+    folder = tmp_path_factory.mktemp("ablation")
+    run_ablation(ablation, folder, "--tables", "3", "--seeds", "2")
+    return folder
+
+
+def run_ablation(ablation: Any, folder: Path, *arguments: str) -> Any:
+    out = folder / "out.json"
+    ablation.main([*TINY, "--out", str(out), "--data", str(folder), *arguments])
+    return json.loads(out.read_text())
+
+
+def result(sampler: str, seed: int, accuracy: float, model: str = "tsm") -> dict[str, Any]:
+    return {"model": model, "sampler": sampler, "seed": seed, "accuracy": accuracy, "picks_in_burst": 2.0}
+
+
+def test_each_run_of_a_table_is_trained_and_written_down(trained: Path) -> None:
+    report = json.loads((trained / "out.json").read_text())
+    samplers = ["segment", "stride", "top", "image 0.5"]
+    assert [(run["sampler"], run["seed"]) for run in report["runs"]] == [(s, i) for i in range(2) for s in samplers]
+    assert {"machine", "settings", "jobs", "tables", "targets"} <= set(report)
+    assert set(report["tables"]["3"]) == {"segment", "fixed stride", "top motion", "motion-guided"}
+    for run in report["runs"]:
+        assert run["epochs"][0].keys() == {"loss", "train_accuracy", "val_accuracy"}
+        assert run["accuracy"] == run["epochs"][-1]["val_accuracy"]
+        # Eight videos are evaluated.
+        assert run["accuracy"] * 8 in range(9)
+        assert 0 < run["picks_in_burst"] < 8
+        assert run["seconds"] > 0
+
+
+def test_runs_that_are_there_are_not_trained_again(
+    ablation: Any, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out.json").write_text((trained / "out.json").read_text())
+    asked: list[Any] = []
+
+    def train(videos: Any, settings: Any, run: Any) -> dict[str, Any]:
+        asked.append(run)
+        return result(run.sampler, run.seed, 0.5) | {"seconds": 1.0}
+
+    monkeypatch.setattr(ablation, "train", train)
+    monkeypatch.setattr(ablation, "prepare", lambda *arguments: None)
+    before = json.loads((tmp_path / "out.json").read_text())["runs"]
+    report = run_ablation(ablation, tmp_path, "--tables", "2,3", "--seeds", "2")
+    assert asked == [ablation.Run("tsm", "feature 0.5", seed) for seed in range(2)]
+    assert report["runs"][:8] == before
+    assert "2/2 tsm, feature 0.5, seed 1: 50.0 % in 1 s; 0 min left" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="holds runs with other settings"):
+        run_ablation(ablation, tmp_path, "--epochs", "2")
+
+
+def test_a_run_is_a_function_of_settings_and_seed(ablation: Any, trained: Path) -> None:
+    known = json.loads((trained / "out.json").read_text())
+    settings = ablation.Settings(epochs=1, train_per_class=2, val_per_class=1)
+    again = ablation.train(ablation.prepare(trained, settings), settings, ablation.Run("tsm", "image 0.5", 1))
+    (first,) = (run for run in known["runs"] if (run["sampler"], run["seed"]) == ("image 0.5", 1))
+    assert again | {"seconds": 0} == first | {"seconds": 0}
+
+
+def test_runs_that_tables_share_are_planned_once(ablation: Any) -> None:
+    runs = ablation.plan([3, 2, 1, 4], 3)
+    assert len(runs) == len(set(runs)) == 3 * (4 + 1 + 5 + 4)
+    assert [run.sampler for run in runs[:5]] == ["segment", "stride", "top", "image 0.5", "segment"]
+    assert {run.model for run in runs[:-12]} == {"tsm"}
+
+
+def test_every_row_has_a_strategy_of_eight_frames(ablation: Any) -> None:
+    rows = [row for table in ablation.TABLES.values() for row in table.rows.values()]
+    assert {sampler for _, sampler in rows} == set(ablation.SAMPLERS)
+    assert all(sampler.num_frames == ablation.NUM_FRAMES == 8 for sampler in ablation.SAMPLERS.values())
+
+
+def test_tables_give_mean_and_standard_deviation_over_seeds(ablation: Any) -> None:
+    results = [result("segment", 0, 0.4), result("segment", 1, 0.5), result("top", 0, 0.3)]
+    text = ablation.markdown(results)
+    assert "| fixed stride |" not in text
+    assert "| segment | 45.0 | 7.1 | 2 | 2.00 |" in text
+    assert "| top motion | 30.0 | – | 1 | 2.00 |" in text
+    assert "| TSM, segment | 45.0 | 7.1 | 2 | 2.00 |" in text
+
+
+@pytest.mark.parametrize(("accuracy", "met"), [(0.65, "met"), (0.55, "missed")])
+def test_a_lead_counts_where_it_exceeds_both_spreads(ablation: Any, accuracy: float, met: str) -> None:
+    guided = [result("image 0.5", 0, accuracy), result("image 0.5", 1, accuracy)]
+    segment = [result("segment", 0, 0.4), result("segment", 1, 0.6)]
+    lead = f"{100 * accuracy - 50:+.1f} points"
+    assert f"motion-guided over segment: {lead}, target > 14.1: {met}" in ablation.markdown(guided + segment)
+
+
+def test_tables_are_drawn(ablation: Any, trained: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    ablation.plot(json.loads((trained / "out.json").read_text())["runs"], tmp_path / "plots")
+    assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == [
+        f"ablation-table{number}.png" for number in (1, 2, 3, 4)
+    ]
+
+
+def test_runs_go_on_side_by_side(ablation: Any) -> None:
+    assert sorted(ablation.side_by_side([1, 2, 3], operator.neg, 2)) == [-3, -2, -1]
+
+
+@pytest.mark.parametrize("name", ["epochs", "train_per_class", "batch_size", "data_seed"])
+def test_settings_out_of_range_are_named(ablation: Any, name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be an integer"):
+        ablation.Settings(**{name: -1})
+
+
+def test_there_are_videos_for_a_batch(ablation: Any) -> None:
+    with pytest.raises(ValueError, match="batch_size must be at most the videos to train on"):
+        ablation.Settings(train_per_class=1)
