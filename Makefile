@@ -6,10 +6,13 @@ VIDEOS ?=
 BIN := .venv/bin
 ENV := .venv/.installed-$(CUDA)
 
-.PHONY: demo test gpu-check lint types clean
+.PHONY: demo train-demo test gpu-check lint types clean
 
 demo: $(ENV)
 	$(BIN)/mgdali demo $(if $(VIDEOS),"$(VIDEOS)")
+
+train-demo: $(ENV)
+	$(BIN)/python examples/train_demo.py
 
 test: $(ENV)
 	$(BIN)/python -m pytest

@@ -1,0 +1,318 @@
+"""Train TSM, TEA or GSM on motion-guided clips, with the paper's recipe as defaults.
+
+On one GPU, on eight, and on a machine without one:
+
+    python examples/train_tsm.py --dataset something-something-v2 --root sthv2/ --out runs/tsm
+    torchrun --nproc-per-node 8 examples/train_tsm.py --dataset something-something-v2 --root sthv2/ --out runs/tsm
+    python examples/train_tsm.py --synthetic videos/ --out runs/small --backbone small --crop-size 56 --batch-size 8
+
+A run that was stopped goes on with ``--resume``, to the same losses on the CPU, from wherever in an epoch its last
+checkpoint was taken.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from typing import Any
+
+import ranks
+import torch
+from action_models import make_model
+from checkpoints import load_checkpoint, random_state, restore_random_state, save_checkpoint
+from evaluation import Accuracy, evaluate, loaders_of_clips
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from run_log import RunLog
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+from train_options import PRECISIONS, Options, open_datasets, parse_arguments
+
+from mgdali import VideoDecodeError, WorkerError
+
+__all__ = ["Trainer", "main"]
+
+
+@dataclass
+class Totals:
+    """Sums over an epoch's steps so far, on this rank.
+
+    Attributes:
+        loss, correct, clips: of each clip: its loss, whether its class was the likeliest, one.
+        seconds: from asking for a batch to the end of the step.
+        waiting: of these, until the batch was there.
+    """
+
+    loss: float = 0.0
+    correct: float = 0.0
+    clips: float = 0.0
+    seconds: float = 0.0
+    waiting: float = 0.0
+
+    def add(self, other: Totals) -> None:
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+
+    def means(self, num_ranks: int = 1) -> dict[str, float]:
+        """Loss and accuracy a clip, clips a second, and the share of the time spent waiting for data."""
+        return {
+            "train/loss": self.loss / self.clips,
+            "train/accuracy": self.correct / self.clips,
+            "train/clips_per_second": self.clips / self.seconds * num_ranks,
+            "train/waiting": self.waiting / self.seconds,
+        }
+
+
+class Trainer:
+    """One rank's part of a run.
+
+    Args:
+        options: what to do.
+        device: where the model is.
+        console: where to print; ranks other than the first are quiet.
+
+    Raises:
+        ValueError: options don't fit the videos, or the run in ``options.out`` is not to be gone on with.
+    """
+
+    def __init__(self, options: Options, device: torch.device, console: Console) -> None:
+        self.options, self.device, self.console = options, device, console
+        self.first = ranks.rank() == 0
+        self.checkpoint = options.out / "checkpoint.pt"
+        train, self.test_videos = open_datasets(options)
+        # Weights are the same on all ranks; what dropout leaves out is not.
+        torch.manual_seed(options.seed)
+        self.network = make_model(
+            options.model,
+            num_classes=len(train.classes),
+            num_frames=options.num_frames,
+            backbone=options.backbone,
+            pretrained=options.pretrained and not self.checkpoint.exists(),
+            dropout=options.dropout,
+        ).to(device)
+        torch.manual_seed(options.seed + ranks.rank())
+        self.model: nn.Module = DistributedDataParallel(self.network) if ranks.world_size() > 1 else self.network
+        self.optimizer = torch.optim.SGD(
+            self.network.parameters(), lr=options.lr, momentum=options.momentum, weight_decay=options.weight_decay
+        )
+        self.precision = options.precision or ("fp16" if device.type == "cuda" else "fp32")
+        # Halves have a narrow range: gradients are scaled into it.
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
+        self.loader = options.training_loader(train, device)
+        self.test_loader = options.testing_loader(self.test_videos, device, options.frame_sampler)
+        self.step = 0
+        self.totals = Totals()
+        self._begin()
+
+    # --- the run -----------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Train and test epoch after epoch, from where the run is, up to the last epoch or ``max_steps``."""
+        while self.loader.epoch < self.options.epochs:
+            epoch = self.loader.epoch
+            if not self._train(epoch):
+                self._save()
+                self._say(f"stopped after step {self.step}; --resume goes on")
+                return
+            self._report(epoch, self._test())
+            self.totals = Totals()
+            self._save()
+        if self.options.test_clips > 1 or self.options.test_crops > 1:
+            views = f"{self.options.test_clips} clips x {self.options.test_crops} crops"
+            self._say(f"{views}: {_percents(self._test_views())}")
+
+    def close(self) -> None:
+        """End the loaders and the log."""
+        self.loader.close()
+        self.test_loader.close()
+        if self.log is not None:
+            self.log.close()
+
+    def _train(self, epoch: int) -> bool:
+        """The rest of an epoch; False where ``max_steps`` ended it."""
+        self.model.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.options.learning_rate(epoch)
+        done = self.loader.state_dict()["batch"]
+        with self._progress() as progress:
+            task = progress.add_task(f"Epoch {epoch + 1}", total=len(self.loader), completed=done, now="")
+            batches = iter(self.loader)
+            while True:
+                # Asked before a batch is, so that the loader's state counts no batch that was not trained on.
+                if self.step == self.options.max_steps:
+                    return False
+                started = time.perf_counter()
+                batch = next(batches, None)
+                if batch is None:
+                    return True
+                waiting = time.perf_counter() - started
+                loss, correct = self._learn(*batch)
+                now = Totals(loss * len(batch[1]), correct, len(batch[1]), time.perf_counter() - started, waiting)
+                self._count(now)
+                progress.update(task, advance=1, now=f"loss {loss:.3f}")
+
+    def _learn(self, clips: Tensor, labels: Tensor) -> tuple[float, float]:
+        """One step: the batch's mean loss, and how many of its clips were right."""
+        labels = labels.to(self.device)
+        with self._mixed_precision():
+            logits = self.model(clips.to(self.device))
+            loss = F.cross_entropy(logits, labels)
+        self.optimizer.zero_grad()
+        torch.autograd.backward(self.scaler.scale(loss))
+        self.scaler.unscale_(self.optimizer)
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip_gradient)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return float(loss.detach()), float((logits.argmax(1) == labels).sum())
+
+    def _count(self, now: Totals) -> None:
+        self.step += 1
+        self.totals.add(now)
+        if self.log is not None:
+            self.log.add(self.step, {**now.means(ranks.world_size()), "train/lr": self.optimizer.param_groups[0]["lr"]})
+        if self.step % self.options.save_every == 0:
+            self._save()
+
+    # --- testing -----------------------------------------------------------------------------------------------------
+
+    def _test(self) -> Accuracy:
+        """One clip a video, its centre crop."""
+        with self._mixed_precision():
+            return evaluate(self.model, [self.test_loader], device=self.device, crop_size=self.options.crop_size)
+
+    def _test_views(self) -> Accuracy:
+        """Several clips and crops a video."""
+        options = self.options
+        make_loader = partial(options.testing_loader, self.test_videos, self.device, crops=options.test_crops)
+        loaders = loaders_of_clips(make_loader, options.frame_sampler, options.test_clips)
+        with self._mixed_precision():
+            return evaluate(
+                self.model, loaders, device=self.device, crop_size=options.crop_size, crops=options.test_crops
+            )
+
+    def _mixed_precision(self) -> torch.autocast:
+        wanted = PRECISIONS[self.precision]
+        return torch.autocast(self.device.type, dtype=wanted, enabled=wanted != torch.float32)
+
+    # --- checkpoints -------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Go on from the checkpoint where there is one and that is asked for."""
+        found = self.checkpoint.exists()
+        if found and not self.options.resume:
+            raise ValueError(
+                f"{self.options.out} holds a run already: --resume goes on with it, another --out begins anew"
+            )
+        if found:
+            self._restore(load_checkpoint(self.checkpoint))
+        self.log = None
+        if self.first:
+            self.options.out.mkdir(parents=True, exist_ok=True)
+            self.log = RunLog(self.options.out, self.step)
+            if self.log.notice:
+                self._say(self.log.notice)
+
+    def _save(self) -> None:
+        """Write the checkpoint: all ranks' loaders and random numbers, and what all ranks have in common."""
+        own = {
+            "loader": self.loader.state_dict(),
+            "random": random_state(self.device),
+            "totals": asdict(self.totals),
+        }
+        everyones = ranks.from_every_rank(own)
+        if not self.first:
+            return
+        state = {
+            "model": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "step": self.step,
+            "ranks": everyones,
+            "recipe": self.options.recipe(),
+        }
+        save_checkpoint(self.checkpoint, state)
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        if len(state["ranks"]) != ranks.world_size():
+            raise ValueError(
+                f"the run had {len(state['ranks'])} ranks, not {ranks.world_size()}: resume it with as many"
+            )
+        recipe = self.options.recipe()
+        changed = [
+            f"{name} {old} -> {recipe.get(name)}" for name, old in state["recipe"].items() if recipe.get(name) != old
+        ]
+        if changed:
+            raise ValueError(f"the run in {self.options.out} was begun with other options: {', '.join(changed)}")
+        own = state["ranks"][ranks.rank()]
+        self.network.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.loader.load_state_dict(own["loader"])
+        restore_random_state(own["random"], self.device)
+        self.step, self.totals = state["step"], Totals(**own["totals"])
+        self._say(f"going on after step {self.step}, in epoch {self.loader.epoch + 1}")
+
+    # --- words -------------------------------------------------------------------------------------------------------
+
+    def _report(self, epoch: int, tested: Accuracy) -> None:
+        names = [field.name for field in fields(Totals)]
+        sums = ranks.total_over_ranks([getattr(self.totals, name) for name in names], self.device)
+        means = Totals(*sums).means(ranks.world_size())
+        if self.log is not None:
+            whole = {name.replace("train/", "epoch/"): value for name, value in means.items()}
+            self.log.add(self.step, {**whole, "test/top1": tested.top1, "test/top5": tested.top5})
+        self._say(
+            f"epoch {epoch + 1}/{self.options.epochs}: loss {means['train/loss']:.4f}, "
+            f"accuracy {means['train/accuracy']:.1%}, {means['train/clips_per_second']:.1f} clips/s, "
+            f"{means['train/waiting']:.1%} of the time waiting for data; test: {_percents(tested)}"
+        )
+
+    def _say(self, line: str) -> None:
+        if self.first:
+            self.console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+    def _progress(self) -> Progress:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[now]}"),
+        )
+        quiet = not (self.first and self.console.is_terminal)
+        return Progress(*columns, console=self.console, transient=True, disable=quiet)
+
+
+def _percents(accuracy: Accuracy) -> str:
+    return f"top-1 {accuracy.top1:.1%}, top-5 {accuracy.top5:.1%} of {accuracy.videos} videos"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train as the command line says; an error is one message that names the rank."""
+    options = _checked(arguments)
+    device = ranks.join_ranks(options.device)
+    try:
+        trainer = Trainer(options, device, Console())
+        try:
+            trainer.run()
+        finally:
+            trainer.close()
+    except (ValueError, VideoDecodeError, WorkerError, ImportError, OSError) as error:
+        # Other ranks may be waiting for this one: torchrun ends them when it sees this one fail.
+        sys.exit(f"error on rank {ranks.rank()}: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; --resume goes on from the last checkpoint")
+    ranks.leave_ranks()
+
+
+def _checked(arguments: list[str] | None) -> Options:
+    try:
+        return parse_arguments(arguments)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
