@@ -477,3 +477,18 @@ def test_settings_out_of_range_are_named(ablation: Any, name: str) -> None:
 def test_there_are_videos_for_a_batch(ablation: Any) -> None:
     with pytest.raises(ValueError, match="batch_size must be at most the videos to train on"):
         ablation.Settings(train_per_class=1)
+
+
+def test_what_sampling_costs_is_measured_for_each_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for i in range(3):
+        write_video(tmp_path / f"{i}.mp4", moving_square(8, 48, 64, seed=i))
+    out = tmp_path / "cost.json"
+    _script("sampling_cost").main([str(tmp_path), "--rounds", "2", "--levels", "image level", "--out", str(out)])
+    report = json.loads(out.read_text())
+    ways = ["segment", "segment with an index", "image level", "image level with an index"]
+    assert list(report["milliseconds_a_video"]) == ways
+    assert all(len(times) == 2 and min(times) > 0 for times in report["milliseconds_a_video"].values())
+    assert report["summary"]["segment"]["over_segment"] == 1
+    assert (report["videos"], report["frames"]) == (3, 24)
+    table = capsys.readouterr().out
+    assert all(f"| {way} |" in table for way in ways)

@@ -1,0 +1,123 @@
+"""What motion-guided sampling costs a video, Table 7's counterpart: ``python benchmarks/sampling_cost.py VIDEOS``.
+
+The loader goes through the same videos with segment sampling and with motion-guided sampling at both levels, without an
+index and with one. All loaders live at once and take turns, an epoch each, another one first in each round; the paper
+pays for motion as it trains, and an index pays for it once, so its making is timed too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+# The package beside this folder is the one to measure.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import machine
+
+from mgdali import MGDaliIterator, MotionGuided, Segment, VideoDataset, build_index
+from mgdali.media import find_media
+from mgdali.samplers import Representation, Sampler
+
+BASE = "segment"
+SAMPLERS: dict[str, Sampler] = {
+    BASE: Segment(num_frames=8),
+    "image level": MotionGuided(num_frames=8),
+    "feature level": MotionGuided(num_frames=8, motion="feature"),
+}
+INDEXED = " with an index"
+
+
+def measure(folders: list[Path], rounds: int, levels: list[str]) -> dict[str, Any]:
+    """Milliseconds a video of each way, of each round."""
+    paths = [path for folder in folders for path in find_media(folder)]
+    dataset = VideoDataset(paths, [0] * len(paths))
+    chosen = {name: sampler for name, sampler in SAMPLERS.items() if name in (BASE, *levels)}
+    with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
+        index = Path(place, "index.parquet")
+        wanted = [Representation(motion=each.motion) for each in chosen.values() if isinstance(each, MotionGuided)]
+        start = time.perf_counter()
+        report = build_index(dataset, index, representations=wanted)
+        build_seconds = time.perf_counter() - start
+        loaders = {}
+        for name, sampler in chosen.items():
+            for ending, given in (("", None), (INDEXED, index)):
+                loader = MGDaliIterator(
+                    dataset, sampler=sampler, batch_size=8, training=True, shuffle=True, device="cpu", index=given
+                )
+                loaders[name + ending] = stack.enter_context(loader)
+        times = _take_turns(loaders, rounds, len(paths))
+    return {
+        "machine": machine.facts(),
+        "videos": len(paths),
+        "frames": report.frames,
+        "rounds": rounds,
+        "index_seconds": build_seconds,
+        "index_levels": [each.motion for each in wanted],
+        "milliseconds_a_video": times,
+        "summary": {name: _summary(times, name) for name in times},
+    }
+
+
+def _take_turns(loaders: dict[str, MGDaliIterator], rounds: int, videos: int) -> dict[str, list[float]]:
+    times: dict[str, list[float]] = {name: [] for name in loaders}
+    names = list(loaders)
+    # The first round starts the workers and reads the files: it is not counted.
+    for number in range(rounds + 1):
+        for name in [*names[number % len(names) :], *names[: number % len(names)]]:
+            loaders[name].set_epoch(number)
+            start = time.perf_counter()
+            for clips, _ in loaders[name]:
+                del clips
+            if number:
+                times[name].append((time.perf_counter() - start) * 1000 / videos)
+    return times
+
+
+def _summary(times: dict[str, list[float]], name: str) -> dict[str, float]:
+    """Medians; the ratio is of the same rounds."""
+    over = [one / base for one, base in zip(times[name], times[BASE], strict=True)]
+    return {"median": statistics.median(times[name]), "over_segment": statistics.median(over)}
+
+
+def render(report: dict[str, Any]) -> str:
+    """The table, in Markdown."""
+    facts, times = report["machine"], report["milliseconds_a_video"]
+    lines = [
+        f"{facts['date'][:10]}, {facts['cpu']}, {facts['cpu_cores']} cores; {report['videos']} videos, "
+        f"{report['frames']} frames, {report['rounds']} rounds. Making the index "
+        f"({' and '.join(report['index_levels'])} level): {report['index_seconds']:.1f} s.",
+        "",
+        "| sampling | ms a video | least | most | over segment |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for name, own in report["summary"].items():
+        least, most = min(times[name]), max(times[name])
+        lines.append(f"| {name} | {own['median']:.1f} | {least:.1f} | {most:.1f} | {own['over_segment']:.2f} |")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, print the table and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("videos", nargs="+", type=Path, help="folders of videos")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--levels", nargs="+", choices=list(SAMPLERS)[1:], default=list(SAMPLERS)[1:])
+    parser.add_argument("--out", type=Path, help="JSON file")
+    given = parser.parse_args(arguments)
+    report = measure(given.videos, given.rounds, given.levels)
+    if given.out:
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        given.out.write_text(json.dumps(report, indent=1) + "\n")
+    print(render(report))
+
+
+if __name__ == "__main__":
+    main()
