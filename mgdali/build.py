@@ -15,7 +15,7 @@ from mgdali.errors import DatasetError, VideoDecodeError, WorkerError, check_int
 from mgdali.index_writer import IndexWriter
 from mgdali.media import Fingerprint, Media, find_media
 from mgdali.motion_index import MotionIndex
-from mgdali.records import VideoRecord, filters_digest, index_name, representation_key
+from mgdali.records import VideoRecord, index_name, representation_key, was_measured
 from mgdali.samplers import Representation
 from mgdali.survey import SurveyConfig, SurveyJob, failed_record
 from mgdali.workers import LocalPool, Pool, WorkerPool
@@ -60,8 +60,7 @@ class _Known:
 
     def has(self, representation: Representation) -> bool:
         """Whether S was measured in this way."""
-        key = representation_key(representation)
-        return key in self.measured and (key != "feature" or self.filters == filters_digest(representation))
+        return was_measured(representation, self.measured, self.filters)
 
 
 @dataclass

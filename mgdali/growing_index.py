@@ -8,8 +8,9 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from mgdali.cache import cache_folder
 from mgdali.index_writer import IndexWriter
-from mgdali.motion_index import MotionIndex, cache_folder
+from mgdali.motion_index import MotionIndex
 from mgdali.records import VideoRecord
 from mgdali.remote import is_url
 

@@ -19,22 +19,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mgdali.cache import cache_folder
 from mgdali.columns import SCHEMA, from_batch
 from mgdali.errors import DatasetError
 from mgdali.index_writer import open_parquet
 from mgdali.records import VideoRecord, index_name
 
-__all__ = ["MotionIndex", "cache_folder"]
+__all__ = ["MotionIndex"]
 
 # What the loader does not look at; with 8 bytes a frame it would be most of the copy.
 _LEFT_OUT = "times"
 _KEYS = [pa.field("key", pa.uint64()), pa.field("key_row", pa.int64())]
 _STAMP = b"mgdali.source"
-
-
-def cache_folder() -> Path:
-    """Where this user's caches lie: ``$XDG_CACHE_HOME/mgdali`` or ``~/.cache/mgdali``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mgdali"
 
 
 class MotionIndex:

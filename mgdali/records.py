@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,7 +17,7 @@ from mgdali.remote import is_url
 from mgdali.samplers import Representation
 from mgdali.stream_log import StreamLog
 
-__all__ = ["VideoRecord", "filters_digest", "index_name", "representation_key"]
+__all__ = ["VideoRecord", "filters_digest", "index_name", "representation_key", "was_measured"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,10 +63,9 @@ class VideoRecord:
 
     def motion_of(self, representation: Representation) -> NDArray[np.float64] | None:
         """S as the loader takes it, float64 ``[T]``; None where it was not measured in this way."""
-        key = representation_key(representation)
-        if key not in self.motion or (key == "feature" and self.filters != filters_digest(representation)):
+        if not was_measured(representation, self.motion, self.filters):
             return None
-        return self.motion[key].astype(np.float64)
+        return self.motion[representation_key(representation)].astype(np.float64)
 
     @classmethod
     def of_log(
@@ -117,6 +117,22 @@ def representation_key(representation: Representation) -> str:
     return "image" if representation.channels == "luma" else "image_rgb"
 
 
+def was_measured(representation: Representation, keys: Container[str], filters: str | None) -> bool:
+    """Whether S was measured in this way, by the keys that there are and the digest of the feature level's filters."""
+    key = representation_key(representation)
+    return key in keys and (key != "feature" or filters == filters_digest(representation))
+
+
 def filters_digest(representation: Representation) -> str:
     """What tells the feature level's filters from others."""
+    return _default_digest() if representation.weights is None else _digest(representation)
+
+
+@lru_cache
+def _default_digest() -> str:
+    # Asked for each clip, and the bank is made anew at each call.
+    return _digest(Representation(motion="feature"))
+
+
+def _digest(representation: Representation) -> str:
     return hashlib.blake2b(representation.filters.tobytes(), digest_size=16).hexdigest()

@@ -25,6 +25,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from mgdali.cache import cache_folder
 from mgdali.errors import DatasetError
 from mgdali.media import VIDEO_EXTENSIONS
 from mgdali.remote import is_url, read_part, remote_info
@@ -343,14 +344,10 @@ def _stamp(shard: str) -> dict[str, Any]:
 
 
 def _index_places(shard: str, cache_dir: AnyPath | None) -> list[Path]:
-    folder = Path(cache_dir) if cache_dir is not None else _user_cache()
+    folder = Path(cache_dir) if cache_dir is not None else cache_folder() / "shards"
     full = shard if is_url(shard) else os.path.abspath(shard)
     cached = folder / (hashlib.blake2b(os.fsencode(full), digest_size=16).hexdigest() + _INDEX_ENDING)
     return [cached] if is_url(shard) or cache_dir is not None else [Path(shard + _INDEX_ENDING), cached]
-
-
-def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "mgdali", "shards")
 
 
 def _load(place: Path, stamp: dict[str, Any]) -> tuple[Member, ...] | None:

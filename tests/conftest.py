@@ -1,11 +1,14 @@
 """What the tests share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+import mgdali.remote
 from mgdali import VideoDataset
+from tests.faulty_server import FaultyServer
 
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
@@ -32,3 +35,12 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> VideoDataset:
         for i in range(11)
     ]
     return VideoDataset(paths, [i % 3 for i in range(11)], ["one", "two", "three"])
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
+    pytest.importorskip("aiohttp")
+    monkeypatch.setattr(mgdali.remote, "_FIRST_WAIT", 0.001)
+    server = FaultyServer(tmp_path)
+    yield server
+    server.close()

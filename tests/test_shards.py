@@ -4,17 +4,16 @@ import json
 import os
 import tarfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import mgdali.remote
 from mgdali.errors import DatasetError
 from mgdali.media import Media
 from mgdali.shards import Member, ShardIndex, expand_shards, labelled_videos, scan_shard, scan_shards
-from tests.test_media import FaultyServer
+from tests.faulty_server import FaultyServer
 
 
 def write_shard(path: Path, files: Mapping[str, bytes]) -> str:
@@ -39,15 +38,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     return folder / "mgdali" / "shards"
-
-
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
-    pytest.importorskip("aiohttp")
-    monkeypatch.setattr(mgdali.remote, "_FIRST_WAIT", 0.001)
-    server = FaultyServer(tmp_path)
-    yield server
-    server.close()
 
 
 @pytest.mark.parametrize("layout", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])

@@ -1,0 +1,13 @@
+"""Where this user's caches lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ["cache_folder"]
+
+
+def cache_folder() -> Path:
+    """``$XDG_CACHE_HOME/mgdali`` or ``~/.cache/mgdali``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mgdali"
