@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mgdali.crop import Cropper
 from mgdali.decoder import Decoder, known_picks
 from mgdali.media import Fingerprint, Media
 from mgdali.order import Draw
@@ -69,8 +71,7 @@ class ClipResult:
     """What is known of a clip beside its pixels.
 
     Attributes:
-        shape: of the pixels, uint8 ``[N, H, W, 3]``: the crop window and the margin that resizing looks at.
-        window: the crop window within these pixels: top, left, bottom, right.
+        shape: of the pixels, uint8 ``[N, S, S, 3]`` with the clip's size S.
         flip: whether the clip is to be mirrored.
         picks: int64 ``[N]``.
         num_frames: T, frames in the video.
@@ -80,7 +81,6 @@ class ClipResult:
     """
 
     shape: tuple[int, int, int, int]
-    window: Window
     flip: bool
     picks: NDArray[np.int64]
     num_frames: int
@@ -127,6 +127,7 @@ class ClipLoader:
         self._transform = config.transform
         self._representation = config.sampler.representation
         self._survey = config.survey
+        self._cropper = Cropper(config.transform)
         self._decoder = Decoder(config.sampler, memory_budget=config.memory_budget)
 
     def load(self, job: ClipJob, allocate: Allocate) -> ClipResult:
@@ -141,17 +142,15 @@ class ClipLoader:
             # Before the content: a file that is written to meanwhile will not look unchanged.
             log, fingerprint = StreamLog(), job.media.fingerprint()
         record = job.record if unindexed is None else None
-        video = self._decoder.decode(job.media, job.choices.offsets, record=record, log=log)
-        height, width, _ = next(iter(video.frames.values())).shape
-        window = self._transform.window(height, width, job.choices)
-        top, left, bottom, right = _with_margin(window, height, width, self._transform.crop_size)
-        shape = (len(video.picks), bottom - top, right - left, 3)
-        pixels = allocate(shape)
-        for i, t in enumerate(video.picks.tolist()):
-            pixels[i] = video.frames[t][top:bottom, left:right]
+        picture = partial(self._cropper.crop, choices=job.choices)
+        video = self._decoder.decode(job.media, job.choices.offsets, picture=picture, record=record, log=log)
+        size = self._transform.crop_size
+        shape = (len(video.picks), size, size, 3)
+        clip = allocate(shape)
+        for i, pick in enumerate(video.picks.tolist()):
+            clip[i] = video.frames[pick]
         return ClipResult(
             shape=shape,
-            window=Window(window.top - top, window.left - left, window.bottom - top, window.right - left),
             flip=self._transform.flip(job.choices),
             picks=video.picks,
             num_frames=video.num_frames,
@@ -232,15 +231,3 @@ def why_unindexed(job: ClipJob, representation: Representation | None) -> str | 
     if representation is not None and record.motion_of(representation) is None:
         return f"was not measured as motion={representation_key(representation)!r} with these filters"
     return None
-
-
-def _with_margin(window: Window, height: int, width: int, crop_size: int) -> tuple[int, int, int, int]:
-    """Whole pixels that resizing the window reads: DALI's antialiasing filter reaches past the window's edge."""
-    reach_high = math.ceil(max(1.0, (window.bottom - window.top) / crop_size)) + 1
-    reach_wide = math.ceil(max(1.0, (window.right - window.left) / crop_size)) + 1
-    return (
-        max(0, math.floor(window.top) - reach_high),
-        max(0, math.floor(window.left) - reach_wide),
-        min(height, math.ceil(window.bottom) + reach_high),
-        min(width, math.ceil(window.right) + reach_wide),
-    )

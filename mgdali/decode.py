@@ -36,9 +36,11 @@ __all__ = [
     "as_media",
     "decoder_words",
     "keep_decoder_messages",
+    "luma_bits",
     "luma_plane",
     "make_meter",
     "measure_motion",
+    "quarter_turns",
     "read_frames",
 ]
 
@@ -99,12 +101,24 @@ def as_media(video: str | os.PathLike[str] | Media) -> Media:
     return video if isinstance(video, Media) else Media(os.fspath(video))
 
 
+@lru_cache
+def luma_bits(format_name: str) -> int | None:
+    """Bits a luma sample, or None where the format has no luma plane to read."""
+    match = _LUMA_FIRST.fullmatch(format_name)
+    return None if match is None else int(match[1] or 8)
+
+
+def quarter_turns(frame: av.VideoFrame) -> int:
+    """How often a frame is to be turned counterclockwise by a right angle, as NumPy's ``rot90`` does, to be upright."""
+    return round(frame.rotation / 90) % 4
+
+
 def luma_plane(frame: av.VideoFrame) -> NDArray[Any]:
     """A frame's luma, as decoded: uint8 or, above 8 bits, uint16 ``[H, W]``; of RGB formats :func:`luma_from_rgb`."""
-    if _luma_bits(frame.format.name) is None:
+    if luma_bits(frame.format.name) is None:
         return luma_from_rgb(frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False))
     plane = frame.planes[0]
-    samples = np.frombuffer(memoryview(plane), np.uint8 if _luma_bits(frame.format.name) == 8 else np.uint16)
+    samples = np.frombuffer(memoryview(plane), np.uint8 if luma_bits(frame.format.name) == 8 else np.uint16)
     return samples.reshape(-1, plane.line_size // samples.itemsize)[: frame.height, : frame.width]
 
 
@@ -130,8 +144,7 @@ class RGBConverter:
 
     def __call__(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
         rgb = self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray().astype(np.uint8, copy=False)
-        # Rotation metadata turns counterclockwise, as rot90 does.
-        return np.rot90(rgb, k=round(frame.rotation / 90))
+        return np.rot90(rgb, k=quarter_turns(frame))
 
 
 class _ImageMeter:
@@ -146,7 +159,7 @@ class _ImageMeter:
         plane = self._plane_of(frame)
         motion = 0.0 if self._previous is None else _absolute_difference(plane, self._previous)
         if plane.dtype == np.uint16:
-            motion /= 1 << ((_luma_bits(frame.format.name) or 8) - 8)
+            motion /= 1 << ((luma_bits(frame.format.name) or 8) - 8)
         self.motion.append(motion)
         self._previous = plane
 
@@ -184,13 +197,6 @@ def _absolute_difference(a: NDArray[Any], b: NDArray[Any]) -> float:
     if cv2 is not None:
         return float(cv2.norm(a, b, cv2.NORM_L1))
     return float((np.maximum(a, b) - np.minimum(a, b)).sum(dtype=np.uint64))
-
-
-@lru_cache
-def _luma_bits(format_name: str) -> int | None:
-    """Bits a luma sample, or None where the format has no luma plane to read."""
-    match = _LUMA_FIRST.fullmatch(format_name)
-    return None if match is None else int(match[1] or 8)
 
 
 def _same_geometry(a: av.VideoFrame, b: av.VideoFrame) -> bool:

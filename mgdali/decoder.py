@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import av
@@ -17,7 +18,10 @@ from mgdali.records import VideoRecord
 from mgdali.samplers import Sampler, checked_picks
 from mgdali.stream_log import StreamLog
 
-__all__ = ["MEMORY_BUDGET", "DecodedVideo", "Decoder", "known_picks"]
+__all__ = ["MEMORY_BUDGET", "DecodedVideo", "Decoder", "Picture", "known_picks"]
+
+Picture = NDArray[np.uint8]
+"""What becomes of a picked frame, uint8 RGB ``[H, W, 3]``: by default the upright frame."""
 
 MEMORY_BUDGET = 512 << 20
 """Bytes of decoded frames that are held for a video's picks, unless the user says otherwise."""
@@ -28,14 +32,14 @@ class DecodedVideo:
     """What decoding a video for its picks gives.
 
     Attributes:
-        frames: the picked frames by index, upright, uint8 ``[H, W, 3]`` RGB.
+        frames: the pictures of the picked frames by index.
         picks: int64 ``[N]`` in ``[0, num_frames)``.
         num_frames: T, frames in the video.
         frames_decoded: frames the decoder put out, more than T where a second pass was needed.
         motion: S as it was measured, float64 ``[T]``; None where it was not.
     """
 
-    frames: dict[int, NDArray[np.uint8]]
+    frames: dict[int, Picture]
     picks: NDArray[np.int64]
     num_frames: int
     frames_decoded: int
@@ -58,7 +62,7 @@ def known_picks(sampler: Sampler, record: VideoRecord | None, offsets: NDArray[n
 
 
 class Decoder:
-    """Decodes videos one at a time: measures motion, lets the sampler pick, converts the picks to RGB.
+    """Decodes videos one at a time: measures motion, lets the sampler pick, makes pictures of the picks.
 
     Args:
         sampler: the sampling strategy.
@@ -77,6 +81,7 @@ class Decoder:
         video: str | os.PathLike[str] | Media,
         offsets: NDArray[np.float64],
         *,
+        picture: Callable[[av.VideoFrame], Picture] | None = None,
         record: VideoRecord | None = None,
         log: StreamLog | None = None,
     ) -> DecodedVideo:
@@ -85,6 +90,7 @@ class Decoder:
         Args:
             video: a path, as :class:`~mgdali.media.Media` takes them, or a member of a tar.
             offsets: float64 ``[N]`` in [0, 1), for the sampler.
+            picture: makes a frame's picture; by default the upright frame in RGB.
             record: what is known of the video, so that less need be decoded; it must still hold.
             log: where the stream is noted where it is decoded whole.
 
@@ -93,27 +99,35 @@ class Decoder:
             ValueError: the sampler picked frames that are not there.
         """
         media = as_media(video)
+        picture = picture or self._to_rgb
         picks = known_picks(self._sampler, record, offsets)
         if record is not None and picks is not None:
             wanted = np.unique(picks).tolist()
             try:
-                frames = {t: self._to_rgb(frame) for t, frame in read_picked(media, record, wanted)}
+                frames = {t: picture(frame) for t, frame in read_picked(media, record, wanted)}
                 return DecodedVideo(frames, picks, record.num_frames, frames_needed(record, wanted))
             except VideoDecodeError:
                 # Damage that only shows when decoding begins in the middle: the whole is what counts.
                 pass
-        return self._decode_whole(media, offsets, log)
+        return self._decode_whole(media, offsets, picture, log)
 
-    def _decode_whole(self, media: Media, offsets: NDArray[np.float64], log: StreamLog | None) -> DecodedVideo:
+    def _decode_whole(
+        self,
+        media: Media,
+        offsets: NDArray[np.float64],
+        picture: Callable[[av.VideoFrame], Picture],
+        log: StreamLog | None,
+    ) -> DecodedVideo:
         meter = None if self._representation is None else make_meter(self._representation)
         held: list[av.VideoFrame] = []
-        total = held_bytes = 0
+        total = frame_bytes = 0
         for frame in read_frames(media, log=log):
             if meter is not None:
                 meter.add(frame)
             total += 1
-            held_bytes += sum(plane.buffer_size for plane in frame.planes)
-            if held_bytes <= self._memory_budget:
+            # All frames of a video are of one size and format.
+            frame_bytes = frame_bytes or sum(plane.buffer_size for plane in frame.planes)
+            if total * frame_bytes <= self._memory_budget:
                 held.append(frame)
             else:
                 held.clear()
@@ -122,16 +136,18 @@ class Decoder:
         picks = checked_picks(self._sampler, self._sampler.pick(motion, total, offsets), total)
         wanted = np.unique(picks).tolist()
         if held:
-            frames = {t: self._to_rgb(held[t]) for t in wanted}
+            frames = {t: picture(held[t]) for t in wanted}
             return DecodedVideo(frames, picks, total, total, motion)
-        frames = self._decode_again(media, wanted)
+        frames = self._decode_again(media, wanted, picture)
         return DecodedVideo(frames, picks, total, total + wanted[-1] + 1, motion)
 
-    def _decode_again(self, media: Media, wanted: list[int]) -> dict[int, NDArray[np.uint8]]:
+    def _decode_again(
+        self, media: Media, wanted: list[int], picture: Callable[[av.VideoFrame], Picture]
+    ) -> dict[int, Picture]:
         frames = {}
         for t, frame in enumerate(read_frames(media)):
             if t in wanted:
-                frames[t] = self._to_rgb(frame)
+                frames[t] = picture(frame)
                 if t == wanted[-1]:
                     return frames
         raise VideoDecodeError(media.path, t + 1, "it gave fewer frames when decoded again")

@@ -24,7 +24,7 @@ from mgdali.pipeline import Pipeline, clips_pipeline, decoding_pipeline
 from mgdali.route import Decode, Route, choose_route
 from mgdali.samplers import Sampler
 from mgdali.source import HELD_BATCHES, ClipSource, Tally
-from mgdali.transforms import DType, Layout, OutputFormat, SpatialTransform
+from mgdali.transforms import CropPosition, DType, Layout, OutputFormat, SpatialTransform
 from mgdali.workers import LocalPool, WorkerPool
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class MGDaliIterator:
         batch_size: videos a batch.
         shuffle: a new order each epoch.
         drop_last: leave out the last batch where it is smaller.
-        training: random offsets, multi-scale corner crop and flip; otherwise the middle of each part, the centre crop
-            and no flip.
+        training: random offsets, multi-scale corner crop and flip; otherwise the middle of each part, one square of the
+            frame and no flip.
         seed: of all random choices, >= 0.
         device: where clips are handed out: ``"cpu"`` or ``"cuda"``. None takes the GPU where it can decode and pick,
             otherwise the CPU; what a GPU lacks is said in one line.
@@ -65,7 +65,10 @@ class MGDaliIterator:
         prefetch_factor: batches made ahead of the one that is handed out, >= 1.
         rank, world_size: this process's share of the data set; by default ``torch.distributed``'s where it runs.
         crop_size: height and width of the clips, in pixels.
-        resize: in testing, what the shorter side is resized to before the centre is cropped.
+        resize: in testing, what the shorter side is resized to before a square is cropped.
+        crop_position: in testing, where along the frame's longer side that square lies: ``"start"`` (left of a wide
+            frame, top of a tall one), ``"center"`` or ``"end"``. Three crops of a video are three loaders, with
+            ``crop_size=resize`` where they are to reach all of it.
         scales: in training, sides of the crop window as parts of the frame's shorter side.
         flip_prob: in training, how likely a clip is mirrored; 0 where labels name a side.
         dtype: ``"float32"``, ``"float16"`` or ``"uint8"``, or torch's.
@@ -116,6 +119,7 @@ class MGDaliIterator:
         world_size: int | None = None,
         crop_size: int = 224,
         resize: int = 256,
+        crop_position: CropPosition = "center",
         scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66),
         flip_prob: float = 0.5,
         dtype: DType | torch.dtype = "float32",
@@ -141,11 +145,16 @@ class MGDaliIterator:
         check_integer("num_workers", workers, least=0)
         rank, world_size = _share(rank, world_size)
         transform = SpatialTransform(
-            training=training, crop_size=crop_size, resize=resize, scales=scales, flip_prob=flip_prob
+            training=training,
+            crop_size=crop_size,
+            resize=resize,
+            crop_position=crop_position,
+            scales=scales,
+            flip_prob=flip_prob,
         )
         output = OutputFormat(dtype=dtype, layout=layout, mean=mean, std=std)  # type: ignore[arg-type]
+        # Not the sampler: Lightning takes what has an attribute of that name for a torch DataLoader.
         self.dataset = dataset
-        self.sampler = sampler
         self.num_workers = workers
         route = choose_route(device, decode)
         self.device = route.device
@@ -358,7 +367,8 @@ def _make_feed(
     if route.nvdec is None:
         make_pipeline: Callable[..., Pipeline] = clips_pipeline
     else:
-        make_pipeline = partial(decoding_pipeline, picker=FramePicker(config.sampler))
+        picker, crop_size = FramePicker(config.sampler), config.transform.crop_size
+        make_pipeline = partial(decoding_pipeline, picker=picker, crop_size=crop_size)
     return Feed(
         partial(WorkerPool, workers, slots, config) if workers else partial(LocalPool, config),
         partial(
@@ -373,7 +383,6 @@ def _make_feed(
             make_pipeline,
             batch_size=batch_size,
             num_threads=max(workers, route.engines),
-            crop_size=config.transform.crop_size,
             output=output,
             device_id=route.device_id,
         ),

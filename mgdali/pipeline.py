@@ -31,23 +31,21 @@ def clips_pipeline(
     *,
     batch_size: int,
     num_threads: int,
-    crop_size: int,
     output: OutputFormat,
     device_id: int | None = None,
 ) -> Pipeline:
-    """The graph that gets clips: workers have decoded, DALI does the rest.
+    """The graph that gets clips: workers have decoded, cut out and resized, DALI does the rest.
 
     Args:
         source: gives batches as :func:`mgdali.source.arrange_clips` makes them; it keeps each batch's memory until
             ``HELD_BATCHES`` more were asked for.
         batch_size: the most clips a batch has.
         num_threads: DALI's threads.
-        crop_size: side of the clips handed out, in pixels.
-        output: their type, layout and normalization.
+        output: the clips' type, layout and normalization.
         device_id: the GPU that does the rest, or None for the CPU.
     """
     build = pipeline_def(**_execution(batch_size, num_threads, device_id))(_clips_graph)
-    return build(source, device_id is not None, crop_size=crop_size, output=output)
+    return build(source, device_id is not None, output)
 
 
 def decoding_pipeline(
@@ -69,10 +67,11 @@ def decoding_pipeline(
             the picked frames, uint8 ``[N, H, W, 3]`` each, and the picks, int64 ``[N]`` each. Arrays are CuPy's on
             DALI's stream, or NumPy's without a GPU.
         device_id: the GPU. None has DALI decode on the CPU, which its releases do for VP8, VP9 and MJPEG only.
-        batch_size, num_threads, crop_size, output: as above; each of the threads drives a decoder.
+        crop_size: side of the clips handed out, in pixels.
+        batch_size, num_threads, output: as above; each of the threads drives a decoder.
     """
     build = pipeline_def(**_execution(batch_size, num_threads, device_id), enable_conditionals=True)(_decoding_graph)
-    return build(source, picker, device_id is not None, crop_size=crop_size, output=output)
+    return build(source, picker, device_id is not None, crop_size, output)
 
 
 def _execution(batch_size: int, num_threads: int, device_id: int | None) -> dict[str, Any]:
@@ -86,20 +85,20 @@ def _execution(batch_size: int, num_threads: int, device_id: int | None) -> dict
     }
 
 
-def _clips_graph(source: Callable[[], Any], on_gpu: bool, crop_size: int, output: OutputFormat) -> tuple[Any, ...]:
+def _clips_graph(source: Callable[[], Any], on_gpu: bool, output: OutputFormat) -> tuple[Any, ...]:
     inputs: Any = fn.external_source(
         source=source,
-        num_outputs=6,
+        num_outputs=5,
         batch=True,
         no_copy=True,
-        layout=["FHWC", "", "", "", "", ""],
-        dtype=[types.UINT8, types.FLOAT, types.INT32, types.INT64, types.INT64, types.INT64],
-        ndim=[4, 1, 0, 0, 1, 0],
+        layout=["FHWC", "", "", "", ""],
+        dtype=[types.UINT8, types.INT32, types.INT64, types.INT64, types.INT64],
+        ndim=[4, 0, 0, 1, 0],
     )
-    frames, window, flip, labels, picks, num_frames = inputs
+    clips, flip, labels, picks, num_frames = inputs
     if on_gpu:
-        frames, labels, picks, num_frames = frames.gpu(), labels.gpu(), picks.gpu(), num_frames.gpu()
-    return _finish(frames, window, flip, crop_size, output), labels, picks, num_frames
+        clips, labels, picks, num_frames = clips.gpu(), labels.gpu(), picks.gpu(), num_frames.gpu()
+    return _finished(clips, flip, output), labels, picks, num_frames
 
 
 def _decoding_graph(
@@ -142,12 +141,12 @@ def _decoding_graph(
         num_frames = video.shape()[0]
     if on_gpu:
         num_frames = num_frames.gpu()
-    return _finish(frames, window, flip, crop_size, output), labels, picks, num_frames
-
-
-def _finish(frames: Any, window: Any, flip: Any, crop_size: int, output: OutputFormat) -> Any:
-    """Resize the crop window, mirror, normalize and lay out: the same on every route."""
     clips = fn.resize(frames, roi_start=window[:2], roi_end=window[2:], size=(crop_size, crop_size))
+    return _finished(clips, flip, output), labels, picks, num_frames
+
+
+def _finished(clips: Any, flip: Any, output: OutputFormat) -> Any:
+    """Mirror, normalize and lay out: the same on every route."""
     # DALI normalizes pixels of 0 to 255; mean and std are given for [0, 1]. Without them pixels stay as they are.
     mean = output.mean or (0.0, 0.0, 0.0)
     std = output.std or (1 / 255, 1 / 255, 1 / 255)

@@ -48,11 +48,10 @@ Arrays = tuple[list[NDArray[Any]], ...]
 
 
 def arrange_clips(videos: list[Video], results: list[Result], memory: list[NDArray[np.uint8]]) -> Arrays:
-    """Inputs of a graph that gets clips: pixels, crop window, flip, label, picks, number of frames."""
+    """Inputs of a graph that gets clips: pixels, flip, label, picks, number of frames."""
     clips = [result for result in results if isinstance(result, ClipResult)]
     return (
         memory,
-        [np.array(clip.window, np.float32) for clip in clips],
         [np.array(clip.flip, np.int32) for clip in clips],
         [np.array(video.label, np.int64) for video in videos],
         [clip.picks for clip in clips],
@@ -81,10 +80,15 @@ def arrange_encoded(videos: list[Video], results: list[Result], memory: list[NDA
         pixels,
         picks,
         num_frames,
-        [np.array(result.window, np.float32) for result in results],
+        [np.array(_window(result), np.float32) for result in results],
         [np.array(result.flip, np.int32) for result in results],
         [np.array(video.label, np.int64) for video in videos],
     )
+
+
+def _window(result: Result) -> tuple[int, ...]:
+    """What of a sample's frames becomes the clip: all of those that were cut out already."""
+    return (0, 0, *result.shape[1:3]) if isinstance(result, ClipResult) else result.window
 
 
 class Index(Protocol):

@@ -11,22 +11,41 @@ from typing import Literal, NamedTuple, get_args
 from mgdali.errors import check_integer
 from mgdali.order import Draw
 
+CropPosition = Literal["start", "center", "end"]
 DType = Literal["float32", "float16", "uint8"]
 Layout = Literal["NTCHW", "NCTHW", "NTHWC"]
+
+# Down and to the right: the four corners and the centre.
+_PLACES: list[tuple[CropPosition, CropPosition]] = [
+    ("start", "start"),
+    ("start", "end"),
+    ("end", "start"),
+    ("end", "end"),
+    ("center", "center"),
+]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "DType", "Layout", "OutputFormat", "SpatialTransform", "Window"]
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "CropPosition",
+    "DType",
+    "Layout",
+    "OutputFormat",
+    "SpatialTransform",
+    "Window",
+]
 
 
 class Window(NamedTuple):
-    """A rectangle of a frame, in pixels from its top left corner; fractions of pixels are allowed."""
+    """A rectangle of a frame, in pixels from its top left corner."""
 
-    top: float
-    left: float
-    bottom: float
-    right: float
+    top: int
+    left: int
+    bottom: int
+    right: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +54,16 @@ class SpatialTransform:
 
     Training takes the paper's multi-scale corner crop (TSN's): height and width are each one of ``scales`` times the
     frame's shorter side, neighbours in ``scales`` at most ``max_distort`` apart, at one of the four corners or the
-    centre. Testing resizes the shorter side to ``resize`` and takes the centre. Both end as ``crop_size`` squared.
+    centre. Testing resizes the shorter side to ``resize`` and takes one square of the frame: its centre, or for one of
+    three crops that at an end of the longer side. Both end as ``crop_size`` squared. Windows begin at even pixels and
+    have even sizes, up to the whole side, since most videos keep one chroma sample for two by two pixels.
 
     Args:
         training: which of the two.
         crop_size: side of the clip handed out, in pixels, >= 1.
-        resize: what the shorter side is resized to before the centre is cropped, in testing; >= ``crop_size`` there.
+        resize: what the shorter side is resized to before the square is cropped, in testing; >= ``crop_size`` there.
+        crop_position: in testing, where along the frame's longer side the square lies: left, middle or right of a wide
+            frame, top, middle or bottom of a tall one. Along the shorter side it is centred.
         scales: in training, sides of the window as parts of the frame's shorter side, each in (0, 1].
         max_distort: in training, how many places in ``scales`` height and width may differ, >= 0.
         flip_prob: in training, how likely a clip is mirrored left to right, in [0, 1]. 0 where labels name a side, as
@@ -53,6 +76,7 @@ class SpatialTransform:
     training: bool = False
     crop_size: int = 224
     resize: int = 256
+    crop_position: CropPosition = "center"
     scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66)
     max_distort: int = 1
     flip_prob: float = 0.5
@@ -60,6 +84,12 @@ class SpatialTransform:
     def __post_init__(self) -> None:
         check_integer("crop_size", self.crop_size, least=1)
         check_integer("resize", self.resize, least=1 if self.training else self.crop_size)
+        if self.crop_position not in get_args(CropPosition):
+            raise ValueError(f"crop_position must be one of {get_args(CropPosition)}, got {self.crop_position!r}")
+        if self.training and self.crop_position != "center":
+            raise ValueError(
+                f"crop_position is for testing: with training=True windows lie at random, got {self.crop_position!r}"
+            )
         check_integer("max_distort", self.max_distort, least=0)
         try:
             scales = tuple(scale for scale in self.scales if 0 < scale <= 1)
@@ -86,14 +116,15 @@ class SpatialTransform:
         """The part of a ``height`` by ``width`` frame that becomes the clip."""
         side = min(height, width)
         if not self.training:
-            edge = side * self.crop_size / self.resize
-            top, left = (height - edge) / 2, (width - edge) / 2
+            edge = _even_size(side * self.crop_size / self.resize, side)
+            tall = height > width
+            top = _place(height - edge, self.crop_position if tall else "center")
+            left = _place(width - edge, "center" if tall else self.crop_position)
             return Window(top, left, top + edge, left + edge)
         scale_high, scale_wide = self._sizes[_choose(choices.crop[0], len(self._sizes))]
-        high, wide = (max(1, int(side * scale)) for scale in (scale_high, scale_wide))
-        rows, columns = height - high, width - wide
-        corners = [(0, 0), (0, columns), (rows, 0), (rows, columns), (rows // 2, columns // 2)]
-        top, left = corners[_choose(choices.crop[1], len(corners))]
+        high, wide = _even_size(side * scale_high, side), _even_size(side * scale_wide, side)
+        down, right = _PLACES[_choose(choices.crop[1], len(_PLACES))]
+        top, left = _place(height - high, down), _place(width - wide, right)
         return Window(top, left, top + high, left + wide)
 
     def flip(self, choices: Draw) -> bool:
@@ -143,6 +174,16 @@ class OutputFormat:
             object.__setattr__(self, field, values)
         if self.std is not None and min(self.std) <= 0:
             raise ValueError(f"std must be > 0, got {self.std!r}")
+
+
+def _even_size(length: float, most: int) -> int:
+    """The even number next to a length, or ``most`` where it is all of that."""
+    return most if length >= most else min(most, max(2, 2 * round(length / 2)))
+
+
+def _place(spare: int, position: CropPosition) -> int:
+    """The even number at or before a place, where ``spare`` pixels are left over."""
+    return {"start": 0, "center": spare // 4 * 2, "end": spare // 2 * 2}[position]
 
 
 def _choose(uniform: float, count: int) -> int:

@@ -133,6 +133,20 @@ def test_picked_frames_are_the_same_within_any_memory_budget(video: Path, budget
     assert decoded.frames_decoded == len(frames) + second_pass
 
 
+@pytest.mark.parametrize("budget", [BIG, 0])
+def test_pictures_are_made_of_the_picked_frames_only(video: Path, budget: int) -> None:
+    made: list[int] = []
+
+    def corner(frame: av.VideoFrame) -> NDArray[np.uint8]:
+        made.append(1)
+        return frame.to_ndarray(format="rgb24")[:5, :7]
+
+    decoded = Decoder(MotionGuided(num_frames=3), memory_budget=budget).decode(str(video), middle(3), picture=corner)
+    assert len(made) == len(set(decoded.picks.tolist()))
+    frames = decode_all(video)
+    assert all((picture == frames[t][:5, :7]).all() for t, picture in decoded.frames.items())
+
+
 def test_a_one_frame_video_is_repeated(tmp_path: Path) -> None:
     path = write_video(tmp_path / "one.mp4", moving_square(1, 32, 32))
     for sampler in (MotionGuided(num_frames=4), TopMotion(num_frames=4), Segment(num_frames=4)):

@@ -154,12 +154,13 @@ def feed_of(
     transform = SpatialTransform(training=training, crop_size=CROP, resize=CROP)
     config = ClipConfig(sampler, transform, 1 << 30, nvdec=decoded if kernels else None)
     slots = batch_size * (HELD_BATCHES + 2)
-    shape = {"batch_size": batch_size, "num_threads": 2, "crop_size": CROP, "output": OutputFormat(dtype="uint8")}
+    shape = {"batch_size": batch_size, "num_threads": 2, "output": OutputFormat(dtype="uint8")}
 
     def make_pipeline(source: ClipSource) -> Any:
         if kernels is None:
             return clips_pipeline(source, **shape)  # type: ignore[arg-type]
-        return decoding_pipeline(source, FramePicker(sampler, kernels), device_id=None, **shape)  # type: ignore[arg-type]
+        picker = FramePicker(sampler, kernels)
+        return decoding_pipeline(source, picker, crop_size=CROP, device_id=None, **shape)  # type: ignore[arg-type]
 
     return Feed(
         lambda: WorkerPool(workers, slots, config) if workers else PicksKnown(config, known or {}),

@@ -21,12 +21,13 @@ import pytest
 import torch
 
 from mgdali import MotionGuided, Segment, Stride, TopMotion, VideoDataset, VideoDecodeError, WorkerError
-from mgdali.decode import measure_motion
+from mgdali.decode import measure_motion, read_frames
 from mgdali.decoder import Decoder
 from mgdali.order import EpochOrder, draw
 from mgdali.sampling import sample_motion_guided
-from mgdali.transforms import IMAGENET_MEAN, IMAGENET_STD, SpatialTransform
+from mgdali.transforms import IMAGENET_MEAN, IMAGENET_STD, CropPosition, SpatialTransform
 from tests.loading import SAMPLER, SCRIPT_ENVIRONMENT, digest, load, run_script
+from tests.videos import moving_square, write_video
 
 
 def workers_of(process: int) -> list[int]:
@@ -102,8 +103,6 @@ def test_every_sampler_picks_what_it_says(dataset: VideoDataset, sampler: Any) -
 
 def reference_clip(path: str, picks: list[int], transform: SpatialTransform, choices: Any, crop: int) -> torch.Tensor:
     """What torch makes of the same frames: crop, antialiased resize, flip, normalize; [T, 3, crop, crop]."""
-    from mgdali.decode import read_frames
-
     frames = [frame.to_ndarray(format="rgb24") for frame in read_frames(path)]
     stack = torch.from_numpy(np.stack([frames[t] for t in picks])).permute(0, 3, 1, 2).float()
     top, left, bottom, right = (round(edge) for edge in transform.window(*frames[0].shape[:2], choices))
@@ -116,11 +115,15 @@ def reference_clip(path: str, picks: list[int], transform: SpatialTransform, cho
     return (resized / 255 - mean) / std
 
 
-@pytest.mark.parametrize("training", [False, True])
-def test_clips_are_the_picked_frames_cropped_resized_and_normalized(dataset: VideoDataset, training: bool) -> None:
-    transform = SpatialTransform(training=training, crop_size=32, resize=40)
+@pytest.mark.parametrize(
+    ("training", "position"), [(False, "start"), (False, "center"), (False, "end"), (True, "center")]
+)
+def test_clips_are_the_picked_frames_cropped_resized_and_normalized(
+    dataset: VideoDataset, training: bool, position: CropPosition
+) -> None:
+    transform = SpatialTransform(training=training, crop_size=32, resize=40, crop_position=position)
     flips = 0
-    with load(dataset, batch_size=1, training=training, return_meta=True) as loader:
+    with load(dataset, batch_size=1, training=training, crop_position=position, return_meta=True) as loader:
         for index, (clips, labels, meta) in enumerate(loader):
             choices = draw(0, 0, index, SAMPLER.num_frames, training=training)
             flips += transform.flip(choices)
@@ -131,18 +134,24 @@ def test_clips_are_the_picked_frames_cropped_resized_and_normalized(dataset: Vid
     assert (0 < flips < len(dataset)) if training else flips == 0
 
 
-def test_cutting_the_window_out_in_the_worker_changes_no_pixel(dataset: VideoDataset) -> None:
-    # The same clips with DALI given whole frames: a margin as wide as the frame.
-    import mgdali.clips
-
-    with load(dataset, batch_size=len(dataset), num_workers=0, training=True, dtype="uint8") as loader:
-        ((cut, _),) = loader
-    whole_frame = lambda window, height, width, crop_size: (0, 0, height, width)  # noqa: E731
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mgdali.clips, "_with_margin", whole_frame)
-        with load(dataset, batch_size=len(dataset), num_workers=0, training=True, dtype="uint8") as loader:
-            ((whole, _),) = loader
-    assert (cut.int() - whole.int()).abs().max() <= 1
+@pytest.mark.parametrize(("height", "width"), [(48, 120), (120, 48)], ids=["wide", "tall"])
+def test_three_crops_are_both_ends_and_the_middle_of_the_frame(tmp_path: Path, height: int, width: int) -> None:
+    path = write_video(tmp_path / "video.mp4", moving_square(13, height, width))
+    frames = np.stack([frame.to_ndarray(format="rgb24") for frame in read_frames(str(path))])
+    for position, first in (("start", 0), ("center", 36), ("end", 72)):
+        with load(
+            VideoDataset([path], [0]),
+            crop_position=position,
+            crop_size=48,
+            resize=48,
+            dtype="uint8",
+            layout="NTHWC",
+            return_meta=True,
+        ) as loader:
+            ((clips, _, meta),) = loader
+        picked = frames[meta["frames"][0].numpy()]
+        cut = picked[:, :, first : first + 48] if width > height else picked[:, first : first + 48]
+        assert (clips[0].numpy() == cut).all(), position
 
 
 def test_layouts_and_types_are_views_of_the_same_clips(dataset: VideoDataset) -> None:
@@ -241,6 +250,12 @@ def test_a_loader_that_is_dropped_ends_its_workers(dataset: VideoDataset) -> Non
     next(iter(loader))
     del loader
     assert set(workers_of(os.getpid())) <= before
+
+
+def test_a_loader_is_not_taken_for_a_torch_loader(dataset: VideoDataset) -> None:
+    # Lightning looks for torch's samplers in whatever has an attribute of that name.
+    with load(dataset) as loader:
+        assert not hasattr(loader, "sampler")
 
 
 # --- ranks -----------------------------------------------------------------------------------------------------------
@@ -560,6 +575,8 @@ def test_an_error_in_ones_own_sampler_shows_its_traceback(dataset: VideoDataset,
         ({"layout": "NCHW"}, "layout must be one of .*, got 'NCHW'"),
         ({"dtype": "bfloat16"}, "dtype must be one of .*, got 'bfloat16'"),
         ({"memory_budget": -1}, "memory_budget must be an integer >= 0, got -1"),
+        ({"crop_position": "left"}, "crop_position must be one of .*, got 'left'"),
+        ({"crop_position": "start", "training": True}, "crop_position is for testing: .*training=True.*got 'start'"),
         ({"flip_prob": 1.5}, r"flip_prob must be in \[0, 1\], got 1.5"),
     ],
 )

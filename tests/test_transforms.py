@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mgdali.order import Draw, draw
-from mgdali.transforms import IMAGENET_MEAN, IMAGENET_STD, OutputFormat, SpatialTransform, Window
+from mgdali.transforms import IMAGENET_MEAN, IMAGENET_STD, CropPosition, OutputFormat, SpatialTransform, Window
 
 SIDES = st.integers(1, 4320)
 UNIFORM = st.floats(0, 1, exclude_max=True)
@@ -18,6 +18,13 @@ SCALES = st.lists(st.floats(0.01, 1), min_size=1, max_size=5).map(tuple)
 
 def choices(size: float = 0.5, place: float = 0.5, flip: float = 0.5) -> Draw:
     return Draw(np.full(1, 0.5), np.array([size, place]), flip)
+
+
+def assert_size(window: Window, side: float, most: int) -> None:
+    """A square of about that side: of an even number of pixels, or all of the frame's shorter side."""
+    assert window.bottom - window.top == window.right - window.left
+    size = window.right - window.left
+    assert size == most or (size % 2 == 0 and abs(size - max(side, 2)) <= 1)
 
 
 def every_window(transform: SpatialTransform, height: int, width: int, sizes: int) -> list[Window]:
@@ -42,17 +49,65 @@ def test_a_testing_window_is_a_centred_square_inside_the_frame(
 ) -> None:
     resize = crop_size + more
     window = SpatialTransform(crop_size=crop_size, resize=resize).window(height, width, choices())
-    side = min(height, width) * crop_size / resize
-    assert window.bottom - window.top == pytest.approx(side)
-    assert window.right - window.left == pytest.approx(side)
-    assert window.top + window.bottom == pytest.approx(height)
-    assert window.left + window.right == pytest.approx(width)
+    assert_size(window, min(height, width) * crop_size / resize, min(height, width))
+    assert abs(window.top + window.bottom - height) <= 3
+    assert abs(window.left + window.right - width) <= 3
+    assert window.top % 2 == window.left % 2 == 0
     assert 0 <= window.top < window.bottom <= height
     assert 0 <= window.left < window.right <= width
 
 
-def test_the_testing_window_of_a_usual_frame() -> None:
-    assert SpatialTransform().window(256, 340, choices()) == Window(16, 58, 240, 282)
+POSITIONS: tuple[CropPosition, ...] = ("start", "center", "end")
+
+
+def three_windows(height: int, width: int, crop_size: int, resize: int) -> list[Window]:
+    """The testing windows at each position."""
+    return [
+        SpatialTransform(crop_size=crop_size, resize=resize, crop_position=position).window(height, width, choices())
+        for position in POSITIONS
+    ]
+
+
+@given(SIDES, SIDES, st.integers(1, 600), st.integers(0, 300))
+def test_three_testing_windows_are_equal_squares_along_the_longer_side(
+    height: int, width: int, crop_size: int, more: int
+) -> None:
+    windows = three_windows(height, width, crop_size, crop_size + more)
+    # Of a square frame the crops lie beside each other, as in pytorchvideo.
+    tall = height > width
+    along = [(window.top, window.bottom) if tall else (window.left, window.right) for window in windows]
+    across = [(window.left, window.right) if tall else (window.top, window.bottom) for window in windows]
+    assert len({last - first for first, last in [*along, *across]}) == 1
+    # Places are even numbers.
+    assert along[0][0] == 0
+    assert abs(sum(along[1]) - max(height, width)) < 4
+    assert 0 <= max(height, width) - along[2][1] < 2
+    assert len(set(across)) == 1
+    assert abs(sum(across[0]) - min(height, width)) < 4
+
+
+@given(SIDES, SIDES, st.integers(1, 600))
+def test_three_crops_of_the_whole_shorter_side_begin_and_end_with_the_frame(
+    height: int, width: int, crop_size: int
+) -> None:
+    first, _, last = three_windows(2 * height, 2 * width, crop_size, crop_size)
+    side = 2 * min(height, width)
+    assert first == (0, 0, side, side)
+    assert last == (2 * height - side, 2 * width - side, 2 * height, 2 * width)
+
+
+@pytest.mark.parametrize(
+    ("position", "wide", "tall"),
+    [
+        ("start", Window(16, 0, 240, 224), Window(0, 16, 224, 240)),
+        ("center", Window(16, 58, 240, 282), Window(58, 16, 282, 240)),
+        ("end", Window(16, 116, 240, 340), Window(116, 16, 340, 240)),
+    ],
+)
+def test_the_testing_windows_of_usual_frames(position: CropPosition, wide: Window, tall: Window) -> None:
+    transform = SpatialTransform(crop_position=position)
+    assert transform.window(256, 340, choices()) == wide
+    assert transform.window(340, 256, choices()) == tall
 
 
 def test_testing_does_not_depend_on_chance() -> None:
@@ -63,14 +118,16 @@ def test_testing_does_not_depend_on_chance() -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(200, 300), (300, 200), (201, 201)])
 def test_training_takes_all_size_pairs_at_all_five_places_alike(height: int, width: int) -> None:
-    sides = [int(min(height, width) * scale) for scale in (1, 0.875, 0.75, 0.66)]
+    sides = {200: [200, 176, 150, 132], 201: [201, 176, 150, 132]}[min(height, width)]
     expected = []
     for i, j in itertools.product(range(4), range(4)):
         if abs(i - j) > 1:
             continue
         high, wide = sides[i], sides[j]
         low, far = height - high, width - wide
-        for top, left in [(0, 0), (0, far), (low, 0), (low, far), (low // 2, far // 2)]:
+        for top, left in [(0, 0), (0, far), (low, 0), (low, far), (low / 2, far / 2)]:
+            # At even pixels.
+            top, left = int(top / 2) * 2, int(left / 2) * 2
             expected.append(Window(top, left, top + high, left + wide))
     assert sorted(every_window(SpatialTransform(training=True), height, width, 10)) == sorted(expected)
 
@@ -84,7 +141,7 @@ def test_training_windows_are_square_where_no_distortion_is_allowed() -> None:
 def test_training_windows_take_any_pair_of_scales_where_all_distortion_is_allowed() -> None:
     transform = SpatialTransform(training=True, max_distort=2, scales=(1, 0.5, 0.25))
     windows = every_window(transform, 100, 160, 9)
-    sides = (100, 50, 25)
+    sides = (100, 50, 24)
     assert {(w.bottom - w.top, w.right - w.left) for w in windows} == set(itertools.product(sides, sides))
 
 
@@ -112,6 +169,12 @@ def test_clips_are_mirrored_as_often_as_asked() -> None:
         (lambda: SpatialTransform(crop_size=0), "crop_size must be .* >= 1, got 0"),
         (lambda: SpatialTransform(crop_size=112.5), "crop_size must be .* got 112.5"),
         (lambda: SpatialTransform(resize=223), "resize must be .* >= 224, got 223"),
+        (lambda: SpatialTransform(crop_position="left"), "crop_position must be one of .*'start'.* got 'left'"),
+        (lambda: SpatialTransform(crop_position=None), "crop_position must be one of .* got None"),
+        (
+            lambda: SpatialTransform(training=True, crop_position="end"),
+            "crop_position is for testing: with training=True .* got 'end'",
+        ),
         (lambda: SpatialTransform(max_distort=-1), "max_distort must be .* >= 0, got -1"),
         (lambda: SpatialTransform(scales=()), r"scales must be .* got \(\)"),
         (lambda: SpatialTransform(scales=(1, 0)), r"scales must be .* got \(1, 0\)"),

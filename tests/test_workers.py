@@ -92,8 +92,8 @@ def test_more_jobs_than_a_pipe_holds_by_default_are_taken_without_waiting(tmp_pa
 
 
 def test_a_large_clips_memory_is_given_back(tmp_path: Path) -> None:
-    path = str(write_video(tmp_path / "large.mp4", moving_square(2, 720, 1280)))
-    config = ClipConfig(Segment(num_frames=32), SpatialTransform(crop_size=256, resize=256), 1 << 30)
+    path = str(write_video(tmp_path / "large.mp4", moving_square(2, 32, 32)))
+    config = ClipConfig(Segment(num_frames=32), SpatialTransform(crop_size=640, resize=640), 1 << 30)
     pool = WorkerPool(1, 2, config)
     try:
         taken = []
