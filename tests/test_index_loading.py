@@ -280,14 +280,23 @@ def test_a_run_that_was_killed_loses_no_measurement(videos: VideoDataset, tmp_pa
 
 
 RANK = """
-    import json, sys
+    import json, sys, time
+    from pathlib import Path
     from mgdali import MGDaliIterator, MotionGuided, VideoDataset
-    rank, world_size = int(sys.argv[1]), int(sys.argv[2])
+    number, rank, world_size = map(int, sys.argv[1:4])
+
+    def meet(epoch):
+        # As training steps keep ranks together: of another's epoch that is still to come nothing is known.
+        Path(sys.argv[4], f"{{number}}.{{epoch}}").touch()
+        while not Path(sys.argv[4], f"{{1 - number}}.{{epoch}}").exists():
+            time.sleep(0.01)
+
     loader = MGDaliIterator(VideoDataset({paths!r}, [0] * 8), sampler=MotionGuided(num_frames=4), batch_size=2,
                             device="cpu", num_workers=1, index="auto", shuffle=True, training=True, seed=3,
                             rank=rank, world_size=world_size)
     decoded = []
     for epoch in range(3):
+        meet(epoch)
         for batch in loader:
             pass
         decoded.append(loader.frames_decoded)
@@ -300,15 +309,15 @@ RANK = """
 def test_two_processes_at_a_time_make_one_whole_index(videos: VideoDataset, tmp_path: Path, world_size: int) -> None:
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(RANK).format(paths=list(videos.paths)))
-    ranks = [str(rank % world_size) for rank in range(2)]
+    (tmp_path / "meeting").mkdir()
     runs = [
         subprocess.Popen(
-            [sys.executable, str(script), rank, str(world_size)],
+            [sys.executable, str(script), str(n), str(n % world_size), str(world_size), str(tmp_path / "meeting")],
             env=SCRIPT_ENVIRONMENT,
             stdout=subprocess.PIPE,
             text=True,
         )
-        for rank in ranks
+        for n in range(2)
     ]
     outputs = [run.communicate(timeout=120)[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0]
