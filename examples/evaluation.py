@@ -1,9 +1,10 @@
-"""Accuracy on videos that were not trained on: of one clip a video, or of the mean of several clips and crops."""
+"""Accuracy on videos that were not trained on: of one view a video, or of the mean of several clips and crops."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import ranks
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 
 from mgdali import MGDaliIterator
 from mgdali.samplers import Representation, Sampler
+from mgdali.transforms import CropPosition
 
-__all__ = ["Accuracy", "ShiftedOffsets", "evaluate", "loaders_of_clips", "three_crops"]
+__all__ = ["Accuracy", "ShiftedOffsets", "evaluate", "loaders_of_views"]
 
 
 @dataclass(frozen=True)
@@ -48,44 +50,44 @@ class ShiftedOffsets:
         return self.sampler.pick(motion, total, np.full_like(offsets, self.offset))
 
 
-def loaders_of_clips(
-    make_loader: Callable[[Sampler], MGDaliIterator], sampler: Sampler, num_clips: int
+def loaders_of_views(
+    make_loader: Callable[[Sampler, CropPosition], MGDaliIterator], sampler: Sampler, num_clips: int, num_crops: int
 ) -> Iterator[MGDaliIterator]:
-    """A loader a clip, one after another, so that only one has workers at a time."""
-    for k in range(num_clips):
-        with make_loader(ShiftedOffsets(sampler, (k + 0.5) / num_clips)) as loader:
-            yield loader
+    """A loader a clip and crop, one after another, so that only one has workers at a time.
 
+    Args:
+        make_loader: makes one that picks with the sampler and crops at the position it is given.
+        sampler: how frames are picked; each clip has its own offsets.
+        num_clips: clips a video, >= 1.
+        num_crops: 1, the centre, or 3 along the frame's longer side.
 
-def three_crops(clips: Tensor, size: int) -> list[Tensor]:
-    """Left, middle and right squares of clips ``[N, T, 3, S, S]``, each ``[N, T, 3, size, size]``.
-
-    The loader hands out a video's centre square, so these lie closer together than crops of a wide frame would.
+    Raises:
+        ValueError: ``num_crops`` is neither.
     """
-    spare = clips.shape[-1] - size
-    top = spare // 2
-    return [clips[..., top : top + size, left : left + size] for left in (0, spare // 2, spare)]
+    if num_crops not in (1, 3):
+        raise ValueError(f"num_crops must be 1 or 3, got {num_crops!r}")
+    positions: tuple[CropPosition, ...] = get_args(CropPosition) if num_crops == 3 else ("center",)
+    for k in range(num_clips):
+        for position in positions:
+            with make_loader(ShiftedOffsets(sampler, (k + 0.5) / num_clips), position) as loader:
+                yield loader
 
 
 @torch.no_grad()
-def evaluate(
-    model: nn.Module, loaders: Iterable[MGDaliIterator], *, device: torch.device, crop_size: int, crops: int = 1
-) -> Accuracy:
-    """Accuracy of probabilities averaged over all loaders and crops, over all ranks.
+def evaluate(model: nn.Module, loaders: Iterable[MGDaliIterator], *, device: torch.device) -> Accuracy:
+    """Accuracy of probabilities averaged over all loaders, over all ranks.
 
     Args:
         model: takes clips ``[N, T, 3, H, W]`` to logits ``[N, C]``.
-        loaders: of the same videos in the same order, one a clip.
+        loaders: of the same videos in the same order, one a view.
         device: the model's.
-        crop_size: side of the crops, in pixels.
-        crops: 1, or 3 of clips that are larger than ``crop_size``.
     """
     model.eval()
     scores: Tensor | None = None
     labels = torch.empty(0, dtype=torch.long)
     videos = 0
     for loader in loaders:
-        more, labels = _scores(model, loader, device, crop_size, crops)
+        more, labels = _scores(model, loader, device)
         scores = more if scores is None else scores + more
         # Ranks repeat the first videos where they don't come out even: those are at the end, and count once.
         videos = len(range(ranks.rank(), len(loader.dataset), ranks.world_size()))
@@ -97,15 +99,10 @@ def evaluate(
     return Accuracy(top1 / count, top5 / count, int(count))
 
 
-def _scores(
-    model: nn.Module, loader: MGDaliIterator, device: torch.device, crop_size: int, crops: int
-) -> tuple[Tensor, Tensor]:
-    """Probabilities ``[videos, C]``, summed over crops, and labels ``[videos]``, of this rank, on the CPU."""
+def _scores(model: nn.Module, loader: MGDaliIterator, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Probabilities ``[videos, C]`` and labels ``[videos]``, of this rank, on the CPU."""
     scores, labels = [], []
     for clips, truth in loader:
-        views = [clips] if crops == 1 else three_crops(clips, crop_size)
-        sums = sum(model(view.to(device)).float().softmax(1) for view in views)
-        assert isinstance(sums, Tensor)
-        scores.append(sums.cpu())
+        scores.append(model(clips.to(device)).float().softmax(1).cpu())
         labels.append(truth.cpu())
     return torch.cat(scores), torch.cat(labels)

@@ -1,7 +1,7 @@
 """Lightning with MGDali: ``python examples/lightning_module.py videos/`` (videos/{train,val}/<class>/<file>).
 
-The loader knows ranks and epochs itself, so Lightning must not put a sampler of its own in
-(``use_distributed_sampler=False``). Its state goes into Lightning's checkpoints.
+With a checkpoint of Lightning's as a second argument the run goes on from there. The loader knows ranks itself:
+Lightning puts samplers only into torch's ``DataLoader``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ try:
 except ImportError as error:
     raise ImportError(f"this example needs Lightning ({error}): pip install lightning") from error
 
-__all__ = ["ActionModule", "Batches", "VideoDataModule"]
+__all__ = ["ActionModule", "Loader", "VideoDataModule"]
 
 
 class ActionModule(lightning.LightningModule):  # type: ignore[misc]
@@ -60,22 +60,22 @@ class ActionModule(lightning.LightningModule):  # type: ignore[misc]
         return [optimizer], [torch.optim.lr_scheduler.MultiStepLR(optimizer, [20, 40])]
 
 
-class Batches:
-    """A loader as Lightning takes it: it holds whatever has a ``sampler`` for a torch DataLoader with torch's samplers.
+class Loader(MGDaliIterator):
+    """A loader whose state in Lightning's checkpoints resumes with the batches of an unbroken run.
 
-    Lightning asks for its state when it writes a checkpoint, and gives it back when it resumes.
+    Validation can do with an :class:`~mgdali.MGDaliIterator` as it is.
     """
 
-    def __init__(self, loader: MGDaliIterator) -> None:
-        self._loader = loader
-        self.state_dict = loader.state_dict
-        self.load_state_dict = loader.load_state_dict
-
-    def __len__(self) -> int:
-        return len(self._loader)
-
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._loader)
+        """Begin an epoch when its first batch is asked for: Lightning calls ``iter`` more than once an epoch."""
+        yield from super().__iter__()
+
+    def state_dict(self) -> dict[str, int | bool]:
+        """Where the loader stands: for Lightning an epoch is over with its last batch, and resumes with the next."""
+        state = super().state_dict()
+        if state["batch"] == len(self):
+            state.update(epoch=state["epoch"] + 1, batch=0)
+        return state
 
 
 class VideoDataModule(lightning.LightningDataModule):  # type: ignore[misc]
@@ -93,21 +93,24 @@ class VideoDataModule(lightning.LightningDataModule):  # type: ignore[misc]
         self.val_videos = VideoDataset.from_folder(folder / "val")
         self.loading = {"sampler": MotionGuided(num_frames=num_frames), **loading}
 
-    def train_dataloader(self) -> Batches:
+    def train_dataloader(self) -> MGDaliIterator:
         """Random picks, crops and flips, in a new order each epoch."""
-        return Batches(MGDaliIterator(self.train_videos, shuffle=True, drop_last=True, training=True, **self.loading))
+        loader = Loader(self.train_videos, shuffle=True, drop_last=True, training=True, **self.loading)
+        # From a checkpoint taken between epochs Lightning loads no loader's state, but it knows how many are over.
+        loader.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
+        return loader
 
-    def val_dataloader(self) -> Batches:
+    def val_dataloader(self) -> MGDaliIterator:
         """The middle of each part, and the centre crop."""
-        return Batches(MGDaliIterator(self.val_videos, **self.loading))
+        return MGDaliIterator(self.val_videos, **self.loading)
 
 
-def main(folder: Path) -> None:
-    """Train for two epochs."""
+def main(folder: Path, checkpoint: str | None = None) -> None:
+    """Train for two epochs, of which a checkpoint may hold the beginning."""
     data = VideoDataModule(folder, batch_size=8, crop_size=56, resize=64)
-    trainer = lightning.Trainer(max_epochs=2, use_distributed_sampler=False, gradient_clip_val=20.0)
-    trainer.fit(ActionModule(len(data.train_videos.classes)), data)
+    trainer = lightning.Trainer(max_epochs=2, gradient_clip_val=20.0)
+    trainer.fit(ActionModule(len(data.train_videos.classes)), data, ckpt_path=checkpoint)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:3])

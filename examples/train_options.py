@@ -14,6 +14,7 @@ from action_models import Backbone, ModelName
 from mgdali import DatasetError, MGDaliIterator, MotionGuided, Segment, Stride, TopMotion, VideoDataset
 from mgdali.bursts import write_burst_videos
 from mgdali.samplers import Sampler
+from mgdali.transforms import CropPosition
 
 __all__ = ["Options", "open_datasets", "parse_arguments"]
 
@@ -130,13 +131,19 @@ class Options:
         return loader
 
     def testing_loader(
-        self, dataset: VideoDataset, device: torch.device, sampler: Sampler, *, crops: int = 1
+        self,
+        dataset: VideoDataset,
+        device: torch.device,
+        sampler: Sampler,
+        crop_position: CropPosition = "center",
+        *,
+        crops: int = 1,
     ) -> MGDaliIterator:
-        """Clips to test on; for three crops as large as the frame's shorter side."""
+        """Clips to test on, one crop of each; of three crops each is as large as the frame's shorter side."""
         arguments = self._common(device)
         if crops > 1:
             arguments["crop_size"] = arguments["resize"]
-        return MGDaliIterator(dataset, sampler=sampler, **arguments)
+        return MGDaliIterator(dataset, sampler=sampler, crop_position=crop_position, **arguments)
 
     def _common(self, device: torch.device) -> dict[str, Any]:
         return {
@@ -228,7 +235,7 @@ def parse_arguments(arguments: list[str] | None = None) -> Options:
     run("--save-every", type=int, help="steps between checkpoints; there is one after each epoch too")
     run("--resume", action="store_true", help="go on from the checkpoint in --out, where there is one")
     run("--test-clips", type=int, help="clips a video in the test after the last epoch")
-    run("--test-crops", type=int, choices=(1, 3), help="crops a clip in that test")
+    run("--test-crops", type=int, choices=(1, 3), help="crops a clip in that test; 3 lie along its longer side")
     # The others are not given to Options, whose defaults they keep.
     parser.set_defaults(
         **{f.name: f.default for f in fields(Options) if isinstance(f.default, (str, int, float, tuple))}

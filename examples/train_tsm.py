@@ -22,7 +22,7 @@ import ranks
 import torch
 from action_models import make_model
 from checkpoints import load_checkpoint, random_state, restore_random_state, save_checkpoint
-from evaluation import Accuracy, evaluate, loaders_of_clips
+from evaluation import Accuracy, evaluate, loaders_of_views
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from run_log import RunLog
@@ -181,17 +181,15 @@ class Trainer:
     def _test(self) -> Accuracy:
         """One clip a video, its centre crop."""
         with self._mixed_precision():
-            return evaluate(self.model, [self.test_loader], device=self.device, crop_size=self.options.crop_size)
+            return evaluate(self.model, [self.test_loader], device=self.device)
 
     def _test_views(self) -> Accuracy:
         """Several clips and crops a video."""
         options = self.options
         make_loader = partial(options.testing_loader, self.test_videos, self.device, crops=options.test_crops)
-        loaders = loaders_of_clips(make_loader, options.frame_sampler, options.test_clips)
+        loaders = loaders_of_views(make_loader, options.frame_sampler, options.test_clips, options.test_crops)
         with self._mixed_precision():
-            return evaluate(
-                self.model, loaders, device=self.device, crop_size=options.crop_size, crops=options.test_crops
-            )
+            return evaluate(self.model, loaders, device=self.device)
 
     def _mixed_precision(self) -> torch.autocast:
         wanted = PRECISIONS[self.precision]

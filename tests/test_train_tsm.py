@@ -203,39 +203,66 @@ class Brightness(torch.nn.Module):
 
 def test_clips_and_crops_of_a_video_are_averaged_and_each_video_counts_once(tmp_path: Path) -> None:
     evaluation = importlib.import_module("evaluation")
-    paths = [
-        write_video(tmp_path / f"{i}.mp4", np.full((9, 40, 40, 3), 30 if i % 2 else 220, np.uint8)) for i in range(5)
-    ]
+    # The middle is bright where both ends are dark: the centre alone would tell the wrong class.
+    paths = []
+    for i in range(5):
+        frames = np.full((9, 40, 120, 3), 220 if i % 2 else 30, np.uint8)
+        frames[:, :, 40:80] = 30 if i % 2 else 220
+        paths.append(write_video(tmp_path / f"{i}.mp4", frames))
     load = importlib.import_module("mgdali").MGDaliIterator
     opened: list[Any] = []
 
-    def make_loader(sampler: Any) -> Any:
-        opened.append(sampler)
-        return load(truth, sampler=sampler, device="cpu", num_workers=0, batch_size=2, crop_size=40, resize=40)
+    def make_loader(sampler: Any, crop_position: Any) -> Any:
+        opened.append((sampler.offset, crop_position))
+        small = {"batch_size": 2, "crop_size": 40, "resize": 40, "crop_position": crop_position}
+        return load(truth, sampler=sampler, device="cpu", num_workers=0, **small)
 
     accuracies = []
-    for labels in ([1, 0, 1, 0, 1], [1, 0, 0, 0, 1]):
+    for labels in ([0, 1, 0, 1, 0], [0, 1, 1, 1, 0]):
         truth = VideoDataset(paths, labels)
         model = Brightness()
-        loaders = evaluation.loaders_of_clips(make_loader, Segment(num_frames=3), 2)
-        accuracies.append(evaluation.evaluate(model, loaders, device=torch.device("cpu"), crop_size=32, crops=3))
-        assert model.shapes == ([(2, 3, 3, 32, 32)] * 6 + [(1, 3, 3, 32, 32)] * 3) * 2
+        loaders = evaluation.loaders_of_views(make_loader, Segment(num_frames=3), 2, 3)
+        accuracies.append(evaluation.evaluate(model, loaders, device=torch.device("cpu")))
+        assert model.shapes == [(2, 3, 3, 40, 40), (2, 3, 3, 40, 40), (1, 3, 3, 40, 40)] * 6
     assert [(found.top1, found.top5, found.videos) for found in accuracies] == [(1.0, 1.0, 5), (0.8, 1.0, 5)]
-    assert [sampler.offset for sampler in opened] == [0.25, 0.75] * 2
+    views = [(offset, position) for offset in (0.25, 0.75) for position in ("start", "center", "end")]
+    assert opened == views * 2
+
+
+@pytest.mark.parametrize(
+    ("crops", "positions", "side"), [(1, ["center"], 28), (3, ["start", "center", "end"], 32)], ids=["one", "three"]
+)
+def test_the_last_test_has_the_crops_asked_for_and_three_reach_the_frames_ends(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crops: int, positions: list[str], side: int
+) -> None:
+    options = importlib.import_module("train_options")
+    seen: list[tuple[Any, ...]] = []
+
+    class Recorded(options.MGDaliIterator):  # type: ignore[misc]
+        def __init__(self, *given: Any, **loading: Any) -> None:
+            super().__init__(*given, **loading)
+            if "crop_position" in loading:
+                seen.append((loading["sampler"], loading["crop_position"], loading["crop_size"], loading["resize"]))
+
+    monkeypatch.setattr(options, "MGDaliIterator", Recorded)
+    test = ["--crop-size", "28", "--epochs", "1", "--test-clips", "2", "--test-crops", str(crops)]
+    train(folder, tmp_path / "run", *test)
+    after_each_epoch, *last = seen
+    assert after_each_epoch[1:] == ("center", 28, 32)
+    assert [view[1:] for view in last] == [(position, side, 32) for position in positions] * 2
+    assert [view[0].offset for view in last] == [0.25] * crops + [0.75] * crops
+
+
+def test_views_have_one_crop_or_three() -> None:
+    views = importlib.import_module("evaluation").loaders_of_views(lambda *_: None, Segment(num_frames=2), 1, 10)
+    with pytest.raises(ValueError, match="num_crops must be 1 or 3, got 10"):
+        next(views)
 
 
 def test_clips_of_a_video_are_picked_at_their_own_offsets() -> None:
     shifted = importlib.import_module("evaluation").ShiftedOffsets
     picks = [shifted(Segment(num_frames=2), offset).pick(None, 20, np.full(2, 0.5)).tolist() for offset in (0.1, 0.9)]
     assert picks == [[1, 11], [9, 19]]
-
-
-def test_three_crops_are_left_middle_and_right() -> None:
-    clips = torch.arange(40.0).expand(1, 2, 3, 40, 40)
-    crops = importlib.import_module("evaluation").three_crops(clips, 32)
-    assert [crop[0, 0, 0, 0, [0, -1]].tolist() for crop in crops] == [[0, 31], [4, 35], [8, 39]]
-    rows = importlib.import_module("evaluation").three_crops(clips.transpose(-1, -2), 32)
-    assert all(row[0, 0, 0, [0, -1], 0].tolist() == [4, 35] for row in rows)
 
 
 # --- two ranks -------------------------------------------------------------------------------------------------------
