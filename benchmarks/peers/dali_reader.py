@@ -1,0 +1,68 @@
+"""DALI's plain ``fn.readers.video``: it gives sequences of one length, so that a whole video is one of the longest's
+length, padded; picking and the rest is torch's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from nvidia.dali import fn, pipeline_def
+from torch.utils.dlpack import from_dlpack
+
+from peers.cuda_clip import clip_of
+from peers.task import Batch, Task
+
+
+class ReadersVideo:
+    """A pipeline that lives as long as the loader; it decodes up to two batches ahead, of the next epoch too."""
+
+    def __init__(self, task: Task, paths: Sequence[str]) -> None:
+        if not task.longest:
+            raise ValueError("fn.readers.video has to be told the longest video's frames")
+        self._task, self._count = task, len(paths)
+        graph = pipeline_def(batch_size=task.batch_size, num_threads=task.workers, device_id=0)(_graph)
+        self._pipeline = graph(list(paths), task.longest)
+        self._pipeline.build()
+
+    def epoch(self) -> Iterator[Batch]:
+        """All videos once, in order."""
+        left = self._count
+        while left > 0:
+            videos, labels, numbers = self._pipeline.run()
+            count = min(left, self._task.batch_size)
+            expected = range(self._count - left, self._count - left + count)
+            if [int(labels[i].as_cpu()) for i in range(count)] != list(expected):
+                raise RuntimeError("fn.readers.video does not give one sequence a video, in order")
+            clips = [clip_of(_whole(videos[i], numbers[i]), self._task) for i in range(count)]
+            yield Batch(count, torch.stack([clip for clip, _ in clips]), torch.stack([picks for _, picks in clips]))
+            left -= count
+
+    def close(self) -> None:
+        """Free the pipeline."""
+        del self._pipeline
+
+
+def _graph(paths: list[str], longest: int) -> Any:
+    return fn.readers.video(
+        device="gpu",
+        filenames=paths,
+        # Each file's place.
+        labels=[],
+        sequence_length=longest,
+        pad_sequences=True,
+        pad_last_batch=True,
+        # -1 of what is padded.
+        enable_frame_num="sequence",
+        # Frames are counted here, not timed.
+        skip_vfr_check=True,
+        name="reader",
+    )
+
+
+def _whole(video: Any, numbers: Any) -> torch.Tensor:
+    """A video's own frames, ``[T, 3, H, W]``."""
+    frames = from_dlpack(video)
+    own = int((from_dlpack(numbers) >= 0).sum())
+    return frames[:own].permute(0, 3, 1, 2)

@@ -1,0 +1,41 @@
+"""The floor under every loader: PyAV decodes every frame in as many processes, and nothing else is done."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+
+import av
+
+from mgdali.media import Media
+from peers.task import Batch, Task
+
+
+class Decoding:
+    """Processes that take paths from a queue, so that none waits for another."""
+
+    def __init__(self, task: Task, paths: Sequence[str]) -> None:
+        self._paths = paths
+        self._pool = multiprocessing.get_context("spawn").Pool(task.workers)
+
+    def epoch(self) -> Iterator[Batch]:
+        """All videos once; there are no clips and no picks."""
+        for frames in self._pool.imap_unordered(count_frames, self._paths, chunksize=1):
+            assert frames > 0
+            yield Batch(1, None, None)
+
+    def close(self) -> None:
+        """End the processes."""
+        self._pool.terminate()
+        self._pool.join()
+
+
+def count_frames(path: str) -> int:
+    # A folder of JPEG files is one stream here, its packets the files.
+    with av.open(Media(path).open(), "r", metadata_errors="ignore") as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "NONE"
+        return sum(1 for _ in container.decode(stream))
+
+
+decode_only = Decoding

@@ -1,0 +1,98 @@
+"""Decoders of NVIDIA GPUs that one calls video by video, torchcodec and PyNvVideoCodec, in threads: a GPU has several
+hardware decoders, and both packages advise a decoder a thread to fill them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.utils.dlpack
+
+from peers.cuda_clip import clip_of
+from peers.task import Batch, Task
+
+Decode = Callable[[str], torch.Tensor]
+"""A whole video's frames, uint8 ``[T, 3, H, W]`` on the GPU."""
+
+_LARGEST = 4096
+"""Sides that a decoder is made for, so that it takes the next video without being made anew."""
+_own = threading.local()
+
+
+def decode_torchcodec(path: str) -> torch.Tensor:
+    from torchcodec.decoders import VideoDecoder
+
+    frames: torch.Tensor = VideoDecoder(path, device="cuda").get_all_frames().data
+    return frames
+
+
+def decode_pynvvideocodec(path: str) -> torch.Tensor:
+    """A thread keeps its decoder and has it take the next file, as NVIDIA's sample for many files does."""
+    import PyNvVideoCodec as nvc
+
+    decoder: Any = getattr(_own, "decoder", None)
+    if decoder is None:
+        decoder = _own.decoder = nvc.SimpleDecoder(
+            path,
+            gpu_id=0,
+            cuda_stream=torch.cuda.current_stream().cuda_stream,
+            use_device_memory=True,
+            max_width=_LARGEST,
+            max_height=_LARGEST,
+            output_color_type=nvc.OutputColorType.RGB,
+        )
+    else:
+        # Its memory is written to anew.
+        torch.cuda.current_stream().synchronize()
+        decoder.reconfigure_decoder(path)
+    frames = [torch.utils.dlpack.from_dlpack(frame) for frame in decoder[0 : len(decoder)]]
+    return torch.stack(frames).permute(0, 3, 1, 2)
+
+
+class ThreadedLoader:
+    """Threads decode and finish clips, two batches ahead of the one handed out."""
+
+    def __init__(self, task: Task, paths: Sequence[str], decode: Decode) -> None:
+        self._task, self._paths, self._decode = task, paths, decode
+        self._threads = ThreadPoolExecutor(task.workers)
+
+    def epoch(self) -> Iterator[Batch]:
+        """All videos once, in order."""
+        paths = iter(self._paths)
+        ahead = 3 * self._task.batch_size
+        jobs: deque[Future[tuple[torch.Tensor, torch.Tensor]]] = deque()
+        while True:
+            jobs += [self._threads.submit(self._load, path) for path in itertools.islice(paths, ahead - len(jobs))]
+            if not jobs:
+                return
+            done = [jobs.popleft().result() for _ in range(min(self._task.batch_size, len(jobs)))]
+            yield Batch(len(done), torch.stack([clip for clip, _ in done]), torch.stack([picks for _, picks in done]))
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown(cancel_futures=True)
+
+    def _load(self, path: str) -> tuple[torch.Tensor, torch.Tensor]:
+        # A stream a thread, or all would wait for each other's work.
+        if not hasattr(_own, "stream"):
+            _own.stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        try:
+            with torch.cuda.stream(_own.stream):
+                clip, picks = clip_of(self._decode(path), self._task)
+            # The clip is handed to another thread, which works on another stream.
+            _own.stream.synchronize()
+        except Exception as error:
+            raise RuntimeError(f"{Path(path).name}: {error}") from None
+        return clip, picks
+
+
+torchcodec = partial(ThreadedLoader, decode=decode_torchcodec)
+pynvvideocodec = partial(ThreadedLoader, decode=decode_pynvvideocodec)

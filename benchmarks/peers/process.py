@@ -1,0 +1,179 @@
+"""The comparison's side of a peer's process: start it, ask it, watch its memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from peers.ffmpeg import link_libraries
+from peers.registry import Peer
+from peers.task import Task
+from peers.usage import cpu_seconds, memory_bytes
+
+_BENCHMARKS = Path(__file__).resolve().parents[1]
+_SAMPLE_SECONDS = 0.05
+_LIMIT_SECONDS = 900.0
+"""No answer takes longer than this."""
+
+
+Look = Callable[[], None]
+"""What is done every now and then while an answer is waited for."""
+
+
+class Refusal(Exception):
+    """A peer cannot do what it was asked; the message says why, in one line."""
+
+
+class Missing(Refusal):
+    """What a peer needs is not installed, or cannot be imported here."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What an epoch took: ``cpu_seconds`` of all of the peer's processes."""
+
+    seconds: float
+    cpu_seconds: float
+
+
+class PeerProcess:
+    """A peer that is set up in a process of its own; it waits while others are measured."""
+
+    def __init__(self, peer: Peer, task: Task, paths: Sequence[str]) -> None:
+        self.peer = peer
+        self._clips = len(paths)
+        self._open = ExitStack()
+        self._messages = self._open.enter_context(tempfile.TemporaryFile("w+", errors="replace"))  # noqa: SIM115
+        libraries = None
+        if peer.borrows_ffmpeg:
+            libraries = Path(self._open.enter_context(tempfile.TemporaryDirectory()))
+            link_libraries(libraries)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "peers.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._messages,
+            text=True,
+            env=_environment(libraries),
+        )
+        with suppress(BrokenPipeError):
+            self._send({"peer": peer.name, "task": asdict(task), "paths": list(paths)})
+
+    def prepare(self) -> dict[str, str | None]:
+        """Have it import what it needs; the versions of those packages.
+
+        Raises:
+            Missing: something cannot be imported.
+        """
+        try:
+            versions: dict[str, str | None] = self._ask("prepare")["versions"]
+        except Refusal as error:
+            raise Missing(str(error)) from None
+        return versions
+
+    def first(self) -> float:
+        """Seconds from making the loader to its first batch."""
+        return float(self._ask("first")["seconds"])
+
+    def check(self) -> tuple[list[list[int]], list[list[float]]]:
+        """The warm-up epoch: picks, and means of R, G and B, of each clip."""
+        answer = self._counted("check")
+        return answer["picks"], answer["means"]
+
+    def epoch(self) -> Epoch:
+        before = cpu_seconds(self._process.pid)
+        answer = self._counted("epoch")
+        return Epoch(answer["seconds"], cpu_seconds(self._process.pid) - before)
+
+    def peak_memory(self) -> int:
+        """The most bytes that its processes held together in an epoch; looking so often costs time."""
+        most = 0
+
+        def look() -> None:
+            nonlocal most
+            most = max(most, memory_bytes(self._process.pid))
+
+        self._counted("epoch", look)
+        look()
+        return most
+
+    def memory(self) -> int:
+        """Bytes that its processes hold together now."""
+        return memory_bytes(self._process.pid)
+
+    def close(self) -> None:
+        """End it and what it started; nothing happens the second time."""
+        if self._process.stdout is None or self._process.stdout.closed:
+            return
+        with suppress(Refusal):
+            self._ask("close", limit=10.0)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+        self._open.close()
+
+    def _counted(self, request: str, look: Look | None = None) -> dict[str, Any]:
+        answer = self._ask(request, look)
+        if answer["clips"] != self._clips:
+            raise Refusal(f"it gave {answer['clips']} clips of {self._clips}")
+        return answer
+
+    def _ask(self, request: str, look: Look | None = None, limit: float = _LIMIT_SECONDS) -> dict[str, Any]:
+        with suppress(BrokenPipeError):
+            self._send(request)
+        line = self._read(look, time.monotonic() + limit)
+        if not line:
+            raise Refusal(f"its process ended: {self._last_message()}")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise Refusal(answer["error"])
+        return answer
+
+    def _read(self, look: Look | None, end: float) -> str:
+        assert self._process.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            # An answer is one line, written at once.
+            while not selector.select(_SAMPLE_SECONDS if look else max(0.0, end - time.monotonic())):
+                if time.monotonic() > end:
+                    self._process.kill()
+                    raise Refusal("it gave no answer in time")
+                if look:
+                    look()
+        return self._process.stdout.readline()
+
+    def _send(self, message: Any) -> None:
+        assert self._process.stdin is not None
+        print(json.dumps(message), file=self._process.stdin, flush=True)
+
+    def _last_message(self) -> str:
+        self._messages.seek(0)
+        lines = [line.strip() for line in self._messages if line.strip()]
+        return lines[-1] if lines else "it said nothing"
+
+
+def _environment(libraries: Path | None) -> dict[str, str]:
+    paths = [str(_BENCHMARKS), str(_BENCHMARKS.parent), os.environ.get("PYTHONPATH", "")]
+    found = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    if libraries is not None:
+        found["LD_LIBRARY_PATH"] = os.pathsep.join(
+            filter(None, [str(libraries), os.environ.get("LD_LIBRARY_PATH", "")])
+        )
+    return found

@@ -1,0 +1,163 @@
+"""The comparison's figures: rows for JSON, the table in Markdown, and the plot."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from peers.process import Epoch
+from peers.reference import Agreement
+from peers.registry import Kind, Peer
+
+_MIB = 1 << 20
+_ORDER: list[Kind] = ["ours", "documented", "by hand", "floor"]
+_HEADS = [
+    "loader",
+    "clips/s",
+    "least",
+    "most",
+    "over the fastest peer",
+    "over decoding alone",
+    "CPU s a clip",
+    "peak MiB",
+    "picks equal",
+]
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    return {"median": statistics.median(values), "least": min(values), "most": max(values), "values": list(values)}
+
+
+def _over(base: Sequence[Epoch] | None, own: Sequence[Epoch]) -> dict[str, Any] | None:
+    """How many times as fast, each round against the same round."""
+    if base is None:
+        return None
+    return spread([theirs.seconds / ours.seconds for theirs, ours in zip(base, own, strict=True)])
+
+
+def fastest(epochs: dict[str, Sequence[Epoch]]) -> str | None:
+    """Whose median of clips a second is the largest; None of nobody."""
+    return max(epochs, key=lambda name: statistics.median(1 / epoch.seconds for epoch in epochs[name]), default=None)
+
+
+def row(
+    peer: Peer,
+    clips: int,
+    epochs: Sequence[Epoch],
+    *,
+    fastest_peer: Sequence[Epoch] | None,
+    floor: Sequence[Epoch] | None,
+    peak_memory: int,
+    agreement: Agreement | None,
+) -> dict[str, Any]:
+    """What a peer's epochs come to, ready for JSON."""
+    return {
+        "name": peer.name,
+        "kind": peer.kind,
+        "clips_per_s": spread([clips / epoch.seconds for epoch in epochs]),
+        "over_fastest_peer": _over(fastest_peer, epochs),
+        "over_decoding_alone": _over(floor, epochs),
+        "cpu_seconds_a_clip": spread([epoch.cpu_seconds / clips for epoch in epochs]),
+        "peak_memory_bytes": peak_memory,
+        "picks": None
+        if agreement is None
+        else {
+            "held_to": peer.luma,
+            "equal": agreement.equal,
+            "of": agreement.clips,
+            "most_off": agreement.most_off,
+        },
+    }
+
+
+def in_order(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Ours, the others, what is written by hand, the floor; the faster first."""
+    return sorted(rows, key=lambda own: (_ORDER.index(own["kind"]), -own["clips_per_s"]["median"]))
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; all columns but the first are figures."""
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def heading(report: dict[str, Any]) -> str:
+    facts = report["machine"]
+    on = facts["cpu"] if facts["gpu"] is None else f"{facts['cpu']}, {facts['gpu']}"
+    return f"{facts['date'][:10]}, {on}, {facts['cpu_cores']} cores, Python {facts['python']}, mgdali {facts['mgdali']}"
+
+
+def rendered(report: dict[str, Any]) -> str:
+    """All workloads, and why what is missing is."""
+    task = report["task"]
+    parts = [
+        f"{heading(report)}; {task['workers']} workers, batches of {task['batch_size']}, {report['rounds']} rounds",
+        *map(_rendered_workload, report["workloads"]),
+    ]
+    if report["no_gpu"]:
+        parts.append(report["no_gpu"])
+    return "\n\n".join(parts)
+
+
+def _rendered_workload(load: dict[str, Any]) -> str:
+    about = f"**{load['workload']}**: {load['videos']} videos, {load['frames']} frames, the longest {load['longest']}"
+    if load["index_seconds"] is not None:
+        about += f"; their index was made in {load['index_seconds']:.1f} s"
+    lines = [about, "", table(_HEADS, [_cells(own, load["fastest_peer"]) for own in load["rows"]])]
+    lines += [f"\n{name} {reason}" for name, reason in load["refused"].items()]
+    return "\n".join(lines)
+
+
+def _cells(own: dict[str, Any], fastest_peer: str | None) -> list[str]:
+    name = own["name"] + (" (by hand)" if own["kind"] == "by hand" else "")
+    name += " (the fastest peer)" if own["name"] == fastest_peer else ""
+    speed, picks = own["clips_per_s"], own["picks"]
+    return [
+        name,
+        *(f"{speed[key]:.1f}" for key in ("median", "least", "most")),
+        *(f"{own[key]['median']:.2f}" if own[key] else "-" for key in ("over_fastest_peer", "over_decoding_alone")),
+        f"{own['cpu_seconds_a_clip']['median']:.4f}",
+        f"{own['peak_memory_bytes'] / _MIB:.0f}",
+        f"{picks['equal']} of {picks['of']}" if picks else "-",
+    ]
+
+
+def plot(report: dict[str, Any], path: Path) -> None:
+    """Bars of medians, with lines from the least to the most; a part a workload."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    loads = [load for load in report["workloads"] if load["rows"]]
+    colours = {"ours": "tab:green", "documented": "tab:blue", "by hand": "tab:purple", "floor": "tab:gray"}
+    high = sum(len(load["rows"]) + 2 for load in loads)
+    figure, parts = plt.subplots(
+        len(loads),
+        figsize=(8, 0.36 * high),
+        squeeze=False,
+        height_ratios=[len(load["rows"]) + 2 for load in loads],
+        layout="constrained",
+    )
+    for part, load in zip(parts[:, 0], loads, strict=True):
+        rows = load["rows"][::-1]
+        speeds = [own["clips_per_s"] for own in rows]
+        medians = [speed["median"] for speed in speeds]
+        around = [
+            [speed["median"] - speed["least"] for speed in speeds],
+            [speed["most"] - speed["median"] for speed in speeds],
+        ]
+        part.barh(
+            [own["name"] for own in rows],
+            medians,
+            xerr=around,
+            color=[colours[own["kind"]] for own in rows],
+            error_kw={"capsize": 3},
+        )
+        part.set_title(f"{load['workload']}: {load['videos']} videos, {load['frames']} frames")
+        part.set_xlabel("clips a second, median, least to most")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

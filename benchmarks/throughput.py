@@ -1,0 +1,267 @@
+"""Clips a second beside other loaders: ``python benchmarks/throughput.py --help``.
+
+Each peer does the whole job as its own documentation advises: it decodes, measures the luma difference, picks, resizes
+and crops the picks, normalizes them and puts them into batches. Each runs in a process of its own, sees the same videos
+in the same order with as many workers, and takes turns with the others, another one first in each round. Before its
+time counts, its picks are compared with the reference's. Under them all lies decoding alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+# The package beside this folder is the one to measure.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import av
+import machine
+from peers.process import Epoch, Missing, PeerProcess, Refusal
+from peers.reference import Agreement, Expected, compare, expect
+from peers.registry import PEERS, Peer
+from peers.report import fastest, in_order, plot, rendered, row
+from peers.task import Task, cores
+from peers.workloads import WORKLOADS
+
+from mgdali import VideoDataset, build_index, gpu
+from mgdali.cache import cache_folder
+from mgdali.errors import VideoDecodeError
+
+SETTINGS = ("num_frames", "mu", "resize", "crop_size", "batch_size", "workers")
+"""What of a task is the same for all workloads."""
+
+
+@dataclass
+class Measured:
+    """A peer that does what the reference does, and what its epochs took."""
+
+    process: PeerProcess
+    versions: dict[str, str | None]
+    agreement: Agreement | None
+    epochs: list[Epoch] = field(default_factory=list)
+    peak_memory: int = 0
+
+    @property
+    def peer(self) -> Peer:
+        return self.process.peer
+
+
+def say(text: str) -> None:
+    """What is going on, beside the results."""
+    print(text, file=sys.stderr, flush=True)
+
+
+# --- Setting up ------------------------------------------------------------------------------------------------------
+
+
+def choose(names: Sequence[str]) -> tuple[list[Peer], str | None]:
+    """The peers that can be tried here, and a line on those for which there is no GPU."""
+    peers = [PEERS[name] for name in names]
+    left_out = [peer.name for peer in peers if peer.gpu]
+    if not left_out or (reason := _missing_gpu()) is None:
+        return peers, None
+    return [peer for peer in peers if not peer.gpu], f"No GPU ({reason}): not measured are {', '.join(left_out)}."
+
+
+def _missing_gpu() -> str | None:
+    try:
+        return None if gpu.find_gpus() else "CUDA finds none"
+    except gpu.GPUError as error:
+        return str(error)
+
+
+def expect_all(paths: Sequence[str], task: Task) -> list[Expected]:
+    """What the reference makes of each video."""
+    try:
+        known = {path: expect(path, task) for path in dict.fromkeys(paths)}
+    except VideoDecodeError as error:
+        raise SystemExit(f"throughput.py: {error}") from None
+    return [known[path] for path in paths]
+
+
+def make_index(paths: Sequence[str], to: Path) -> float:
+    """Seconds that the index of the videos took."""
+    start = time.perf_counter()
+    unique = list(dict.fromkeys(paths))
+    build_index(VideoDataset(unique, [0] * len(unique)), to)
+    return time.perf_counter() - start
+
+
+def admit(process: PeerProcess, expected: Sequence[Expected]) -> Measured:
+    """Run the warm-up epoch and compare its picks.
+
+    Raises:
+        Refusal: the peer cannot do it, or does something else.
+    """
+    versions = process.prepare()
+    picks, means = process.check()
+    if process.peer.luma is None:
+        return Measured(process, versions, None)
+    try:
+        return Measured(process, versions, compare(process.peer, expected, picks, means))
+    except ValueError as error:
+        raise Refusal(str(error)) from None
+
+
+def explain(peer: Peer, error: Refusal) -> str:
+    """Why a peer has no row, to be read after its name."""
+    if isinstance(error, Missing):
+        return f"is missing: {error}; pip install 'mgdali[{peer.extra}]'"
+    return f"cannot take this workload: {error}"
+
+
+# --- Measuring -------------------------------------------------------------------------------------------------------
+
+
+def measure_workload(name: str, paths: Sequence[str], peers: Sequence[Peer], task: Task, rounds: int) -> dict[str, Any]:
+    """Everything of one workload that the JSON holds."""
+    say(f"{name}: {len(paths)} videos")
+    expected = expect_all(paths, task)
+    task = replace(task, longest=max(own.frames for own in expected))
+    facts = {"videos": len(paths), "frames": sum(own.frames for own in expected), "longest": task.longest}
+    measured: dict[str, Measured] = {}
+    refused: dict[str, str] = {}
+    with ExitStack() as stack:
+        index_seconds = None
+        if any(peer.index for peer in peers):
+            index = Path(stack.enter_context(tempfile.TemporaryDirectory()), "index.parquet")
+            index_seconds = make_index(paths, index)
+            task = replace(task, index=str(index))
+        for peer in peers:
+            say(f"  {peer.name}: warm-up")
+            process = PeerProcess(peer, task, paths)
+            stack.callback(process.close)
+            try:
+                measured[peer.name] = admit(process, expected)
+            except Refusal as error:
+                refused[peer.name] = explain(peer, error)
+                process.close()
+        refused |= take_turns(measured, rounds)
+    return {"workload": name, **facts, "index_seconds": index_seconds, **summed_up(measured, facts), "refused": refused}
+
+
+def take_turns(measured: dict[str, Measured], rounds: int) -> dict[str, str]:
+    """An epoch of each in every round, then one each with an eye on its memory, which would disturb the others.
+
+    Who fails on the way is taken out; the reasons are returned.
+    """
+    failed: dict[str, str] = {}
+    names = list(measured)
+    for number in range(rounds + 1):
+        say(f"  round {number + 1} of {rounds}" if number < rounds else "  memory")
+        start = number % max(1, len(names))
+        for name in (*names[start:], *names[:start]):
+            if name not in measured:
+                continue
+            own = measured[name]
+            try:
+                if number < rounds:
+                    own.epochs.append(own.process.epoch())
+                else:
+                    own.peak_memory = own.process.peak_memory()
+            except Refusal as error:
+                failed[name] = explain(own.peer, error)
+                measured.pop(name).process.close()
+    return failed
+
+
+def summed_up(measured: dict[str, Measured], facts: dict[str, int]) -> dict[str, Any]:
+    """A row a peer, beside the fastest of those that are documented and beside decoding alone."""
+    epochs = {name: own.epochs for name, own in measured.items()}
+    best = fastest({name: epochs[name] for name, own in measured.items() if own.peer.kind == "documented"})
+    floor = next((name for name, own in measured.items() if own.peer.kind == "floor"), None)
+    rows = [
+        row(
+            own.peer,
+            facts["videos"],
+            own.epochs,
+            fastest_peer=None if best is None else epochs[best],
+            floor=None if floor is None else epochs[floor],
+            peak_memory=own.peak_memory,
+            agreement=own.agreement,
+        )
+        | {"versions": own.versions}
+        for own in measured.values()
+    ]
+    return {"fastest_peer": best, "rows": in_order(rows)}
+
+
+# --- The command -----------------------------------------------------------------------------------------------------
+
+
+def clips_folder(given: Path | None) -> Path:
+    """As given, or MGDALI_CLIPS, or the shared folder's beside the checkout."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "clips"
+    folder = given or Path(os.environ.get("MGDALI_CLIPS", beside))
+    if not folder.is_dir():
+        raise SystemExit(f"{Path(sys.argv[0]).name}: {folder} is no folder of clips; name one with --clips")
+    return folder.resolve()
+
+
+def measure(given: argparse.Namespace) -> dict[str, Any]:
+    """Everything that the JSON holds."""
+    peers, no_gpu = choose(given.peers)
+    if not peers:
+        raise SystemExit(f"throughput.py: {no_gpu}")
+    clips = clips_folder(given.clips)
+    task = Task(batch_size=given.batch_size, workers=given.workers)
+    measured = []
+    for name in given.workload:
+        if not (paths := WORKLOADS[name](clips, given.cache)):
+            raise SystemExit(f"throughput.py: {clips} holds nothing for the workload {name}")
+        measured.append(measure_workload(name, paths, peers, task, given.rounds))
+    return {
+        "benchmark": "throughput",
+        "machine": machine.facts(),
+        "libavcodec": ".".join(map(str, av.library_versions["libavcodec"])),
+        "task": {name: value for name, value in asdict(task).items() if name in SETTINGS},
+        "rounds": given.rounds,
+        "no_gpu": no_gpu,
+        "workloads": measured,
+    }
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workload", nargs="+", choices=list(WORKLOADS), default=["mixed"], help="default: mixed")
+    parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS), metavar="PEER", help=_peers())
+    parser.add_argument("--rounds", type=int, default=7, help="timed epochs of each peer (default: 7)")
+    parser.add_argument("--workers", type=int, default=cores(), help="default: the cores there are")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--clips", type=Path, metavar="DIR", help="sample videos: labelled/, formats/ and frames/")
+    parser.add_argument("--cache", type=Path, metavar="DIR", default=cache_folder() / "benchmarks", help="made videos")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="where the figures go")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="where a plot of them goes")
+    given = parser.parse_args(arguments)
+    for name in ("rounds", "workers", "batch_size"):
+        if getattr(given, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} must be at least 1")
+    return given
+
+
+def _peers() -> str:
+    return f"default: all of {', '.join(PEERS)}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    given = parsed(arguments)
+    report = measure(given)
+    if given.out:
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        given.out.write_text(json.dumps(report, indent=1) + "\n")
+    if given.plot:
+        plot(report, given.plot)
+    print(rendered(report))
+
+
+if __name__ == "__main__":
+    main()
