@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from mgdali.errors import VideoDecodeError
 from mgdali.media import Media
 from mgdali.motion import luma_from_rgb
+from mgdali.opening import open_video
 from mgdali.samplers import Representation
 from mgdali.stream_log import StreamLog, decode_packets
 
@@ -77,12 +78,8 @@ def read_frames(video: str | os.PathLike[str] | Media, *, log: StreamLog | None 
     count = 0
     first: av.VideoFrame | None = None
     try:
-        with av.open(media.open(), "r", metadata_errors="ignore") as container:
-            stream = container.streams.best("video")
-            if not isinstance(stream, av.VideoStream):
-                raise VideoDecodeError(name, 0, "it has no video stream")
-            # Workers run side by side: threads within a decoder cost more CPU than they save.
-            stream.thread_type = "NONE"
+        # What is noted is to be the same whatever the container.
+        with open_video(media, thorough=log is not None) as (container, stream):
             for frame in decode_packets(container, stream, log):
                 if first is None:
                     first = frame

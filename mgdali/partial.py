@@ -12,6 +12,7 @@ import numpy as np
 from mgdali.decode import decoder_words
 from mgdali.errors import VideoDecodeError
 from mgdali.media import Media, frames_stream
+from mgdali.opening import open_video
 from mgdali.records import VideoRecord
 from mgdali.stream_log import number_packets
 
@@ -78,20 +79,25 @@ def frames_needed(record: VideoRecord, picks: list[int]) -> int:
 
 def _read(media: Media, record: VideoRecord, picks: list[int]) -> Iterator[Picked]:
     files = media.frame_files()
-    if files is not None and picks[-1] >= len(files):
-        raise VideoDecodeError(media.path, 0, f"it has {len(files)} frames, of which number {picks[-1]} was picked")
-    # Of frames in files of their own only the picked ones are read.
-    content = media.open() if files is None else io.BytesIO(frames_stream([files[t] for t in picks], media.path))
-    with av.open(content, "r", metadata_errors="ignore") as container:
-        stream = container.streams.best("video")
-        assert isinstance(stream, av.VideoStream)
-        stream.thread_type = "NONE"
-        if files is not None:
-            yield from zip(picks, container.decode(stream), strict=False)
-        elif record.packets is None:
+    if files is not None:
+        yield from _from_files(media, files, picks)
+        return
+    with open_video(media) as (container, stream):
+        if record.packets is None:
             yield from _by_counting(container.decode(stream), picks)
         else:
             yield from _by_packets(container, stream, record, picks)
+
+
+def _from_files(media: Media, files: list[str], picks: list[int]) -> Iterator[Picked]:
+    """Of frames in files of their own only the picked ones are read."""
+    if picks[-1] >= len(files):
+        raise VideoDecodeError(media.path, 0, f"it has {len(files)} frames, of which number {picks[-1]} was picked")
+    content = io.BytesIO(frames_stream([files[t] for t in picks], media.path))
+    with av.open(content, "r", metadata_errors="ignore") as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "NONE"
+        yield from zip(picks, container.decode(stream), strict=False)
 
 
 def _by_counting(frames: Iterator[av.VideoFrame], picks: list[int]) -> Iterator[Picked]:
