@@ -46,8 +46,10 @@ def make_model(
     if name not in get_args(ModelName):
         raise ValueError(f"model must be one of {get_args(ModelName)}, got {name!r}")
     features, width = _make_backbone(backbone, pretrained)
+    # TSM's released code shifts in every second block of a ResNet-101.
+    step = 2 if name == "tsm" and len(features.layer3) >= 23 else 1
     for layer in (features.layer1, features.layer2, features.layer3, features.layer4):
-        for block in layer:
+        for block in layer[::step]:
             _insert(name, block, num_frames)
     return ActionModel(features, nn.Linear(width, num_classes), num_frames=num_frames, dropout=dropout)
 

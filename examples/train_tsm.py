@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from typing import Any
@@ -139,12 +140,14 @@ class Trainer:
         done = self.loader.state_dict()["batch"]
         with self._progress() as progress:
             task = progress.add_task(f"Epoch {epoch + 1}", total=len(self.loader), completed=done, now="")
-            batches = iter(self.loader)
+            batches: Iterator[Any] | None = None
             while True:
                 # Asked before a batch is, so that the loader's state counts no batch that was not trained on.
                 if self.step == self.options.max_steps:
                     return False
                 started = time.perf_counter()
+                # To begin an epoch is to wait too.
+                batches = batches or iter(self.loader)
                 batch = next(batches, None)
                 if batch is None:
                     return True

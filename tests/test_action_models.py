@@ -156,6 +156,21 @@ def test_torchvisions_networks_get_a_new_last_layer(
     assert calls == [("resnet101", weights)]
 
 
+def test_in_a_resnet_101_every_second_block_shifts(models: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deep(name: str, weights: str | None) -> nn.Module:
+        network = stand_in_torchvision([]).get_model(name, weights)
+        network.layer3 = nn.Sequential(*[models._Bottleneck(32 if i == 0 else 64, 64, 1) for i in range(23)])
+        return network
+
+    module = ModuleType("torchvision.models")
+    module.get_model = deep  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torchvision.models", module)
+    monkeypatch.setitem(sys.modules, "torchvision", ModuleType("torchvision"))
+    model = models.make_model("tsm", num_classes=7, num_frames=2, backbone="resnet101")
+    shifts = [name for name, part in model.named_modules() if isinstance(part, models.TemporalShift)]
+    assert sum("layer3" in name for name in shifts) == 12
+
+
 def test_without_torchvision_the_message_says_what_to_do(models: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchvision", None)
     monkeypatch.setitem(sys.modules, "torchvision.models", None)

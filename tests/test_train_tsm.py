@@ -135,6 +135,27 @@ def test_the_rate_is_a_tenth_after_each_of_its_steps(folder: Path, tmp_path: Pat
     assert list(metrics(tmp_path / "run", "train/lr").values()) == pytest.approx([0.01] * 5 + [0.001])
 
 
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_with_half_the_bits_the_first_loss_is_nearly_the_same(
+    folder: Path, unbroken: Path, tmp_path: Path, precision: str
+) -> None:
+    train(folder, tmp_path / "run", "--max-steps", "2", "--precision", precision)
+    losses, whole = (metrics(run, "train/loss")[1] for run in (tmp_path / "run", unbroken))
+    assert losses != whole
+    assert losses == pytest.approx(whole, rel=0.05)
+
+
+def test_gradients_are_clipped_to_the_norm_asked_for(folder: Path, tmp_path: Path) -> None:
+    def norm_of_first_step(*more: str) -> float:
+        run = tmp_path / str(len(more))
+        train(folder, run, "--max-steps", "1", "--weight-decay", "0", *more)
+        moments = torch.load(run / "checkpoint.pt", weights_only=False)["optimizer"]["state"].values()
+        return float(torch.stack([state["momentum_buffer"].norm() for state in moments]).norm())
+
+    assert norm_of_first_step() > 0.1
+    assert norm_of_first_step("--clip-gradient", "0.01") == pytest.approx(0.01, rel=1e-3)
+
+
 @pytest.mark.parametrize("sampler", ["segment", "stride", "top-motion"])
 def test_every_sampler_trains(folder: Path, tmp_path: Path, sampler: str) -> None:
     train(folder, tmp_path / "run", "--max-steps", "1", "--sampler", sampler, "--model", "none")
