@@ -6,6 +6,7 @@ This is the work of one worker for one video; it knows nothing of processes.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -76,6 +77,7 @@ class ClipResult:
         picks: int64 ``[N]``.
         num_frames: T, frames in the video.
         frames_decoded: frames the decoder put out for it.
+        seconds: of a processor that making it took.
         unindexed: why the record that came with the job was of no use; None where it was, or where none came.
         record: of a video that was measured for a growing index.
     """
@@ -85,6 +87,7 @@ class ClipResult:
     picks: NDArray[np.int64]
     num_frames: int
     frames_decoded: int
+    seconds: float
     unindexed: str | None = None
     record: VideoRecord | None = None
 
@@ -136,6 +139,7 @@ class ClipLoader:
         Raises:
             VideoDecodeError: the file cannot be decoded.
         """
+        started = time.thread_time()
         unindexed = why_unindexed(job, self._representation)
         log, fingerprint = None, None
         if self._survey and (job.record is None or unindexed is not None):
@@ -155,6 +159,7 @@ class ClipLoader:
             picks=video.picks,
             num_frames=video.num_frames,
             frames_decoded=video.frames_decoded,
+            seconds=time.thread_time() - started,
             unindexed=unindexed,
             record=None if log is None or fingerprint is None else self._record(job, fingerprint, log, video.motion),
         )

@@ -236,6 +236,8 @@ class MGDaliIterator:
         if self._running is not None:
             self._epoch, self._batch = self._epoch + 1, 0
         if self._growing is not None:
+            # What an epoch that was broken off still measures comes in the background.
+            self._feed.stop()
             self._growing.refresh()
         self._feed.start(self._epoch, self._batch)
         self._running = object()

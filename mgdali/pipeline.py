@@ -38,7 +38,7 @@ def clips_pipeline(
 
     Args:
         source: gives batches as :func:`mgdali.source.arrange_clips` makes them; it keeps each batch's memory until
-            ``HELD_BATCHES`` more were asked for.
+            two more were given.
         batch_size: the most clips a batch has.
         num_threads: DALI's threads.
         output: the clips' type, layout and normalization.

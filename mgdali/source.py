@@ -1,4 +1,4 @@
-"""Batches of clips in the epoch's order, as DALI's external source asks for them.
+"""Batches of clips in the epoch's order.
 
 As many videos are under way as there are slots; which worker takes which, and when it is done, changes nothing in the
 batches.
@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from operator import itemgetter
 from typing import Any, Protocol
 
 import numpy as np
@@ -32,19 +33,22 @@ __all__ = [
     "Arrays",
     "ClipSource",
     "Index",
+    "Part",
     "Tally",
     "arrange_clips",
     "arrange_encoded",
 ]
 
-HELD_BATCHES = 2
-"""Batches whose slots the graph may still read from: the one handed over last and the one before it."""
+HELD_BATCHES = 3
+"""Batches whose slots are taken beside those under way: the two that the graph was given last, from which it may still
+read, and the next, which is made ahead of being asked for.
+"""
 
 MADE_HERE, PICKS_KNOWN, MEASURED = range(3)
 """What a graph that decodes does with a sample: take its clip, decode its picks, or decode all of it and pick."""
 
-Arrays = tuple[list[NDArray[Any]], ...]
-"""A batch for the graph: for each of its inputs one array a clip."""
+Arrays = tuple[list[NDArray[Any]] | NDArray[Any], ...]
+"""A batch for the graph: for each of its inputs one array a clip or, which DALI takes sooner, one of all clips."""
 
 
 def arrange_clips(videos: list[Video], results: list[Result], memory: list[NDArray[np.uint8]]) -> Arrays:
@@ -52,10 +56,10 @@ def arrange_clips(videos: list[Video], results: list[Result], memory: list[NDArr
     clips = [result for result in results if isinstance(result, ClipResult)]
     return (
         memory,
-        [np.array(clip.flip, np.int32) for clip in clips],
-        [np.array(video.label, np.int64) for video in videos],
-        [clip.picks for clip in clips],
-        [np.array(clip.num_frames, np.int64) for clip in clips],
+        np.array([clip.flip for clip in clips], np.int32),
+        np.array([video.label for video in videos], np.int64),
+        np.stack([clip.picks for clip in clips]),
+        np.array([clip.num_frames for clip in clips], np.int64),
     )
 
 
@@ -64,25 +68,24 @@ def arrange_encoded(videos: list[Video], results: list[Result], memory: list[NDA
     pixels, picks, number of frames, crop window, flip, label. Where a sample has no use for an input, any one element
     may stand there.
     """
-    files, offsets, kinds, pixels, picks, num_frames = [], [], [], [], [], []
+    files, offsets, kinds, pixels, picks = [], [], [], [], []
     for result, content in zip(results, memory, strict=True):
         here = isinstance(result, ClipResult)
-        kinds.append(np.array(MADE_HERE if here else MEASURED if result.picks is None else PICKS_KNOWN, np.int32))
+        kinds.append(MADE_HERE if here else MEASURED if result.picks is None else PICKS_KNOWN)
         files.append(np.zeros(1, np.uint8) if here else content)
         pixels.append(content if here else np.zeros((1, 1, 1, 3), np.uint8))
         offsets.append(np.zeros(1) if isinstance(result, ClipResult) else result.offsets)
         picks.append(np.zeros(1, np.int64) if result.picks is None else result.picks)
-        num_frames.append(np.array(result.num_frames, np.int64))
     return (
         files,
         offsets,
-        kinds,
+        np.array(kinds, np.int32),
         pixels,
         picks,
-        num_frames,
-        [np.array(_window(result), np.float32) for result in results],
-        [np.array(result.flip, np.int32) for result in results],
-        [np.array(video.label, np.int64) for video in videos],
+        np.array([result.num_frames for result in results], np.int64),
+        np.array([_window(result) for result in results], np.float32),
+        np.array([result.flip for result in results], np.int32),
+        np.array([video.label for video in videos], np.int64),
     )
 
 
@@ -115,9 +118,24 @@ class _Sample:
         return self.result is not None or self.error is not None
 
 
+@dataclass(frozen=True)
+class Part:
+    """A batch for the graph, or as much of one as it may decode at a time.
+
+    Attributes:
+        arrays: the graph's inputs.
+        paths: the clips' videos.
+        last: whether the batch is complete with it.
+    """
+
+    arrays: Arrays
+    paths: list[str]
+    last: bool
+
+
 @dataclass
 class _Held:
-    """A batch that the graph may still read: its slots, and its arrays, which must live as long."""
+    """What the graph may still read: its slots, and its arrays, which must live as long."""
 
     slots: list[int]
     arrays: Arrays | None = None
@@ -139,7 +157,7 @@ class Tally:
 
 
 class ClipSource:
-    """Feeds the CPU route's graph: a callable that returns the next batch, or raises StopIteration.
+    """Feeds a graph: a callable that returns the next batch, or raises StopIteration.
 
     StopIteration ends an epoch, and also a batch that has a video which cannot be decoded; :attr:`error` then holds
     the reason. So all batches before that one come out of the graph first.
@@ -161,8 +179,6 @@ class ClipSource:
             parts, each at least a video.
 
     Attributes:
-        parts: of each part of a batch handed over, its paths and whether it is the batch's last; for the reader to
-            take from the left.
         error: why the epoch ended early, or None.
     """
 
@@ -199,9 +215,10 @@ class ClipSource:
         self._held: deque[_Held] = deque()
         self._todo: NDArray[np.int64] = np.empty(0, np.int64)
         self._submitted = 0
+        # What each video took when it was last made into a clip, 0 where that is not known: 4 bytes a video.
+        self._seconds = np.zeros(len(dataset), np.float32)
         self._epoch = 0
         self._missing = 0
-        self.parts: deque[tuple[list[str], bool]] = deque()
         self.error: Exception | None = None
 
     def start(self, epoch: int, first_batch: int) -> None:
@@ -209,7 +226,6 @@ class ClipSource:
         self.stop()
         while self._held:
             self._release(self._held.popleft().slots)
-        self.parts.clear()
         self._epoch = epoch
         size = self._order.batch_size
         self._todo = self._order.indices(epoch)[first_batch * size : len(self._order) * size]
@@ -229,7 +245,7 @@ class ClipSource:
                 self._pool.cancel(sample.slot)
         self._ahead.clear()
 
-    def __call__(self) -> Arrays:
+    def __call__(self) -> Part:
         while len(self._held) >= HELD_BATCHES:
             self._release(self._held.popleft().slots)
         self._fill()
@@ -251,9 +267,8 @@ class ClipSource:
         videos = [self._dataset[sample.index] for sample in part]
         results = [sample.result for sample in part if sample.result is not None]
         memory = [self._pool.memory(sample.slot, result.shape) for sample, result in zip(part, results, strict=True)]
-        self.parts.append(([video.path for video in videos], self._missing == 0))
         held.arrays = (arrange_encoded if self._encoded else arrange_clips)(videos, results, memory)
-        return held.arrays
+        return Part(held.arrays, [video.path for video in videos], self._missing == 0)
 
     def _next_part(self) -> list[_Sample]:
         """As much of the current batch as can be decoded at a time."""
@@ -267,11 +282,15 @@ class ClipSource:
         return part
 
     def _fill(self) -> None:
+        new: list[tuple[int, float, _Sample]] = []
         while self._free and self._submitted < len(self._todo):
             index = int(self._todo[self._submitted])
             sample = _Sample(self._free.popleft(), index, self._order.replacements(self._epoch, index))
+            new.append((self._submitted // self._order.batch_size, -float(self._seconds[index]), sample))
             self._submitted += 1
             self._ahead.append(sample)
+        # A batch is there when the last of its videos is: those that take long are begun first.
+        for *_, sample in sorted(new, key=itemgetter(0, 1)):
             self._submit(sample)
 
     def _submit(self, sample: _Sample) -> None:
@@ -299,6 +318,8 @@ class ClipSource:
         """Take in what came of a sample's job."""
         if isinstance(outcome, ClipResult | EncodedResult):
             sample.result = outcome
+            if isinstance(outcome, ClipResult):
+                self._seconds[sample.index] = outcome.seconds
             self._tally.frames_decoded += outcome.frames_decoded
             if outcome.unindexed is not None:
                 self._note_unindexed(self._dataset[sample.index].path, outcome.unindexed)

@@ -109,8 +109,12 @@ class Pool(Protocol):
         """The slot's memory is no longer looked at."""
         ...
 
+    def kill(self) -> None:
+        """End all workers, at once. A :meth:`receive` that another thread is in raises; only :meth:`close` follows."""
+        ...
+
     def close(self) -> None:
-        """End all workers, at once."""
+        """End all workers, at once, and give back what they shared. No other thread may be in a method."""
         ...
 
 
@@ -149,6 +153,9 @@ class LocalPool:
 
     def release(self, slot: int) -> None:
         self._memory.pop(slot, None)
+
+    def kill(self) -> None:
+        pass
 
     def close(self) -> None:
         self._jobs.clear()
@@ -207,13 +214,18 @@ class WorkerPool:
     def release(self, slot: int) -> None:
         self._memory.trim(slot)
 
+    def kill(self) -> None:
+        # A process that was forked off the user's has these workers in its memory too.
+        if os.getpid() == self._owner:
+            for process in self._workers.values():
+                process.kill()
+
     def close(self) -> None:
         if self._jobs < 0 or os.getpid() != self._owner:
             return
         os.close(self._jobs)
         self._jobs = -1
-        for process in self._workers.values():
-            process.kill()
+        self.kill()
         for results, process in self._workers.items():
             process.wait()
             results.close()

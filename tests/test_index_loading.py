@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tarfile
 import textwrap
+import threading
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,8 @@ import pytest
 import torch
 
 from mgdali import MotionGuided, MotionIndex, Segment, Stride, TopMotion, VideoDataset, VideoDecodeError, build_index
-from mgdali.growing_index import automatic_path
+from mgdali.growing_index import GrowingIndex, automatic_path
+from mgdali.records import VideoRecord
 from mgdali.samplers import Representation
 from tests.loading import SAMPLER, SCRIPT_ENVIRONMENT, digest, load, run_script
 from tests.videos import moving_square, write_video
@@ -262,6 +265,30 @@ def test_an_epoch_that_was_left_early_loses_no_measurement(videos: VideoDataset,
                 break
     with load(videos, batch_size=2, index="auto", num_workers=0) as loader:
         assert len(MotionIndex(tmp_path / "videos.index.parquet")) >= 6
+
+
+def test_an_index_is_not_added_to_while_it_is_merged(videos: VideoDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    adding = threading.Lock()
+    add, refresh = GrowingIndex.add, GrowingIndex.refresh
+
+    def slow_add(index: GrowingIndex, record: VideoRecord) -> None:
+        with adding:
+            time.sleep(0.1)
+            add(index, record)
+
+    def alone(index: GrowingIndex) -> None:
+        assert adding.acquire(blocking=False)
+        refresh(index)
+        adding.release()
+
+    monkeypatch.setattr(GrowingIndex, "add", slow_add)
+    monkeypatch.setattr(GrowingIndex, "refresh", alone)
+    with load(videos, index="auto", num_workers=2) as loader:
+        for _ in range(3):
+            loader.set_epoch(0)
+            # Records of further videos come in as this epoch is broken off.
+            next(iter(loader))
+        assert len(list(loader)) == len(videos)
 
 
 def test_a_run_that_was_killed_loses_no_measurement(videos: VideoDataset, tmp_path: Path) -> None:

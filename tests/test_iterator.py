@@ -21,11 +21,14 @@ import pytest
 import torch
 
 from mgdali import MotionGuided, Segment, Stride, TopMotion, VideoDataset, VideoDecodeError, WorkerError
+from mgdali.dataset import Video
 from mgdali.decode import measure_motion, read_frames
 from mgdali.decoder import Decoder
 from mgdali.order import EpochOrder, draw
 from mgdali.sampling import sample_motion_guided
+from mgdali.source import ClipSource
 from mgdali.transforms import IMAGENET_MEAN, IMAGENET_STD, CropPosition, SpatialTransform
+from mgdali.workers import WorkerPool
 from tests.loading import SAMPLER, SCRIPT_ENVIRONMENT, digest, load, run_script
 from tests.videos import moving_square, write_video
 
@@ -256,6 +259,150 @@ def test_a_loader_is_not_taken_for_a_torch_loader(dataset: VideoDataset) -> None
     # Lightning looks for torch's samplers in whatever has an attribute of that name.
     with load(dataset) as loader:
         assert not hasattr(loader, "sampler")
+
+
+# --- ahead of the caller ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stuck(dataset: VideoDataset, tmp_path: Path) -> VideoDataset:
+    """The data set with a third video that its worker waits for and that never comes: a pipe nobody writes to."""
+    path = tmp_path / "stuck.mp4"
+    os.mkfifo(path)
+    videos = [*dataset[:2], Video(str(path), 0), *dataset[2:]]
+    return VideoDataset([video.path for video in videos], [video.label for video in videos])
+
+
+def threads_ahead() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "read-ahead"]
+
+
+class Calls:
+    """The calls of a method: in which thread, and how many have returned."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
+        self.threads: list[int] = []
+        self.returned = 0
+        method = getattr(owner, name)
+
+        def noted(*arguments: Any) -> Any:
+            self.threads.append(threading.get_ident())
+            try:
+                return method(*arguments)
+            finally:
+                self.returned += 1
+
+        monkeypatch.setattr(owner, name, noted)
+
+    def await_returned(self, count: int) -> None:
+        deadline = time.monotonic() + 60
+        while self.returned < count and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert self.returned == count
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_batches_are_asked_for_in_another_thread_where_there_are_workers(
+    dataset: VideoDataset, monkeypatch: pytest.MonkeyPatch, num_workers: int
+) -> None:
+    asked = Calls(monkeypatch, ClipSource, "__call__")
+    with load(dataset, batch_size=2, num_workers=num_workers) as loader:
+        list(loader)
+        assert len(threads_ahead()) == num_workers
+    others = set(asked.threads) - {threading.get_ident()}
+    assert (len(set(asked.threads)), len(others)) == ((1, 0) if num_workers == 0 else (1, 1))
+
+
+def test_while_the_caller_works_the_next_batch_is_made_and_handing_it_over_submits_nothing(
+    dataset: VideoDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Calls(monkeypatch, ClipSource, "__call__")
+    submitted = Calls(monkeypatch, WorkerPool, "submit")
+    many = VideoDataset([video.path for video in dataset] * 4, [video.label for video in dataset] * 4)
+    with load(many, batch_size=2, num_workers=1, prefetch_factor=1) as loader:
+        batches = iter(loader)
+        submitted.threads.clear()
+        for number in range(1, 10):
+            next(batches)
+            # This one, the one that the graph has, and the one after that; no more.
+            asked.await_returned(number + 2)
+            assert asked.threads.count(threading.get_ident()) == 0
+        assert len(set(submitted.threads)) == 1
+        assert threading.get_ident() not in submitted.threads
+
+
+@pytest.mark.parametrize("pause", [0, 0.3], ids=["in the midst of a batch", "after one"])
+def test_an_epoch_broken_off_anywhere_leaves_nothing_in_the_next(dataset: VideoDataset, pause: float) -> None:
+    arguments: dict[str, Any] = {"batch_size": 3, "shuffle": True, "training": True, "return_meta": True}
+    with load(dataset, num_workers=0, **arguments) as loader:
+        whole = [[digest(batch) for batch in loader] for _ in range(len(loader) + 1)]
+    with load(dataset, num_workers=2, **arguments) as loader:
+        for taken in range(len(loader) + 1):
+            loader.set_epoch(taken)
+            batches = iter(loader)
+            assert [digest(batch) for batch in itertools.islice(batches, taken)] == whole[taken][:taken]
+            time.sleep(pause)
+            loader.set_epoch(taken)
+            assert [digest(batch) for batch in loader] == whole[taken]
+
+
+def test_an_error_in_a_batch_that_nobody_asks_for_any_more_is_nobodys(stuck: VideoDataset) -> None:
+    before = set(workers_of(os.getpid()))
+    with load(stuck, num_workers=1) as loader:
+        first = next(iter(loader))[0]
+        for worker in set(workers_of(os.getpid())) - before:
+            os.kill(worker, signal.SIGKILL)
+        assert torch.equal(next(iter(loader))[0], first)
+
+
+def test_ctrl_c_while_waiting_for_a_batch_ends_workers_and_thread(stuck: VideoDataset) -> None:
+    before = set(workers_of(os.getpid()))
+    with load(stuck, num_workers=2) as loader:
+        batches = iter(loader)
+        next(batches)
+        for wait in (batches.__next__, loader.__iter__):
+            workers = set(workers_of(os.getpid())) - before
+            assert len(workers) == 2
+            threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGINT]).start()
+            started = time.monotonic()
+            with pytest.raises(KeyboardInterrupt):
+                wait()
+            assert time.monotonic() - started < 10
+            assert not threads_ahead()
+            assert gone(list(workers))
+            # Another comes while it is waited for the batch under way, as an epoch is broken off.
+            next(iter(loader))
+
+
+@pytest.mark.parametrize("how", ["closed", "dropped"])
+def test_ending_a_loader_waits_for_no_batch(stuck: VideoDataset, how: str) -> None:
+    before = set(workers_of(os.getpid()))
+    loader = load(stuck, num_workers=2)
+    next(iter(loader))
+    workers = set(workers_of(os.getpid())) - before
+    assert len(workers) == 2
+    assert len(threads_ahead()) == 1
+    started = time.monotonic()
+    if how == "closed":
+        loader.close()
+    else:
+        del loader
+    assert time.monotonic() - started < 10
+    assert not threads_ahead()
+    assert gone(list(workers))
+
+
+def test_a_program_that_ends_with_a_batch_under_way_ends_quietly(stuck: VideoDataset, tmp_path: Path) -> None:
+    script = f"""
+        from mgdali import MGDaliIterator, Segment, VideoDataset
+        loader = MGDaliIterator(VideoDataset({[v.path for v in stuck]!r}, [0] * {len(stuck)}),
+                                sampler=Segment(num_frames=1), num_workers=2, crop_size=16, device="cpu")
+        for clips, labels in loader:
+            break
+        print("done")
+    """
+    result = run_script(tmp_path, script, timeout=60)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "done\n", "")
 
 
 # --- ranks -----------------------------------------------------------------------------------------------------------
