@@ -273,8 +273,8 @@ def stuck(dataset: VideoDataset, tmp_path: Path) -> VideoDataset:
     return VideoDataset([video.path for video in videos], [video.label for video in videos])
 
 
-def threads_ahead() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "read-ahead"]
+def threads_ahead() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "read-ahead"}
 
 
 class Calls:
@@ -306,11 +306,12 @@ def test_batches_are_asked_for_in_another_thread_where_there_are_workers(
     dataset: VideoDataset, monkeypatch: pytest.MonkeyPatch, num_workers: int
 ) -> None:
     asked = Calls(monkeypatch, ClipSource, "__call__")
+    before = threads_ahead()
     with load(dataset, batch_size=2, num_workers=num_workers) as loader:
         list(loader)
-        assert len(threads_ahead()) == num_workers
-    others = set(asked.threads) - {threading.get_ident()}
-    assert (len(set(asked.threads)), len(others)) == ((1, 0) if num_workers == 0 else (1, 1))
+        own = {thread.ident for thread in threads_ahead() - before}
+    assert len(own) == num_workers
+    assert set(asked.threads) == (own or {threading.get_ident()})
 
 
 def test_while_the_caller_works_the_next_batch_is_made_and_handing_it_over_submits_nothing(
@@ -356,7 +357,7 @@ def test_an_error_in_a_batch_that_nobody_asks_for_any_more_is_nobodys(stuck: Vid
 
 
 def test_ctrl_c_while_waiting_for_a_batch_ends_workers_and_thread(stuck: VideoDataset) -> None:
-    before = set(workers_of(os.getpid()))
+    before, threads = set(workers_of(os.getpid())), threads_ahead()
     with load(stuck, num_workers=2) as loader:
         batches = iter(loader)
         next(batches)
@@ -368,7 +369,7 @@ def test_ctrl_c_while_waiting_for_a_batch_ends_workers_and_thread(stuck: VideoDa
             with pytest.raises(KeyboardInterrupt):
                 wait()
             assert time.monotonic() - started < 10
-            assert not threads_ahead()
+            assert threads_ahead() == threads
             assert gone(list(workers))
             # Another comes while it is waited for the batch under way, as an epoch is broken off.
             next(iter(loader))
@@ -376,19 +377,19 @@ def test_ctrl_c_while_waiting_for_a_batch_ends_workers_and_thread(stuck: VideoDa
 
 @pytest.mark.parametrize("how", ["closed", "dropped"])
 def test_ending_a_loader_waits_for_no_batch(stuck: VideoDataset, how: str) -> None:
-    before = set(workers_of(os.getpid()))
+    before, threads = set(workers_of(os.getpid())), threads_ahead()
     loader = load(stuck, num_workers=2)
     next(iter(loader))
     workers = set(workers_of(os.getpid())) - before
     assert len(workers) == 2
-    assert len(threads_ahead()) == 1
+    assert len(threads_ahead() - threads) == 1
     started = time.monotonic()
     if how == "closed":
         loader.close()
     else:
         del loader
     assert time.monotonic() - started < 10
-    assert not threads_ahead()
+    assert threads_ahead() == threads
     assert gone(list(workers))
 
 

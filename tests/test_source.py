@@ -19,6 +19,7 @@ class RecordingPool:
     def __init__(self, seconds: dict[str, float]) -> None:
         self.seconds = seconds
         self.submitted: list[str] = []
+        self.released: list[int] = []
         self._jobs: dict[int, str] = {}
 
     def submit(self, slot: int, job: Any) -> None:
@@ -37,7 +38,7 @@ class RecordingPool:
         pass
 
     def release(self, slot: int) -> None:
-        pass
+        self.released.append(slot)
 
     def kill(self) -> None:
         pass
@@ -46,22 +47,39 @@ class RecordingPool:
         pass
 
 
-def test_of_each_batch_the_videos_that_took_longest_are_begun_first_and_come_out_in_their_order() -> None:
-    paths = [f"{number}.mp4" for number in range(8)]
-    pool = RecordingPool(dict(zip(paths, [1.0, 5.0, 3.0, 2.0, 9.0, 9.0, 4.0, 0.5], strict=True)))
-    source = ClipSource(
-        VideoDataset(paths, [0] * 8),
-        EpochOrder(num_videos=8, batch_size=3),
+def make_source(paths: list[str], pool: RecordingPool, batch_size: int) -> ClipSource:
+    return ClipSource(
+        VideoDataset(paths, [0] * len(paths)),
+        EpochOrder(num_videos=len(paths), batch_size=batch_size),
         pool,
-        slots=3 * (HELD_BATCHES + 2),
+        slots=batch_size * (HELD_BATCHES + 2),
         num_frames=1,
         training=False,
         replace=False,
         tally=Tally(),
     )
+
+
+def test_of_each_batch_the_videos_that_took_longest_are_begun_first_and_come_out_in_their_order() -> None:
+    paths = [f"{number}.mp4" for number in range(8)]
+    pool = RecordingPool(dict(zip(paths, [1.0, 5.0, 3.0, 2.0, 9.0, 9.0, 4.0, 0.5], strict=True)))
+    source = make_source(paths, pool, batch_size=3)
     for epoch, expected in ((0, [0, 1, 2, 3, 4, 5, 6, 7]), (1, [1, 2, 0, 4, 5, 3, 6, 7])):
         pool.submitted.clear()
         source.start(epoch, 0)
         batches = [source().paths for _ in range(3)]
         assert [path for batch in batches for path in batch] == paths
         assert pool.submitted == [f"{number}.mp4" for number in expected]
+
+
+def test_while_a_batch_is_made_the_two_given_before_it_keep_their_memory() -> None:
+    paths = [f"{number}.mp4" for number in range(12)]
+    pool = RecordingPool(dict.fromkeys(paths, 1.0))
+    source = make_source(paths, pool, batch_size=2)
+    source.start(0, 0)
+    released = []
+    for _ in range(6):
+        source()
+        released.append(len(pool.released) // 2)
+    assert released == [0, 0, 0, 1, 2, 3]
+    assert pool.released == list(range(6))
