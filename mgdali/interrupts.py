@@ -1,4 +1,4 @@
-"""Ctrl-C at moments that cannot bear it."""
+"""Ctrl-C at moments that cannot bear it, and where it would not be noticed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ import signal
 import threading
 from collections.abc import Iterator
 
-__all__ = ["ctrl_c_held"]
+__all__ = ["CTRL_C_SECONDS", "ctrl_c_held"]
+
+CTRL_C_SECONDS = 0.2
+"""The longest that a wait may last in one call. One without a limit is not ended by a Ctrl-C that another thread of the
+process received, or that came just before it: Python then raises KeyboardInterrupt only after it.
+"""
 
 
 @contextlib.contextmanager

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from queue import SimpleQueue
 from typing import Generic, TypeVar
+
+from mgdali.interrupts import CTRL_C_SECONDS
 
 __all__ = ["ReadAhead"]
 
@@ -34,13 +36,13 @@ class ReadAhead(Generic[T]):
     def __call__(self) -> T:
         """The next call's result, waited for if need be; what the call raises, this raises."""
         try:
-            return self._begun().result()
+            return _finished(self._begun()).result()
         finally:
             self._next = None
 
     def rest(self) -> BaseException | None:
         """Wait for the call under way, if there is one, and drop its result; what it raised, or None."""
-        error = None if self._next is None else self._next.exception()
+        error = None if self._next is None else _finished(self._next).exception()
         self._next = None
         return error
 
@@ -49,13 +51,21 @@ class ReadAhead(Generic[T]):
         self._asked.put(None)
         # The garbage collector may have found a loader in this very thread.
         if threading.current_thread() is not self._thread:
-            self._thread.join()
+            while self._thread.is_alive():
+                self._thread.join(CTRL_C_SECONDS)
 
     def _begun(self) -> Future[T]:
         if self._next is None:
             self._next = Future()
             self._asked.put(self._next)
         return self._next
+
+
+def _finished(future: Future[T]) -> Future[T]:
+    """The future, once its call has ended."""
+    while wait([future], CTRL_C_SECONDS).not_done:
+        pass
+    return future
 
 
 def _serve(source: Callable[[], T], asked: SimpleQueue[Future[T] | None]) -> None:

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from mgdali.decode import keep_decoder_messages
 from mgdali.errors import VideoDecodeError, WorkerError
+from mgdali.interrupts import CTRL_C_SECONDS
 
 __all__ = ["Job", "Loader", "LoaderConfig", "LocalPool", "Outcome", "Pool", "WorkerPool"]
 
@@ -45,10 +46,14 @@ _KEPT = 8 << 20
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 # glibc: keep what decoded frames took for the next video's. Fresh pages for 1080p frames cost half of their decoding.
 _HEAP = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
-_BOOT = (
-    "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
-    "from mgdali.workers import run_worker; run_worker(*map(int, sys.argv[1:]))"
-)
+# Nothing is read where the user's process has ended before it could say what to do.
+_BOOT = """
+import pickle, sys
+if setup := sys.stdin.buffer.read():
+    sys.path[:], config = pickle.loads(setup)
+    from mgdali.workers import run_worker
+    run_worker(config, *map(int, sys.argv[1:]))
+"""
 
 
 class Job(Protocol):
@@ -180,7 +185,7 @@ class WorkerPool:
             # So that submitting never waits for workers, which may be waiting for their results to be received.
             fcntl.fcntl(jobs, fcntl.F_SETPIPE_SZ, slots * _RECORD)
         self._workers: dict[Connection, subprocess.Popen[bytes]] = {}
-        setup = pickle.dumps(sys.path) + cloudpickle.dumps(config)
+        setup = pickle.dumps((sys.path, cloudpickle.dumps(config)))
         try:
             for number in range(num_workers):
                 self._start(number, jobs, setup)
@@ -200,7 +205,9 @@ class WorkerPool:
 
     def receive(self) -> list[tuple[int, Outcome]]:
         done = []
-        for results in wait(list(self._workers)):
+        while not (ready := wait(list(self._workers), CTRL_C_SECONDS)):
+            pass
+        for results in ready:
             assert isinstance(results, Connection)
             try:
                 done.append(results.recv())
@@ -266,13 +273,12 @@ class WorkerPool:
         return WorkerError(f"decoding worker {number} (process {process.pid}) {how}{during}; {advice}", path)
 
 
-def run_worker(jobs: int, results: int, memory_file: int, slots: int, workers: int, number: int) -> None:
+def run_worker(config: bytes, jobs: int, results: int, memory_file: int, slots: int, workers: int, number: int) -> None:
     """A worker's life: take a job, do it, say so, until the pipe of jobs is closed."""
     keep_decoder_messages()
     memory = _SlotMemory(memory_file, slots, workers)
     # The user's own sampler may be in the configuration; what it raises when loaded is shown and ends the worker.
-    config: LoaderConfig = pickle.load(sys.stdin.buffer)
-    loader = config.make_loader()
+    loader = pickle.loads(config).make_loader()
     sending = Connection(results, readable=False)
     while record := os.read(jobs, _RECORD):
         slot = int.from_bytes(record, "little")

@@ -19,7 +19,8 @@ from mgdali.clips import ClipConfig, ClipJob, ClipResult
 from mgdali.media import Media
 from mgdali.order import draw
 from mgdali.transforms import SpatialTransform
-from mgdali.workers import LocalPool, Pool, WorkerPool
+from mgdali.workers import _BOOT, LocalPool, Pool, WorkerPool
+from tests.interrupting import ctrl_c_in_another_thread
 from tests.videos import moving_square, write_video
 
 CONFIG = ClipConfig(MotionGuided(num_frames=4), SpatialTransform(crop_size=16, resize=20), memory_budget=1 << 30)
@@ -162,6 +163,20 @@ def test_ctrl_c_in_the_users_process_does_not_reach_the_workers(dataset: VideoDa
         assert os.getsid(0) not in sessions
     finally:
         pool.close()
+
+
+def test_ctrl_c_is_not_kept_waiting_by_workers_that_have_nothing_to_say() -> None:
+    pool = WorkerPool(1, 1, CONFIG)
+    try:
+        with ctrl_c_in_another_thread(after=0.3):
+            pool.receive()
+    finally:
+        pool.close()
+
+
+def test_a_worker_whose_program_ends_while_it_starts_ends_without_a_word() -> None:
+    result = subprocess.run([sys.executable, "-c", _BOOT], input=b"", capture_output=True)
+    assert (result.returncode, result.stderr) == (0, b"")
 
 
 def test_workers_need_neither_torch_nor_dali(dataset: VideoDataset) -> None:
