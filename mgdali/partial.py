@@ -14,7 +14,7 @@ from mgdali.errors import VideoDecodeError
 from mgdali.media import Media, frames_stream
 from mgdali.opening import open_video
 from mgdali.records import VideoRecord
-from mgdali.stream_log import number_packets
+from mgdali.stream_log import mark_packet, number_packets, packet_of
 
 __all__ = ["frames_needed", "needed_packets", "read_picked"]
 
@@ -122,7 +122,7 @@ def _by_packets(
         for number, packet in packets:
             if number < first:
                 continue
-            packet.opaque = number
+            mark_packet(packet, number)
             # The decoder has the last word on what nothing refers to.
             context.skip_frame = "NONREF" if number in spare else "DEFAULT"
             yield from _those_picked(context.decode(packet), pick_of)
@@ -135,5 +135,6 @@ def _by_packets(
 
 def _those_picked(frames: list[av.VideoFrame], pick_of: dict[int, int]) -> Iterator[Picked]:
     for frame in frames:
-        if isinstance(frame.opaque, int) and frame.opaque in pick_of:
-            yield pick_of[frame.opaque], frame
+        number = packet_of(frame)
+        if number in pick_of:
+            yield pick_of[number], frame

@@ -12,7 +12,7 @@ import numpy as np
 from av.codec.context import Flags
 from numpy.typing import NDArray
 
-__all__ = ["StreamLog", "decode_packets", "number_packets"]
+__all__ = ["StreamLog", "decode_packets", "mark_packet", "number_packets", "packet_of"]
 
 _H264_SLICES = (1, 5)
 _HEVC_SLICES = range(32)
@@ -20,9 +20,22 @@ _START = b"\0\0\1"
 
 
 def number_packets(stream: av.VideoStream) -> None:
-    """Have frames carry their packet's ``opaque``: the decoder says which packet gave which frame."""
+    """Have frames carry their packet's mark: the decoder says which packet gave which frame."""
     context = stream.codec_context
     context.flags |= int(Flags.copy_opaque)
+
+
+def mark_packet(packet: av.Packet[Any], number: int) -> None:
+    """Give a packet its number, before it is decoded."""
+    # In an object of its own: PyAV finds it by its address and drops it with the first packet or frame that had it,
+    # while Python has one object for all small integers that are equal.
+    packet.opaque = [number]
+
+
+def packet_of(frame: av.VideoFrame) -> int | None:
+    """The number of the packet that gave a frame, or None where that had none."""
+    mark = frame.opaque
+    return mark[0] if isinstance(mark, list) else None
 
 
 class StreamLog:
@@ -68,7 +81,7 @@ class StreamLog:
     def packet(self, packet: av.Packet[Any]) -> None:
         """Note a packet before it is decoded."""
         number = len(self._spare)
-        packet.opaque = number
+        mark_packet(packet, number)
         if packet.is_keyframe:
             self._keys.append(number)
         self._timed &= packet.pts is not None
@@ -80,8 +93,7 @@ class StreamLog:
             self.width, self.height, self.pixel_format = frame.width, frame.height, frame.format.name
             self.rotation = round(frame.rotation / 90) * 90
         self._times.append(frame.pts)
-        number = frame.opaque
-        self._packet_of.append(number if isinstance(number, int) else None)
+        self._packet_of.append(packet_of(frame))
 
     @property
     def num_frames(self) -> int:

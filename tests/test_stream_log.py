@@ -115,6 +115,19 @@ def test_frames_are_the_same_with_a_log_and_without(tmp_path: Path) -> None:
     assert frames(StreamLog()) == frames(None)
 
 
+def test_videos_decoded_in_turns_are_noted_as_if_alone(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", moving_square(24, 64, 48))
+    logs = [StreamLog(), StreamLog()]
+    ahead, behind = (read_frames(path, log=log) for log in logs)
+    held = [next(ahead) for _ in range(5)]
+    for _ in range(25):
+        # Drops the frame whose packet the other's decoder holds.
+        held = [*held[1:], next(ahead, None)]
+        next(behind, None)
+    packets = [log.packets for log in logs]
+    assert all(own is not None and len(own) == 24 for own in packets)
+
+
 def test_an_empty_log_has_nothing() -> None:
     log = StreamLog()
     assert log.num_frames == 0
