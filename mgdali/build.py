@@ -118,7 +118,7 @@ def build_index(
     try:
         plan = _plan(media, writer, wanted, retry_failed)
         on_start(len(plan.jobs), plan.kept)
-        for records in _grouped(_survey(plan.jobs, engine, num_workers)):
+        for records in _survey(plan.jobs, engine, num_workers):
             writer.add(*records)
             for record in records:
                 frames += record.num_frames
@@ -153,8 +153,8 @@ def media_of(data: VideoDataset | str | os.PathLike[str] | Iterable[Media]) -> l
     return media
 
 
-def survey_locally(jobs: Sequence[SurveyJob], num_workers: int) -> Iterator[VideoRecord]:
-    """Measure videos in worker processes; records come as they are done.
+def survey_locally(jobs: Sequence[SurveyJob], num_workers: int) -> Iterator[list[VideoRecord]]:
+    """Measure videos in worker processes; records come as they are done, and for a while there may be none.
 
     A video that ends its worker, as decoders with a bug do, gets a record of that, and the others go on.
     """
@@ -170,21 +170,23 @@ def survey_locally(jobs: Sequence[SurveyJob], num_workers: int) -> Iterator[Vide
                     slot = free.pop()
                     under_way[slot] = waiting.pop()
                     pool.submit(slot, under_way[slot])
+                records = []
                 for slot, outcome in pool.receive():
                     job = under_way.pop(slot)
                     free.append(slot)
-                    yield outcome if isinstance(outcome, VideoRecord) else failed_record(job, str(outcome))
+                    records.append(outcome if isinstance(outcome, VideoRecord) else failed_record(job, str(outcome)))
+                yield records
         except WorkerError as error:
             guilty = next((job for job in under_way.values() if job.path == error.path), None)
             if guilty is None:
                 raise
             waiting += [job for job in under_way.values() if job is not guilty]
-            yield failed_record(guilty, str(error))
+            yield [failed_record(guilty, str(error))]
         finally:
             pool.close()
 
 
-def _grouped(records: Iterator[VideoRecord]) -> Iterator[list[VideoRecord]]:
+def _grouped(arrivals: Iterator[list[VideoRecord]]) -> Iterator[list[VideoRecord]]:
     """Records to be written together: those that come within a tenth of a second, so that a kill loses no more.
 
     Writing one alone takes a good part of the time in which a short video is decoded.
@@ -192,9 +194,9 @@ def _grouped(records: Iterator[VideoRecord]) -> Iterator[list[VideoRecord]]:
     group: list[VideoRecord] = []
     written = 0.0
     try:
-        for record in records:
-            group.append(record)
-            if time.monotonic() - written > _SECONDS_A_GROUP:
+        for records in arrivals:
+            group += records
+            if group and time.monotonic() - written > _SECONDS_A_GROUP:
                 yield group
                 group, written = [], time.monotonic()
     except (Exception, KeyboardInterrupt):
@@ -203,14 +205,15 @@ def _grouped(records: Iterator[VideoRecord]) -> Iterator[list[VideoRecord]]:
     yield group
 
 
-def _survey(jobs: Sequence[SurveyJob], engine: Engine, num_workers: int | None) -> Iterator[VideoRecord]:
+def _survey(jobs: Sequence[SurveyJob], engine: Engine, num_workers: int | None) -> Iterator[list[VideoRecord]]:
+    """Records, in lists to be written together."""
     if engine == "ray":
         # Not above: Ray is an extra.
         from mgdali.ray_engine import survey_on_ray
 
         return survey_on_ray(jobs, num_workers)
     cores = len(os.sched_getaffinity(0))
-    return survey_locally(jobs, min(len(jobs), cores) if num_workers is None else num_workers)
+    return _grouped(survey_locally(jobs, min(len(jobs), cores) if num_workers is None else num_workers))
 
 
 def _plan(

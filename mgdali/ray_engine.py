@@ -46,8 +46,8 @@ _USAGE = "RAY_USAGE_STATS_ENABLED"
 _DEATHS = (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError)
 
 
-def survey_on_ray(jobs: Sequence[SurveyJob], num_workers: int | None) -> Iterator[VideoRecord]:
-    """Measure videos on a Ray cluster; records come as they are done, each video's once, in any order.
+def survey_on_ray(jobs: Sequence[SurveyJob], num_workers: int | None) -> Iterator[list[VideoRecord]]:
+    """Measure videos on a Ray cluster; records come as they are done, some at a time, each video's once, in any order.
 
     The cluster is the one that this process is connected to; else that of ``RAY_ADDRESS`` or, as ``ray.init()`` finds
     it, of this machine; else one is started here and ended afterwards. Its nodes must see the videos under the same
@@ -71,19 +71,18 @@ def survey_on_ray(jobs: Sequence[SurveyJob], num_workers: int | None) -> Iterato
     return _survey(jobs, num_workers) if jobs else iter(())
 
 
-def _survey(jobs: Sequence[SurveyJob], num_workers: int | None) -> Iterator[VideoRecord]:
+def _survey(jobs: Sequence[SurveyJob], num_workers: int | None) -> Iterator[list[VideoRecord]]:
     left = {job.name: job for job in jobs}
     with _connected(), _quiet():
         for measure in (_in_blocks, _one_by_one):
             # Closed before the connection is: that cancels what runs.
-            with contextlib.closing(measure(list(left.values()), num_workers)) as records:
-                for record in records:
+            with contextlib.closing(measure(list(left.values()), num_workers)) as blocks:
+                for records in blocks:
                     # A block that was done again after a node's loss may repeat rows.
-                    if left.pop(record.path, None) is not None:
-                        yield record
+                    yield [record for record in records if left.pop(record.path, None) is not None]
 
 
-def _in_blocks(jobs: Sequence[SurveyJob], num_workers: int | None) -> Generator[VideoRecord]:
+def _in_blocks(jobs: Sequence[SurveyJob], num_workers: int | None) -> Generator[list[VideoRecord]]:
     """Measure through Ray Data; what ends its worker is left out."""
     size = min(_BLOCK, max(1, len(jobs) // (_tasks_at_a_time(num_workers) * _BLOCKS_A_WORKER)))
     run = uuid.uuid4().bytes
@@ -100,12 +99,11 @@ def _in_blocks(jobs: Sequence[SurveyJob], num_workers: int | None) -> Generator[
     with contextlib.suppress(ray.exceptions.RayError):
         # Nothing is fetched ahead: that would hold each block back until the next one is there.
         for batch in dataset.iter_batches(prefetch_batches=0, batch_size=None, batch_format="pyarrow"):
-            for record in cast("pa.Table", batch).column("record").to_pylist():
-                if record:
-                    yield pickle.loads(record)
+            records = cast("pa.Table", batch).column("record").to_pylist()
+            yield [pickle.loads(record) for record in records if record]
 
 
-def _one_by_one(jobs: Sequence[SurveyJob], num_workers: int | None) -> Generator[VideoRecord]:
+def _one_by_one(jobs: Sequence[SurveyJob], num_workers: int | None) -> Generator[list[VideoRecord]]:
     """Measure with a task for each video; one that its workers do not survive gets a record of that."""
     task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_measure)
     at_a_time = _tasks_at_a_time(num_workers)
@@ -117,7 +115,7 @@ def _one_by_one(jobs: Sequence[SurveyJob], num_workers: int | None) -> Generator
                 job = waiting.pop()
                 under_way[task.remote(cloudpickle.dumps(job))] = job
             (done, *_), _ = ray.wait(list(under_way), num_returns=1)
-            yield _outcome(under_way.pop(done), done)
+            yield [_outcome(under_way.pop(done), done)]
     finally:
         for reference in under_way:
             ray.cancel(reference, force=True)

@@ -99,7 +99,7 @@ class Pool(Protocol):
         ...
 
     def receive(self) -> list[tuple[int, Outcome]]:
-        """Wait for at least one job to be done; the slots and what came of them.
+        """Wait for jobs to be done, but not for long; their slots and what came of them, which may be none.
 
         Raises:
             WorkerError: a worker process has ended.
@@ -205,9 +205,7 @@ class WorkerPool:
 
     def receive(self) -> list[tuple[int, Outcome]]:
         done = []
-        while not (ready := wait(list(self._workers), CTRL_C_SECONDS)):
-            pass
-        for results in ready:
+        for results in wait(list(self._workers), CTRL_C_SECONDS):
             assert isinstance(results, Connection)
             try:
                 done.append(results.recv())

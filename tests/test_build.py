@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -304,7 +305,7 @@ def test_a_video_that_kills_its_worker_costs_only_itself(videos: Path, path: Pat
 
 def test_every_video_may_kill_its_worker(videos: Path) -> None:
     jobs = [SurveyJob(DeadlyMedia(str(file)), file.name, ()) for file in sorted(videos.iterdir())[:3]]
-    records = list(survey_locally(jobs, 2))
+    records = list(chain.from_iterable(survey_locally(jobs, 2)))
     assert sorted(record.path for record in records) == ["00.mp4", "01.mp4", "02.mp4"]
     assert all(record.error and record.fingerprint for record in records)
 

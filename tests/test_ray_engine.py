@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def expected(folder: Path) -> dict[str, bytes]:
     """The folder's rows as the local engine has them."""
-    return rows(survey_locally(jobs_of(folder), 1))
+    return rows(each(survey_locally(jobs_of(folder), 1)))
 
 
 @pytest.fixture
@@ -96,6 +96,17 @@ def log(tmp_path: Path) -> Path:
 
 def jobs_of(folder: Path, make: Callable[[str], Media] = Media) -> list[SurveyJob]:
     return [SurveyJob(make(str(path)), path.name, BOTH_LEVELS) for path in sorted(folder.iterdir())]
+
+
+def each(lists: Iterator[list[VideoRecord]]) -> Generator[VideoRecord]:
+    """Records that come some at a time, one at a time."""
+    for records in lists:
+        yield from records
+
+
+def measured(jobs: Sequence[SurveyJob], num_workers: int | None) -> Generator[VideoRecord]:
+    """What Ray makes of jobs."""
+    return each(ray_engine.survey_on_ray(jobs, num_workers))
 
 
 def rows(records: Iterable[VideoRecord]) -> dict[str, bytes]:
@@ -143,7 +154,7 @@ def when(noted: Callable[[], list[list[str]]], act: Callable[[list[str]], object
 def test_two_nodes_rows_are_the_local_engines_to_the_byte(
     connected: Any, folder: Path, expected: dict[str, bytes], log: Path
 ) -> None:
-    records = ray_engine.survey_on_ray(jobs_of(folder, noted(log, lambda *_: A_WHILE)), None)
+    records = measured(jobs_of(folder, noted(log, lambda *_: A_WHILE)), None)
     assert rows(records) == expected
     assert len({node for _, _, node, _ in notes(log)}) == 2
     assert ray.is_initialized()
@@ -167,7 +178,7 @@ def test_a_killed_worker_and_a_lost_node_cost_no_rows(
         lambda: [note for note in notes(log) if note[0] == "video3.mp4" and note[2] != doomed],
         lambda note: os.kill(int(note[1]), signal.SIGKILL),
     )
-    assert rows(ray_engine.survey_on_ray(jobs_of(folder, noted(log, seconds)), None)) == expected
+    assert rows(measured(jobs_of(folder, noted(log, seconds)), None)) == expected
     # Each while a video was under way there that nothing else would have ended.
     assert not removing.is_alive()
     assert not killing.is_alive()
@@ -192,7 +203,7 @@ def test_a_video_that_ends_every_worker_gets_a_record_of_that_and_the_others_the
     jobs = jobs_of(folder)
     jobs[1:1] = [SurveyJob(Deadly(path), f"deadly{i}", BOTH_LEVELS) for i in range(2)]
     jobs[2:2] = [SurveyJob(Faulty(path), "faulty", BOTH_LEVELS)]
-    records = list(ray_engine.survey_on_ray(jobs, None))
+    records = list(measured(jobs, None))
     bad = {record.path: record for record in records if record.path not in expected}
     assert sorted(bad) == ["deadly0", "deadly1", "faulty"]
     for name in ("deadly0", "deadly1"):
@@ -204,7 +215,7 @@ def test_a_video_that_ends_every_worker_gets_a_record_of_that_and_the_others_the
 
 def test_no_more_videos_than_asked_for_are_measured_at_a_time(connected: Any, folder: Path, log: Path) -> None:
     jobs = jobs_of(folder, noted(log, lambda *_: A_WHILE))[-4:]
-    assert len(list(ray_engine.survey_on_ray(jobs, 1))) == 4
+    assert len(list(measured(jobs, 1))) == 4
     begun = sorted(float(at) for *_, at in notes(log))
     assert min(np.diff(begun)) >= A_WHILE
 
@@ -212,12 +223,12 @@ def test_no_more_videos_than_asked_for_are_measured_at_a_time(connected: Any, fo
 @pytest.mark.parametrize("number", [0, -1, 1.5])
 def test_a_number_of_workers_that_cannot_be_is_refused(number: Any, folder: Path) -> None:
     with pytest.raises(ValueError, match=f"num_workers must be an integer >= 1, got {number}"):
-        ray_engine.survey_on_ray(jobs_of(folder), number)
+        measured(jobs_of(folder), number)
 
 
 def test_who_stops_early_leaves_the_cluster_free(connected: Any, folder: Path, log: Path) -> None:
     jobs = jobs_of(folder, noted(log, lambda name, *_: 0 if name == "video0.mp4" else FOREVER))
-    records = ray_engine.survey_on_ray([job for job in jobs if job.name.startswith("video")], None)
+    records = measured([job for job in jobs if job.name.startswith("video")], None)
     assert next(records).path == "video0.mp4"
     while len(notes(log)) < 3:
         time.sleep(0.02)
@@ -236,7 +247,7 @@ def test_what_the_nodes_lack_is_told_of_at_once(
     import only_here  # type: ignore[import-not-found]
 
     with pytest.raises(WorkerError, match=r"(?s)must have mgdali installed.*No module named 'only_here'"):
-        list(ray_engine.survey_on_ray(jobs_of(folder, only_here.OnlyHere), None))
+        list(measured(jobs_of(folder, only_here.OnlyHere), None))
 
 
 def test_a_build_on_the_cluster_of_ray_address_makes_the_local_engines_index(
@@ -262,7 +273,7 @@ def test_without_a_cluster_one_is_started_without_a_word_and_ended(
     # Where Ray notes clusters of this machine, and finds none.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
         monkeypatch.setenv("TMPDIR", temporary)
-        for record in ray_engine.survey_on_ray(jobs_of(folder), None):
+        for record in measured(jobs_of(folder), None):
             found |= rows([record])
             assert ray.is_initialized()
         assert not ray.is_initialized()
@@ -273,13 +284,13 @@ def test_without_a_cluster_one_is_started_without_a_word_and_ended(
 
 def test_without_videos_no_cluster_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "no address")
-    assert list(ray_engine.survey_on_ray([], None)) == []
+    assert list(measured([], None)) == []
 
 
 def test_a_cluster_that_cannot_be_reached_is_told_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "no address")
     with pytest.raises(WorkerError, match="cannot reach or start a Ray cluster: .*no address"):
-        list(ray_engine.survey_on_ray(jobs_of(folder), None))
+        list(measured(jobs_of(folder), None))
 
 
 def test_without_ray_the_message_says_what_to_install(folder: Path, tmp_path: Path) -> None:
