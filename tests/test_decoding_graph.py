@@ -198,8 +198,11 @@ def epoch_of(feed: Feed) -> list[Any]:
     ids=lambda sampler: type(sampler).__name__,
 )
 def test_both_graphs_give_the_same_batches(mixed: VideoDataset, host_kernels: Any, sampler: Sampler) -> None:
-    decoded = epoch_of(feed_of(mixed, sampler, host_kernels))
-    assert_near(decoded, epoch_of(feed_of(mixed, sampler)))
+    # On the host the feature level takes most of a second a frame.
+    feature = sampler.representation is not None and sampler.representation.motion == "feature"
+    videos = mixed[:5] if feature else mixed
+    decoded = epoch_of(feed_of(videos, sampler, host_kernels))
+    assert_near(decoded, epoch_of(feed_of(videos, sampler)))
 
 
 def test_strategies_of_this_package_never_leave_the_device(mixed: VideoDataset, host_kernels: Any) -> None:
