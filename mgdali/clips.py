@@ -72,7 +72,7 @@ class ClipResult:
     """What is known of a clip beside its pixels.
 
     Attributes:
-        shape: of the pixels, uint8 ``[N, S, S, 3]`` with the clip's size S.
+        shape: of the pixels, uint8 ``[N, 3, S, S]`` with the clip's size S.
         flip: whether the clip is to be mirrored.
         picks: int64 ``[N]``.
         num_frames: T, frames in the video.
@@ -149,7 +149,7 @@ class ClipLoader:
         picture = partial(self._cropper.crop, choices=job.choices)
         video = self._decoder.decode(job.media, job.choices.offsets, picture=picture, record=record, log=log)
         size = self._transform.crop_size
-        shape = (len(video.picks), size, size, 3)
+        shape = (len(video.picks), 3, size, size)
         clip = allocate(shape)
         for i, pick in enumerate(video.picks.tolist()):
             clip[i] = video.frames[pick]

@@ -91,7 +91,7 @@ def _clips_graph(source: Callable[[], Any], on_gpu: bool, output: OutputFormat) 
         num_outputs=5,
         batch=True,
         no_copy=True,
-        layout=["FHWC", "", "", "", ""],
+        layout=["FCHW", "", "", "", ""],
         dtype=[types.UINT8, types.INT32, types.INT64, types.INT64, types.INT64],
         ndim=[4, 0, 0, 1, 0],
     )
@@ -109,7 +109,7 @@ def _decoding_graph(
         num_outputs=9,
         batch=True,
         no_copy=True,
-        layout=["", "", "", "FHWC", "", "", "", "", ""],
+        layout=["", "", "", "FCHW", "", "", "", "", ""],
         dtype=[types.UINT8, types.FLOAT64, types.INT32, types.UINT8, *[types.INT64] * 2, types.FLOAT, types.INT32]
         + [types.INT64],
         ndim=[1, 1, 0, 4, 1, 0, 1, 0, 0],
@@ -121,7 +121,8 @@ def _decoding_graph(
         offsets, pixels, known_picks, labels = offsets.gpu(), pixels.gpu(), known_picks.gpu(), labels.gpu()
     # DALI runs each branch on its part of the batch.
     if kind == MADE_HERE:
-        frames, picks, num_frames = pixels, known_picks, known_num_frames
+        frames = fn.transpose(pixels, perm=[0, 2, 3, 1])
+        picks, num_frames = known_picks, known_num_frames
     elif kind == PICKS_KNOWN:
         # Not padded: picks beyond the end, of a file that has changed, are an error and no black frames.
         frames = fn.decoders.video(files, frames=wanted, pad_mode="none", device="mixed" if on_gpu else "cpu")

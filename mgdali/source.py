@@ -73,7 +73,7 @@ def arrange_encoded(videos: list[Video], results: list[Result], memory: list[NDA
         here = isinstance(result, ClipResult)
         kinds.append(MADE_HERE if here else MEASURED if result.picks is None else PICKS_KNOWN)
         files.append(np.zeros(1, np.uint8) if here else content)
-        pixels.append(content if here else np.zeros((1, 1, 1, 3), np.uint8))
+        pixels.append(content if here else np.zeros((1, 3, 1, 1), np.uint8))
         offsets.append(np.zeros(1) if isinstance(result, ClipResult) else result.offsets)
         picks.append(np.zeros(1, np.int64) if result.picks is None else result.picks)
     return (
@@ -91,7 +91,7 @@ def arrange_encoded(videos: list[Video], results: list[Result], memory: list[NDA
 
 def _window(result: Result) -> tuple[int, ...]:
     """What of a sample's frames becomes the clip: all of those that were cut out already."""
-    return (0, 0, *result.shape[1:3]) if isinstance(result, ClipResult) else result.window
+    return (0, 0, *result.shape[2:4]) if isinstance(result, ClipResult) else result.window
 
 
 class Index(Protocol):

@@ -35,11 +35,11 @@ def test_a_clip_is_the_window_of_each_picked_frame(dataset: VideoDataset) -> Non
             return clips[0]
 
         result = loader.load(ClipJob(video.media, choices), allocate)
-        assert clips[0].shape == result.shape == (5, 16, 16, 3)
+        assert clips[0].shape == result.shape == (5, 3, 16, 16)
         top, left, bottom, right = transform.window(*frames[0].shape[:2], choices)
         assert (bottom - top, right - left) == (16, 16)
         for picture, t in zip(clips[0], result.picks.tolist(), strict=True):
-            assert (picture == frames[t][top:bottom, left:right]).all()
+            assert (picture.transpose(1, 2, 0) == frames[t][top:bottom, left:right]).all()
 
 
 TRANSFORM = SpatialTransform(crop_size=16, resize=20)

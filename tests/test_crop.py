@@ -56,7 +56,8 @@ MIDDLE = draw(0, 0, 0, 1, training=False)
 
 
 def cropped(frame: av.VideoFrame, window: Window, size: int) -> NDArray[np.uint8]:
-    return Cropper(At(window, size)).crop(frame, MIDDLE)
+    """As pictures usually are: ``[S, S, 3]``."""
+    return Cropper(At(window, size)).crop(frame, MIDDLE).transpose(1, 2, 0)
 
 
 @pytest.mark.parametrize("pixel_format", FORMATS)
@@ -64,8 +65,49 @@ def test_a_window_of_the_clips_size_is_cut_out_as_it_is(pixel_format: str) -> No
     frame = one_frame(pixel_format, 80, 96)
     whole = RGBConverter()(frame)
     for top, left in ((0, 0), (8, 16), (32, 48)):
-        found = cropped(frame, Window(top, left, top + 48, left + 48), 48)
-        assert_same_picture(found, whole[top : top + 48, left : left + 48])
+        found = cropped(frame, Window(top, left, top + 44, left + 44), 44)
+        assert_same_picture(found, whole[top : top + 44, left : left + 44])
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuvj420p", "yuv422p", "yuyv422"])
+def test_planes_and_packed_pixels_have_the_same_values(pixel_format: str) -> None:
+    frame = one_frame(pixel_format, 80, 96)
+    in_planes = cropped(frame, Window(8, 16, 56, 64), 48)
+    packed = cropped(frame, Window(8, 16, 58, 66), 50)
+    assert_same_picture(in_planes, packed[:48, :48])
+
+
+@pytest.mark.parametrize("pixel_format", FORMATS)
+def test_every_byte_is_written(pixel_format: str) -> None:
+    frame = one_frame(pixel_format, 128, 128)
+    for size, length in ((24, 24), (48, 48), (50, 50), (25, 25), (120, 120), (24, 36), (48, 31), (25, 60), (16, 17)):
+        pictures = []
+        for left_over in (7, 250):
+            fill_memory(size, left_over)
+            pictures.append(cropped(frame, Window(2, 4, 2 + length, 4 + length), size))
+        assert (pictures[0] == pictures[1]).all(), (size, length)
+
+
+def fill_memory(size: int, value: int) -> None:
+    """Have what frames of this size will be allocated in hold a value."""
+    frames = [av.VideoFrame(size, size, name) for name in ("gbrp", "rgb24") for _ in range(8)]
+    for frame in frames:
+        for plane in frame.planes:
+            plane.update(bytes([value]) * plane.buffer_size)
+
+
+@pytest.mark.parametrize("window", [Window(0, 0, 96, 96), Window(0, 0, 40, 40)])
+def test_colours_are_the_standards_where_a_window_is_resized(window: Window) -> None:
+    luma, blueness, redness = 120, 90, 170
+    frame = av.VideoFrame(96, 96, "yuv420p")
+    for plane, value in zip(frame.planes, (luma, blueness, redness), strict=True):
+        plane.update(bytes([value]) * plane.buffer_size)
+    # ITU-R BT.601, limited range: Kr 0.299, Kb 0.114.
+    y, cb, cr = (luma - 16) / 219, (blueness - 128) / 224, (redness - 128) / 224
+    red, blue = y + 2 * (1 - 0.299) * cr, y + 2 * (1 - 0.114) * cb
+    green = (y - 0.299 * red - 0.114 * blue) / 0.587
+    expected = 255 * np.array([red, green, blue])
+    assert np.abs(cropped(frame, window, 48) - expected).max() <= 0.75
 
 
 def test_a_window_of_every_real_format_is_cut_out_as_it_is(shared: Path) -> None:
@@ -123,7 +165,7 @@ def test_any_window_of_any_frame_gives_a_clip(
     frame = one_frame(pixel_format, height, width)
     transform = SpatialTransform(training=training, crop_size=16, resize=18)
     picture = Cropper(transform).crop(frame, draw(seed, 0, 0, 1, training=training))
-    assert picture.shape == (16, 16, 3)
+    assert picture.shape == (3, 16, 16)
     # Patches are of 40 to 200; what was left from before, or lies beside the frame, would differ.
     assert picture.min() > 10
     assert picture.max() < 245
