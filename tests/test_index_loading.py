@@ -365,8 +365,10 @@ def test_a_growing_index_says_nothing_of_what_it_lacks(videos: VideoDataset) -> 
 
 def test_bad_videos_are_replaced_while_the_index_grows(videos: VideoDataset, tmp_path: Path) -> None:
     Path(videos.paths[4]).write_bytes(b"no video")
-    expected, _ = epochs(videos, on_error="replace")
-    found, loader = epochs(videos, on_error="replace", index="auto")
+    with pytest.warns(RuntimeWarning, match="is replaced by another video"):
+        expected, _ = epochs(videos, on_error="replace")
+    with pytest.warns(RuntimeWarning, match="is replaced by another video"):
+        found, loader = epochs(videos, on_error="replace", index="auto")
     assert found == expected
     assert list(loader.bad_videos) == [videos.paths[4]]
     assert videos.paths[4] not in rows_of(tmp_path / "videos.index.parquet")

@@ -33,7 +33,7 @@ def _module(name: str) -> Any:
 registry, task, usage = _module("peers.registry"), _module("peers.task"), _module("peers.usage")
 dataloader, reference, process = _module("peers.dataloader"), _module("peers.reference"), _module("peers.process")
 workloads, encoding, cuda_clip = _module("peers.workloads"), _module("peers.encoding"), _module("peers.cuda_clip")
-throughput, scaling = _module("throughput"), _module("scaling")
+throughput, scaling, stages = _module("throughput"), _module("scaling"), _module("stages")
 
 TASK = task.Task(num_frames=4, resize=40, crop_size=32, batch_size=4, workers=1)
 
@@ -261,6 +261,21 @@ def test_scaling_times_first_batches_and_looks_at_memory_after_epochs(
 
 _BUSY = "import time\nheld = bytearray(64 << 20)\nwhile time.process_time() < 0.5: pass\nprint('done', flush=True)\n"
 _STARTS = "import subprocess, sys\nother = subprocess.Popen([sys.executable, '-c', sys.argv[1]])\n"
+
+
+def test_a_clips_time_is_told_stage_by_stage(
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--workload", "short", "--clips", clips, "--cache", tmp_path, "--out", tmp_path / "out.json"]
+    stages.main([*map(str, arguments), "--rounds", "3", "--epochs", "2", "--workers", "1"])
+    measured = json.loads((tmp_path / "out.json").read_text())["milliseconds_a_clip"]["short"]
+    worker, main = measured["worker"], measured["main"]
+    assert len(worker) == 6
+    assert all(value > 0 for value in worker.values())
+    assert len(main) == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("| worker: ") for line in lines) == 6
+    assert sum(line.startswith("| main: ") for line in lines) == 2
 
 
 @pytest.mark.parametrize("alive", [True, False], ids=["alive", "ended"])

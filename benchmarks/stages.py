@@ -1,0 +1,250 @@
+"""Where a clip's time goes on the CPU route: ``python benchmarks/stages.py --help``.
+
+Time of a processor a clip. In a worker process each video goes through one stage after another, another one first in
+each round; the last stage is what a worker does for the loader. What the main process spends is read off its threads
+while the loader runs, DALI's apart from the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# The package beside this folder is the one to measure.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import av
+import machine
+import numpy as np
+from numpy.typing import NDArray
+from peers.report import table
+from peers.task import Task, cores
+from peers.workloads import WORKLOADS
+from throughput import clips_folder, make_index, say
+
+from mgdali import MGDaliIterator, MotionGuided, MotionIndex, VideoDataset
+from mgdali.cache import cache_folder
+from mgdali.clips import ClipConfig, ClipJob, ClipLoader
+from mgdali.decode import make_meter, read_frames
+from mgdali.decoder import MEMORY_BUDGET, known_picks
+from mgdali.media import Media
+from mgdali.opening import open_video
+from mgdali.order import draw
+from mgdali.partial import read_picked
+from mgdali.samplers import Representation
+from mgdali.transforms import SpatialTransform
+from mgdali.workers import WorkerPool
+
+TASK = Task()
+SAMPLER = MotionGuided(num_frames=TASK.num_frames, mu=TASK.mu)
+TRANSFORM = SpatialTransform(training=False, crop_size=TASK.crop_size, resize=TASK.resize)
+
+
+# --- In a worker -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StagesConfig:
+    """What a worker measures its stages with."""
+
+    def make_loader(self) -> StagesLoader:
+        return StagesLoader()
+
+
+class StagesLoader:
+    """Does all stages with a video; what comes of a job is the seconds of each."""
+
+    def __init__(self) -> None:
+        self._loader = ClipLoader(ClipConfig(SAMPLER, TRANSFORM, MEMORY_BUDGET))
+        self._calls = 0
+
+    def load(self, job: ClipJob, allocate: Callable[[tuple[int, ...]], NDArray[np.uint8]]) -> dict[str, float]:
+        stages: dict[str, Callable[[], object]] = {
+            "decode every frame": lambda: _decode(job.media),
+            "the same, opened as the loader does": lambda: _decode_opened(job.media),
+            "and hold the frames, measure motion": lambda: _measure(job.media),
+            "all of a worker's, without an index": lambda: self._loader.load(ClipJob(job.media, job.choices), allocate),
+            "decode what the picks need": lambda: _decode_needed(job),
+            "all of a worker's, with an index": lambda: self._loader.load(job, allocate),
+        }
+        self._calls += 1
+        names = list(stages)
+        start = self._calls % len(names)
+        seconds = {name: _seconds(stages[name]) for name in (*names[start:], *names[:start])}
+        return {name: seconds[name] for name in names}
+
+
+def _seconds(stage: Callable[[], object]) -> float:
+    begun = time.thread_time()
+    stage()
+    return time.thread_time() - begun
+
+
+def _decode(media: Media) -> None:
+    with av.open(media.path) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "NONE"
+        for _ in container.decode(stream):
+            pass
+
+
+def _decode_opened(media: Media) -> None:
+    with open_video(media) as (container, stream):
+        for _ in container.decode(stream):
+            pass
+
+
+def _measure(media: Media) -> list[av.VideoFrame]:
+    meter = make_meter(Representation())
+    held = []
+    for frame in read_frames(media):
+        meter.add(frame)
+        held.append(frame)
+    return held
+
+
+def _decode_needed(job: ClipJob) -> None:
+    picks = known_picks(SAMPLER, job.record, job.choices.offsets)
+    assert job.record is not None
+    assert picks is not None
+    for _ in read_picked(job.media, job.record, np.unique(picks).tolist()):
+        pass
+
+
+def in_a_worker(paths: Sequence[str], index: MotionIndex, rounds: int) -> dict[str, float]:
+    """Milliseconds a clip of each stage: of each video the median of the rounds."""
+    choices = draw(0, 0, 0, TASK.num_frames, training=False)
+    jobs = [ClipJob(Media(path), choices, index.find(path)) for path in paths]
+    seen: list[list[dict[str, float]]] = [[] for _ in jobs]
+    pool = WorkerPool(1, 1, StagesConfig())
+    try:
+        # The first round warms up.
+        for number in range(rounds + 1):
+            say(f"  round {number} of {rounds}" if number else "  warm-up")
+            for i, job in enumerate(jobs):
+                pool.submit(0, job)
+                while not (done := pool.receive()):
+                    pass
+                ((_, seconds),) = done
+                if not isinstance(seconds, dict):
+                    raise SystemExit(f"stages.py: {seconds}")
+                if number:
+                    seen[i].append(seconds)
+    finally:
+        pool.close()
+    return {
+        stage: 1e3 * statistics.fmean(statistics.median(each[stage] for each in own) for own in seen)
+        for stage in seen[0][0]
+    }
+
+
+# --- In the main process ---------------------------------------------------------------------------------------------
+
+
+def in_the_main_process(paths: Sequence[str], index: MotionIndex, workers: int, epochs: int) -> dict[str, float]:
+    """Milliseconds a clip of the main process's threads, with an index."""
+    dataset = VideoDataset(paths, [0] * len(paths))
+    with MGDaliIterator(
+        dataset,
+        sampler=SAMPLER,
+        training=False,
+        batch_size=TASK.batch_size,
+        num_workers=workers,
+        crop_size=TASK.crop_size,
+        resize=TASK.resize,
+        index=index,
+        device="cpu",
+    ) as loader:
+        for _ in loader:
+            pass
+        before = _ticks()
+        for _ in range(epochs):
+            for _ in loader:
+                pass
+        after = _ticks()
+    each = 1e3 / os.sysconf("SC_CLK_TCK") / (epochs * len(paths))
+    spent = {thread: ticks - before.get(thread, 0) for thread, ticks in after.items()}
+    dali = sum(ticks for (name, _), ticks in spent.items() if name.startswith("[DALI]"))
+    return {
+        "DALI: mirror, normalize, lay out": each * dali,
+        "submit, receive, arrange": each * (sum(spent.values()) - dali),
+    }
+
+
+def _ticks() -> dict[tuple[str, str], int]:
+    """What each thread of this process has taken so far, by name and number, in ticks of the system's clock."""
+    found = {}
+    for folder in Path("/proc/self/task").iterdir():
+        name, _, rest = (folder / "stat").read_text().partition("(")[2].rpartition(")")
+        user, system = rest.split()[11:13]
+        found[name, folder.name] = int(user) + int(system)
+    return found
+
+
+# --- The command -----------------------------------------------------------------------------------------------------
+
+
+def measure(given: argparse.Namespace) -> dict[str, Any]:
+    """Everything that the JSON holds."""
+    measured = {}
+    for name in given.workload:
+        say(name)
+        paths = WORKLOADS[name](clips_folder(given.clips), given.cache)
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch, "index.parquet")
+            make_index(paths, path)
+            index = MotionIndex(path)
+            measured[name] = {
+                "worker": in_a_worker(paths, index, given.rounds),
+                "main": in_the_main_process(paths, index, given.workers, given.epochs),
+            }
+    return {
+        "benchmark": "stages",
+        "machine": machine.facts(),
+        "rounds": given.rounds,
+        "epochs": given.epochs,
+        "workers": given.workers,
+        "milliseconds_a_clip": measured,
+    }
+
+
+def rendered(report: dict[str, Any]) -> str:
+    facts, measured = report["machine"], report["milliseconds_a_clip"]
+    head = f"{facts['date'][:10]}, {facts['cpu']}, {facts['cpu_cores']} cores; medians of {report['rounds']} rounds"
+    first = next(iter(measured.values()))
+    rows = [
+        [f"{where}: {stage}", *(f"{own[where][stage]:.2f}" for own in measured.values())]
+        for where, stages in first.items()
+        for stage in stages
+    ]
+    return f"{head}\n\n{table(['ms of a processor a clip', *measured], rows)}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workload", nargs="+", choices=list(WORKLOADS), default=["mixed"], help="default: mixed")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--epochs", type=int, default=10, help="of the loader, for the main process (default: 10)")
+    parser.add_argument("--workers", type=int, default=cores())
+    parser.add_argument("--clips", type=Path, metavar="DIR", help="sample videos: labelled/, formats/ and frames/")
+    parser.add_argument("--cache", type=Path, metavar="DIR", default=cache_folder() / "benchmarks", help="made videos")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="where the figures go")
+    given = parser.parse_args(arguments)
+    report = measure(given)
+    if given.out:
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        given.out.write_text(json.dumps(report, indent=1) + "\n")
+    print(rendered(report))
+
+
+if __name__ == "__main__":
+    main()
