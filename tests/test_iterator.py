@@ -157,6 +157,14 @@ def test_three_crops_are_both_ends_and_the_middle_of_the_frame(tmp_path: Path, h
         assert (clips[0].numpy() == cut).all(), position
 
 
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_clips_handed_out_stay_as_they_are(dataset: VideoDataset, dtype: str, training: bool) -> None:
+    with load(dataset, batch_size=2, dtype=dtype, training=training, num_workers=2) as loader:
+        held = [(clips, clips.clone()) for _ in range(3) for clips, _ in loader]
+    assert all(torch.equal(clips, as_it_was) for clips, as_it_was in held)
+
+
 def test_layouts_and_types_are_views_of_the_same_clips(dataset: VideoDataset) -> None:
     def clips(**arguments: Any) -> torch.Tensor:
         with load(dataset, batch_size=5, training=True, **arguments) as loader:
