@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mgdali import VideoDataset
 from mgdali.clips import ClipResult
 from mgdali.order import EpochOrder
+from mgdali.records import VideoRecord
 from mgdali.source import HELD_BATCHES, ClipSource, Tally
 
 
@@ -47,7 +48,7 @@ class RecordingPool:
         pass
 
 
-def make_source(paths: list[str], pool: RecordingPool, batch_size: int) -> ClipSource:
+def make_source(paths: list[str], pool: RecordingPool, batch_size: int, index: Any = None) -> ClipSource:
     return ClipSource(
         VideoDataset(paths, [0] * len(paths)),
         EpochOrder(num_videos=len(paths), batch_size=batch_size),
@@ -57,6 +58,7 @@ def make_source(paths: list[str], pool: RecordingPool, batch_size: int) -> ClipS
         training=False,
         replace=False,
         tally=Tally(),
+        index=index,
     )
 
 
@@ -70,6 +72,27 @@ def test_of_each_batch_the_videos_that_took_longest_are_begun_first_and_come_out
         batches = [source().paths for _ in range(3)]
         assert [path for batch in batches for path in batch] == paths
         assert pool.submitted == [f"{number}.mp4" for number in expected]
+
+
+class Known:
+    """An index that knows how many frames of 100x100 pixels some videos have."""
+
+    def __init__(self, frames: dict[str, int]) -> None:
+        self.frames = frames
+
+    def find(self, path: str) -> VideoRecord | None:
+        count = self.frames.get(path)
+        return None if count is None else VideoRecord(path=path, num_frames=count, width=100, height=100)
+
+
+def test_before_a_video_was_decoded_the_index_tells_which_is_longest() -> None:
+    paths = [f"{number}.mp4" for number in range(6)]
+    pool = RecordingPool(dict.fromkeys(paths, 1.0))
+    index = Known(dict(zip(paths, [10, 30, 20, 5, 7, 9], strict=True)))
+    source = make_source(paths, pool, batch_size=3, index=index)
+    source.start(0, 0)
+    assert [source().paths for _ in range(2)] == [paths[:3], paths[3:]]
+    assert pool.submitted == [f"{number}.mp4" for number in (1, 2, 0, 5, 4, 3)]
 
 
 def test_while_a_batch_is_made_the_two_given_before_it_keep_their_memory() -> None:
