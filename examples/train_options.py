@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
@@ -18,6 +19,7 @@ from mgdali.transforms import CropPosition
 
 __all__ = ["Options", "open_datasets", "parse_arguments"]
 
+OPTIMIZERS = ("sgd", "adamw")
 SAMPLERS = ("motion-guided", "segment", "stride", "top-motion")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # The split that each set is measured on.
@@ -68,6 +70,7 @@ class Options:
     flip_prob: float | None = None
     batch_size: int = 64
     epochs: int = 50
+    optimizer: str = "sgd"
     lr: float = 0.01
     lr_steps: tuple[int, ...] = (20, 40)
     momentum: float = 0.9
@@ -89,7 +92,12 @@ class Options:
             raise ValueError("give one of --data, --dataset (with --root) and --synthetic")
         if (self.dataset is None) != (self.root is None):
             raise ValueError("--dataset and --root belong together")
-        for name, known in (("dataset", (None, *DATASETS)), ("sampler", SAMPLERS), ("test_crops", (1, 3))):
+        for name, known in (
+            ("dataset", (None, *DATASETS)),
+            ("sampler", SAMPLERS),
+            ("optimizer", OPTIMIZERS),
+            ("test_crops", (1, 3)),
+        ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {known}, got {getattr(self, name)!r}")
         for name in ("batch_size", "epochs", "save_every", "test_clips"):
@@ -106,6 +114,12 @@ class Options:
         if self.sampler == "top-motion":
             return TopMotion(num_frames=self.num_frames, motion=self.motion)
         return MotionGuided(num_frames=self.num_frames, motion=self.motion, mu=self.mu)
+
+    def make_optimizer(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        """What takes the steps."""
+        if self.optimizer == "adamw":
+            return torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay)
+        return torch.optim.SGD(parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
 
     def learning_rate(self, epoch: int) -> float:
         """A tenth from each of ``lr_steps`` on."""
@@ -220,10 +234,11 @@ def parse_arguments(arguments: list[str] | None = None) -> Options:
     recipe = parser.add_argument_group("recipe").add_argument
     recipe("--batch-size", type=int, help="clips a step, over all ranks")
     recipe("--epochs", type=int, help="how often to go through the videos")
-    recipe("--lr", type=float, help="learning rate of SGD")
+    recipe("--optimizer", choices=OPTIMIZERS, help="the paper's is SGD; without pretrained weights AdamW learns sooner")
+    recipe("--lr", type=float, help="learning rate")
     recipe("--lr-steps", type=_epochs, metavar="E,E", help="epochs from which on it is a tenth")
     recipe("--momentum", type=float, help="of SGD")
-    recipe("--weight-decay", type=float, help="of SGD")
+    recipe("--weight-decay", type=float, help="of either")
     recipe("--dropout", type=float, help="before the last layer")
     recipe("--clip-gradient", type=float, help="greatest norm of the gradient")
     recipe("--precision", choices=tuple(PRECISIONS), help="by default fp16 on a GPU and fp32 on a CPU")

@@ -96,9 +96,7 @@ class Trainer:
         ).to(device)
         torch.manual_seed(options.seed + ranks.rank())
         self.model: nn.Module = DistributedDataParallel(self.network) if ranks.world_size() > 1 else self.network
-        self.optimizer = torch.optim.SGD(
-            self.network.parameters(), lr=options.lr, momentum=options.momentum, weight_decay=options.weight_decay
-        )
+        self.optimizer = options.make_optimizer(self.network.parameters())
         self.precision = options.precision or ("fp16" if device.type == "cuda" else "fp32")
         # Halves have a narrow range: gradients are scaled into it.
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")

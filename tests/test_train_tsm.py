@@ -135,6 +135,16 @@ def test_the_rate_is_a_tenth_after_each_of_its_steps(folder: Path, tmp_path: Pat
     assert list(metrics(tmp_path / "run", "train/lr").values()) == pytest.approx([0.01] * 5 + [0.001])
 
 
+def test_adamw_takes_the_steps_where_it_is_asked_for(folder: Path, tmp_path: Path) -> None:
+    more = ("--optimizer", "adamw")
+    train(folder, tmp_path / "whole", "--max-steps", "4", *more)
+    state = torch.load(tmp_path / "whole" / "checkpoint.pt", weights_only=False)["optimizer"]["state"]
+    assert all("exp_avg_sq" in moments for moments in state.values())
+    train(folder, tmp_path / "run", "--max-steps", "2", *more)
+    train(folder, tmp_path / "run", "--max-steps", "4", "--resume", *more)
+    assert metrics(tmp_path / "run", "train/loss") == metrics(tmp_path / "whole", "train/loss")
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_with_half_the_bits_the_first_loss_is_nearly_the_same(
     folder: Path, unbroken: Path, tmp_path: Path, precision: str
