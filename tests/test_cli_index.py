@@ -128,13 +128,16 @@ def test_ctrl_c_ends_it_with_130_and_the_same_command_goes_on(videos: Path, tmp_
     with subprocess.Popen(
         command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        # None of them waits for the next to be done.
-        deadline = time.monotonic() + 60
-        while records_in_journals(Path(f"{path}.parts")) < 3:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        try:
+            # None of them waits for the next to be done.
+            deadline = time.monotonic() + 60
+            while records_in_journals(Path(f"{path}.parts")) < 3:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert errors == "interrupted: what was measured is kept; the same command goes on from there\n"
     stuck.unlink()

@@ -664,10 +664,13 @@ def test_ctrl_c_ends_the_program_and_its_workers(dataset: VideoDataset, tmp_path
         start_new_session=True,
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        workers = workers_of(process.pid)
-        os.killpg(process.pid, signal.SIGINT)
-        _, stderr = process.communicate(timeout=20)
+        try:
+            assert process.stdout.readline() == "ready\n"
+            workers = workers_of(process.pid)
+            os.killpg(process.pid, signal.SIGINT)
+            _, stderr = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert process.returncode != 0
     assert "KeyboardInterrupt" in stderr
     assert "Worker" not in stderr
