@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import machine
+from command import write_report
 
 from mgdali import MotionGuided, MotionIndex, Segment, VideoDataset, build_index
 from mgdali.columns import SCHEMA, from_batch
@@ -829,9 +830,7 @@ def _folder(given: Path | None) -> Iterator[Path]:
 
 
 def _finished(report: dict[str, Any], out: Path | None, render: Callable[[dict[str, Any]], str]) -> str:
-    if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(report, indent=1) + "\n")
+    write_report(report, out)
     return render(report)
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
-import os
 import shutil
 import statistics
 import subprocess
@@ -30,6 +28,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import machine
+from command import clips_folder, write_report
 
 from mgdali import MotionGuided, Segment, VideoDataset, gpu
 from mgdali.probe import NvdecTable, StreamFacts, nvdec_refusal, probe
@@ -325,15 +324,6 @@ def find_nvdec() -> NvdecTable:
         raise SystemExit(f"route.py: the GPU route cannot be used: {error}") from None
 
 
-def clips_folder(given: Path | None) -> Path:
-    """As given, or MGDALI_CLIPS, or the shared folder's beside the checkout."""
-    beside = Path(__file__).resolve().parents[2] / "shared" / "clips"
-    folder = given or Path(os.environ.get("MGDALI_CLIPS", beside))
-    if not folder.is_dir():
-        raise SystemExit(f"route.py: {folder} is no folder of clips; name one with --clips")
-    return folder
-
-
 def measure(folder: Path, table: NvdecTable, *, quick: bool) -> dict[str, Any]:
     """Everything that the JSON holds."""
     with DecoderUtilization() as utilization:
@@ -384,9 +374,7 @@ def main() -> None:
     table = find_nvdec()
     folder = clips_folder(arguments.clips)
     report = measure(folder, table, quick=arguments.quick)
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+    write_report(report, arguments.out)
     print(rendered(report))
 
 

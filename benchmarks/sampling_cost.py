@@ -8,7 +8,6 @@ pays for motion as it trains, and an index pays for it once, so its making is ti
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import machine
+from command import write_report
 
 from mgdali import MGDaliIterator, MotionGuided, Segment, VideoDataset, build_index
 from mgdali.media import find_media
@@ -113,9 +113,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="JSON file")
     given = parser.parse_args(arguments)
     report = measure(given.videos, given.rounds, given.levels)
-    if given.out:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(report, indent=1) + "\n")
+    write_report(report, given.out)
     print(render(report))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import statistics
 import sys
 import tempfile
@@ -23,14 +22,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import machine
+from command import write_report
 from peers.process import PeerProcess, Refusal
 from peers.registry import PEERS, Peer
 from peers.report import heading, spread, table
 from peers.task import Task, cores
-from peers.workloads import WORKLOADS
-from throughput import choose, clips_folder, explain, make_index, say
-
-from mgdali.cache import cache_folder
+from peers.workloads import WORKLOADS, add_places, videos_of
+from throughput import choose, explain, make_index, say
 
 BATCH_SIZES = (1, 4, 16, 64)
 ENTRIES = (100, 1_000, 10_000, 100_000)
@@ -205,7 +203,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     peers, no_gpu = choose(given.peers)
     if no_gpu:
         raise SystemExit(f"scaling.py: {no_gpu}")
-    paths = WORKLOADS[given.workload](clips_folder(given.clips), given.cache)
+    paths = videos_of(given.workload, given)
     task = Task(workers=given.workers, batch_size=given.batch_size)
     with tempfile.TemporaryDirectory() as scratch:
         if any(peer.index for peer in peers):
@@ -238,14 +236,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"of the part memory (default: {EPOCHS})")
     parser.add_argument("--workers", type=int, default=cores())
     parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--clips", type=Path, metavar="DIR", help="sample videos: labelled/, formats/ and frames/")
-    parser.add_argument("--cache", type=Path, metavar="DIR", default=cache_folder() / "benchmarks", help="made videos")
-    parser.add_argument("--out", type=Path, metavar="FILE.json", help="where the figures go")
+    add_places(parser)
     given = parser.parse_args(arguments)
     report = measure(given)
-    if given.out:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(report, indent=1) + "\n")
+    write_report(report, given.out)
     print(rendered(report))
 
 

@@ -8,7 +8,6 @@ while the loader runs, DALI's apart from the others.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -25,14 +24,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import av
 import machine
 import numpy as np
+from command import write_report
 from numpy.typing import NDArray
+from peers.floor import count_frames
 from peers.report import table
 from peers.task import Task, cores
-from peers.workloads import WORKLOADS
-from throughput import clips_folder, make_index, say
+from peers.workloads import WORKLOADS, add_places, videos_of
+from throughput import make_index, say
 
 from mgdali import MGDaliIterator, MotionGuided, MotionIndex, VideoDataset
-from mgdali.cache import cache_folder
 from mgdali.clips import ClipConfig, ClipJob, ClipLoader
 from mgdali.decode import make_meter, read_frames
 from mgdali.decoder import MEMORY_BUDGET, known_picks
@@ -69,7 +69,7 @@ class StagesLoader:
 
     def load(self, job: ClipJob, allocate: Callable[[tuple[int, ...]], NDArray[np.uint8]]) -> dict[str, float]:
         stages: dict[str, Callable[[], object]] = {
-            "decode every frame": lambda: _decode(job.media),
+            "decode every frame": lambda: count_frames(job.path),
             "the same, opened as the loader does": lambda: _decode_opened(job.media),
             "and hold the frames, measure motion": lambda: _measure(job.media),
             "all of a worker's, without an index": lambda: self._loader.load(ClipJob(job.media, job.choices), allocate),
@@ -87,14 +87,6 @@ def _seconds(stage: Callable[[], object]) -> float:
     begun = time.thread_time()
     stage()
     return time.thread_time() - begun
-
-
-def _decode(media: Media) -> None:
-    with av.open(media.path) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "NONE"
-        for _ in container.decode(stream):
-            pass
 
 
 def _decode_opened(media: Media) -> None:
@@ -198,7 +190,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     measured = {}
     for name in given.workload:
         say(name)
-        paths = WORKLOADS[name](clips_folder(given.clips), given.cache)
+        paths = videos_of(name, given)
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch, "index.parquet")
             make_index(paths, path)
@@ -235,14 +227,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--epochs", type=int, default=10, help="of the loader, for the main process (default: 10)")
     parser.add_argument("--workers", type=int, default=cores())
-    parser.add_argument("--clips", type=Path, metavar="DIR", help="sample videos: labelled/, formats/ and frames/")
-    parser.add_argument("--cache", type=Path, metavar="DIR", default=cache_folder() / "benchmarks", help="made videos")
-    parser.add_argument("--out", type=Path, metavar="FILE.json", help="where the figures go")
+    add_places(parser)
     given = parser.parse_args(arguments)
     report = measure(given)
-    if given.out:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(report, indent=1) + "\n")
+    write_report(report, given.out)
     print(rendered(report))
 
 

@@ -9,8 +9,6 @@ time counts, its picks are compared with the reference's. Under them all lies de
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 import tempfile
 import time
@@ -25,15 +23,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import av
 import machine
+from command import write_report
 from peers.process import Epoch, Missing, PeerProcess, Refusal
 from peers.reference import Agreement, Expected, compare, expect
 from peers.registry import PEERS, Peer
 from peers.report import fastest, in_order, plot, rendered, row
 from peers.task import Task, cores
-from peers.workloads import WORKLOADS
+from peers.workloads import WORKLOADS, add_places, videos_of
 
 from mgdali import VideoDataset, build_index, gpu
-from mgdali.cache import cache_folder
 from mgdali.errors import VideoDecodeError
 
 SETTINGS = ("num_frames", "mu", "resize", "crop_size", "batch_size", "workers")
@@ -198,26 +196,15 @@ def summed_up(measured: dict[str, Measured], facts: dict[str, int]) -> dict[str,
 # --- The command -----------------------------------------------------------------------------------------------------
 
 
-def clips_folder(given: Path | None) -> Path:
-    """As given, or MGDALI_CLIPS, or the shared folder's beside the checkout."""
-    beside = Path(__file__).resolve().parents[2] / "shared" / "clips"
-    folder = given or Path(os.environ.get("MGDALI_CLIPS", beside))
-    if not folder.is_dir():
-        raise SystemExit(f"{Path(sys.argv[0]).name}: {folder} is no folder of clips; name one with --clips")
-    return folder.resolve()
-
-
 def measure(given: argparse.Namespace) -> dict[str, Any]:
     """Everything that the JSON holds."""
     peers, no_gpu = choose(given.peers)
     if not peers:
         raise SystemExit(f"throughput.py: {no_gpu}")
-    clips = clips_folder(given.clips)
     task = Task(batch_size=given.batch_size, workers=given.workers)
     measured = []
     for name in given.workload:
-        if not (paths := WORKLOADS[name](clips, given.cache)):
-            raise SystemExit(f"throughput.py: {clips} holds nothing for the workload {name}")
+        paths = videos_of(name, given)
         measured.append(measure_workload(name, paths, peers, task, given.rounds))
     return {
         "benchmark": "throughput",
@@ -237,9 +224,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7, help="timed epochs of each peer (default: 7)")
     parser.add_argument("--workers", type=int, default=cores(), help="default: the cores there are")
     parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--clips", type=Path, metavar="DIR", help="sample videos: labelled/, formats/ and frames/")
-    parser.add_argument("--cache", type=Path, metavar="DIR", default=cache_folder() / "benchmarks", help="made videos")
-    parser.add_argument("--out", type=Path, metavar="FILE.json", help="where the figures go")
+    add_places(parser)
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="where a plot of them goes")
     given = parser.parse_args(arguments)
     for name in ("rounds", "workers", "batch_size"):
@@ -255,9 +240,7 @@ def _peers() -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     given = parsed(arguments)
     report = measure(given)
-    if given.out:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(report, indent=1) + "\n")
+    write_report(report, given.out)
     if given.plot:
         plot(report, given.plot)
     print(rendered(report))

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from operator import itemgetter
 from typing import Any, Protocol
 
 import numpy as np
@@ -286,17 +285,19 @@ class ClipSource:
         return part
 
     def _fill(self) -> None:
-        new: list[tuple[int, float, _Sample]] = []
         while self._free and self._submitted < len(self._todo):
-            index = int(self._todo[self._submitted])
-            others = self._order.replacements(self._epoch, index)
-            sample = _Sample(self._free.popleft(), index, self._find(index), others)
-            new.append((self._submitted // self._order.batch_size, -self._expected_seconds(sample), sample))
-            self._submitted += 1
-            self._ahead.append(sample)
-        # A batch is there when the last of its videos is: those that take long are begun first.
-        for *_, sample in sorted(new, key=itemgetter(0, 1)):
-            self._submit(sample)
+            of_the_batch = self._order.batch_size - self._submitted % self._order.batch_size
+            end = self._submitted + min(of_the_batch, len(self._free))
+            new = [self._sample(index) for index in self._todo[self._submitted : end].tolist()]
+            self._submitted += len(new)
+            self._ahead.extend(new)
+            # A batch is there when the last of its videos is: those that take long are begun first.
+            for sample in sorted(new, key=self._expected_seconds, reverse=True):
+                self._submit(sample)
+
+    def _sample(self, index: int) -> _Sample:
+        others = self._order.replacements(self._epoch, index)
+        return _Sample(self._free.popleft(), index, self._find(index), others)
 
     def _find(self, index: int) -> VideoRecord | None:
         """What the index knows of a video."""

@@ -30,7 +30,7 @@ class RecordingPool:
     def receive(self) -> list[tuple[int, ClipResult]]:
         slot, path = next(iter(self._jobs.items()))
         del self._jobs[slot]
-        return [(slot, ClipResult((1, 2, 2, 3), False, np.zeros(1, np.int64), 1, 1, self.seconds[path]))]
+        return [(slot, ClipResult((1, 3, 2, 2), False, np.zeros(1, np.int64), 1, 1, self.seconds[path]))]
 
     def memory(self, slot: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         return np.zeros(shape, np.uint8)

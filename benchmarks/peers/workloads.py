@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import random
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from command import clips_folder
+
+from mgdali.cache import cache_folder
+from mgdali.errors import DatasetError
 from mgdali.media import find_media
 from mgdali.probe import StreamFacts, probe
 from peers.encoding import H264, MPEG4, VP9, jpeg_frames, repeated, transcoded
@@ -58,6 +64,26 @@ WORKLOADS: dict[str, Callable[[Path, Path], list[str]]] = {
     "vp9": vp9,
     "formats": formats,
 }
+
+
+def add_places(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say where videos come from and figures go."""
+    add = parser.add_argument
+    add("--clips", type=Path, metavar="DIR", help="sample videos: labelled/, formats/ and frames/")
+    add("--cache", type=Path, metavar="DIR", default=cache_folder() / "benchmarks", help="made videos")
+    add("--out", type=Path, metavar="FILE.json", help="where the figures go")
+
+
+def videos_of(name: str, given: argparse.Namespace) -> list[str]:
+    """A workload's videos; a folder that has none for it ends the command with one line."""
+    clips, command = clips_folder(given.clips), Path(sys.argv[0]).name
+    try:
+        paths = WORKLOADS[name](clips, given.cache)
+    except DatasetError as error:
+        raise SystemExit(f"{command}: {error}") from None
+    if not paths:
+        raise SystemExit(f"{command}: {clips} holds nothing for the workload {name}")
+    return paths
 
 
 def _common(clips: Path, cache: Path) -> Iterator[tuple[str, StreamFacts]]:
