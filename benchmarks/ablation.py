@@ -1,6 +1,6 @@
 """The paper's tables in small, on two CPU cores: ``python benchmarks/ablation.py --out FILE.json --plots DIR``.
 
-The small models of ``examples/action_models.py`` are trained from scratch on the videos of :mod:`mgdali.bursts`, whose
+The small models of ``examples/action_models.py`` are trained from scratch on the videos of :mod:`bursts`, whose
 class is decided by a short burst of motion, with each way of picking frames and several seeds: smoothing (Table 1), the
 level at which motion is measured (2), strategies (3) and models (4). Runs that tables share are run once. After each
 run FILE.json is written, and a command that was stopped goes on where it was.
@@ -36,12 +36,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import machine
 import torch
 from action_models import make_model
+from bursts import BURSTS, plan_burst_videos, write_burst_videos
 from torch.nn import functional as F
 
 from mgdali import MGDaliIterator, MotionGuided, Segment, Stride, TopMotion, VideoDataset
-from mgdali.build import build_index
-from mgdali.bursts import BURSTS, plan_burst_videos, write_burst_videos
 from mgdali.errors import check_integer
+from mgdali.index.build import build_index
 from mgdali.samplers import Representation, Sampler
 
 NUM_FRAMES = 8
@@ -99,7 +99,7 @@ class Settings:
     """What all runs share.
 
     Attributes:
-        train_per_class, val_per_class, data_seed: of the videos, as in :func:`mgdali.bursts.write_burst_videos`.
+        train_per_class, val_per_class, data_seed: of the videos, as in :func:`bursts.write_burst_videos`.
         crop_size: side of the clips, in pixels.
         scales: of the crop window, as in :class:`mgdali.MGDaliIterator`.
         epochs, batch_size: of training.

@@ -38,7 +38,7 @@ result = {}
 try:
     import machine
     result["machine"] = machine.facts()
-    from mgdali import doctor
+    from mgdali.cli import doctor
     result["doctor"] = json.loads(doctor.to_json(doctor.examine()))
 finally:
     open(sys.argv[1], "w").write(json.dumps(result))

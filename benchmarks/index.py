@@ -36,13 +36,13 @@ import machine
 from command import write_report
 
 from mgdali import MotionGuided, MotionIndex, Segment, VideoDataset, build_index
-from mgdali.columns import SCHEMA, from_batch
-from mgdali.index_writer import IndexWriter
-from mgdali.media import Media, find_media
-from mgdali.records import VideoRecord
+from mgdali.index.measure import SurveyJob
+from mgdali.index.schema import SCHEMA, from_batch
+from mgdali.index.writer import IndexWriter
 from mgdali.samplers import Sampler
-from mgdali.survey import SurveyJob
-from mgdali.workers import WorkerPool
+from mgdali.video.media import Media, find_media
+from mgdali.video.record import VideoRecord
+from mgdali.workers.pool import WorkerPool
 
 if TYPE_CHECKING:
     from mgdali import MGDaliIterator
@@ -506,7 +506,7 @@ def merge_parts(index: str) -> tuple[dict[str, Any], object]:
 
 def read_known(index: str) -> tuple[dict[str, Any], object]:
     """The beginning of a build: what it reads of the rows that are there."""
-    from mgdali.build import _known
+    from mgdali.index.build import _known
 
     start = time.perf_counter()
     writer = IndexWriter(index)

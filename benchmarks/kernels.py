@@ -28,7 +28,7 @@ from command import write_report
 
 from mgdali import motion as reference
 from mgdali import sampling
-from mgdali.kernels import (
+from mgdali.gpu.cuda_kernels import (
     FEATURE_BLOCK,
     GATHER_BLOCK,
     IMAGE_BLOCK,

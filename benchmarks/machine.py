@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import mgdali
-from mgdali import gpu
+from mgdali.gpu import driver
 
 __all__ = ["facts"]
 
@@ -36,17 +36,17 @@ def _gpu_facts() -> dict[str, Any]:
         ("gpu", "gpu_memory_bytes", "compute_capability", "driver", "driver_cuda", "cuda_runtime")
     )
     try:
-        first = gpu.find_gpus()[0]
-    except (gpu.GPUError, IndexError):
+        first = driver.find_gpus()[0]
+    except (driver.GPUError, IndexError):
         return found
     found["gpu"] = first.name
     found["gpu_memory_bytes"] = first.memory_bytes
     found["compute_capability"] = ".".join(map(str, first.compute_capability))
-    found["driver_cuda"] = ".".join(map(str, gpu.cuda_version()))
+    found["driver_cuda"] = ".".join(map(str, driver.cuda_version()))
     found["cuda_runtime"] = _cuda_runtime()
     # Containers may lack NVML, which is what tells the driver's version.
-    with contextlib.suppress(gpu.GPUError):
-        found["driver"] = gpu.driver_version()
+    with contextlib.suppress(driver.GPUError):
+        found["driver"] = driver.driver_version()
     return found
 
 

@@ -30,8 +30,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import machine
 from command import clips_folder, write_report
 
-from mgdali import MotionGuided, Segment, VideoDataset, gpu
-from mgdali.probe import NvdecTable, StreamFacts, nvdec_refusal, probe
+from mgdali import MotionGuided, Segment, VideoDataset
+from mgdali.gpu import driver
+from mgdali.gpu.nvdec import NvdecTable, StreamFacts, nvdec_refusal, probe
 from mgdali.samplers import Sampler
 
 THREADS = (1, 2, 4, 8, 16)
@@ -309,18 +310,18 @@ def _run_rounds(
 
 def find_nvdec() -> NvdecTable:
     """What NVDEC here decodes; ends with one line where there is no GPU, or something the route needs is missing."""
-    from mgdali.route import nvdec_table
+    from mgdali.loading.route import nvdec_table
 
     try:
-        if not gpu.find_gpus():
-            raise gpu.GPUError("CUDA finds none")
-    except gpu.GPUError as error:
+        if not driver.find_gpus():
+            raise driver.GPUError("CUDA finds none")
+    except driver.GPUError as error:
         raise SystemExit(f"route.py: no GPU: {error}") from None
     try:
         for name in ("cupy", "nvidia.dali"):
             importlib.import_module(name)
         return nvdec_table(0)
-    except (gpu.GPUError, ImportError) as error:
+    except (driver.GPUError, ImportError) as error:
         raise SystemExit(f"route.py: the GPU route cannot be used: {error}") from None
 
 

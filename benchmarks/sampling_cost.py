@@ -23,8 +23,8 @@ import machine
 from command import write_report
 
 from mgdali import MGDaliIterator, MotionGuided, Segment, VideoDataset, build_index
-from mgdali.media import find_media
 from mgdali.samplers import Representation, Sampler
+from mgdali.video.media import find_media
 
 BASE = "segment"
 SAMPLERS: dict[str, Sampler] = {

@@ -33,16 +33,16 @@ from peers.workloads import WORKLOADS, add_places, videos_of
 from throughput import make_index, say
 
 from mgdali import MGDaliIterator, MotionGuided, MotionIndex, VideoDataset
-from mgdali.clips import ClipConfig, ClipJob, ClipLoader
-from mgdali.decode import make_meter, read_frames
-from mgdali.decoder import MEMORY_BUDGET, known_picks
-from mgdali.media import Media
-from mgdali.opening import open_video
-from mgdali.order import draw
-from mgdali.partial import read_picked
+from mgdali.loading.order import draw
 from mgdali.samplers import Representation
 from mgdali.transforms import SpatialTransform
-from mgdali.workers import WorkerPool
+from mgdali.video.decoder import MEMORY_BUDGET, known_picks
+from mgdali.video.frames import make_meter, read_frames
+from mgdali.video.media import Media
+from mgdali.video.opening import open_video
+from mgdali.video.picked_frames import read_picked
+from mgdali.workers.clip_job import ClipConfig, ClipJob, ClipLoader
+from mgdali.workers.pool import WorkerPool
 
 TASK = Task()
 SAMPLER = MotionGuided(num_frames=TASK.num_frames, mu=TASK.mu)

@@ -31,8 +31,9 @@ from peers.report import fastest, in_order, plot, rendered, row
 from peers.task import Task, cores
 from peers.workloads import WORKLOADS, add_places, videos_of
 
-from mgdali import VideoDataset, build_index, gpu
+from mgdali import VideoDataset, build_index
 from mgdali.errors import VideoDecodeError
+from mgdali.gpu import driver
 
 SETTINGS = ("num_frames", "mu", "resize", "crop_size", "batch_size", "workers")
 """What of a task is the same for all workloads."""
@@ -72,8 +73,8 @@ def choose(names: Sequence[str]) -> tuple[list[Peer], str | None]:
 
 def _missing_gpu() -> str | None:
     try:
-        return None if gpu.find_gpus() else "CUDA finds none"
-    except gpu.GPUError as error:
+        return None if driver.find_gpus() else "CUDA finds none"
+    except driver.GPUError as error:
         return str(error)
 
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mgdali.bursts import BURSTS
+from bursts import BURSTS
 
 # The paper's recipe is for weights that were trained before. From scratch SGD rests at chance for 20 epochs and more;
 # with other roundings of the same pixels it was still there after 40.

@@ -11,9 +11,9 @@ from typing import Any, get_args
 import ranks
 import torch
 from action_models import Backbone, ModelName
+from bursts import write_burst_videos
 
 from mgdali import DatasetError, MGDaliIterator, MotionGuided, Segment, Stride, TopMotion, VideoDataset
-from mgdali.bursts import write_burst_videos
 from mgdali.samplers import Sampler
 from mgdali.transforms import CropPosition
 
@@ -216,7 +216,7 @@ def parse_arguments(arguments: list[str] | None = None) -> Options:
     data("--data", type=Path, metavar="FOLDER", help="FOLDER/train/<class>/<video> and FOLDER/val/<class>/<video>")
     data("--dataset", choices=tuple(DATASETS), help="one of the paper's sets, from its official lists in --root")
     data("--root", type=Path, help="the folder that holds the lists and videos of --dataset")
-    data("--synthetic", type=Path, metavar="FOLDER", help="videos made for it (mgdali.bursts), written to FOLDER once")
+    data("--synthetic", type=Path, metavar="FOLDER", help="videos made for it (bursts), written to FOLDER once")
     data("--index", metavar="FILE", help='a motion index, or "auto"')
     data("--on-error", choices=("raise", "replace"), help="at a video that cannot be decoded")
     clips = parser.add_argument_group("clips").add_argument

@@ -1,7 +1,7 @@
 // What all kernels share: how a batch of videos of different lengths and sizes is described, and sums over a warp.
 #pragma once
 
-// One decoded video of a batch. The host fills an array of these; mgdali/kernels.py holds the twin.
+// One decoded video of a batch. The host fills an array of these; mgdali/gpu/cuda_kernels.py holds the twin.
 struct Video {
     const unsigned char* frames;  // [num_frames, height, width, 3], R, G, B
     long long first;              // where this video's values begin in arrays over all frames of the batch

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mgdali import motion, sampling
-    from mgdali.build import build_index
-    from mgdali.dataset import Video, VideoDataset
+    from mgdali.datasets.video_dataset import Video, VideoDataset
     from mgdali.errors import DatasetError, VideoDecodeError, WorkerError
+    from mgdali.index.build import build_index
+    from mgdali.index.reader import MotionIndex
     from mgdali.iterator import MGDaliIterator
-    from mgdali.motion_index import MotionIndex
     from mgdali.samplers import MotionGuided, Segment, Stride, TopMotion
 
 __version__ = "0.1.0"
@@ -40,15 +40,15 @@ _HOMES = {
     "DatasetError": "errors",
     "MGDaliIterator": "iterator",
     "MotionGuided": "samplers",
-    "MotionIndex": "motion_index",
+    "MotionIndex": "index.reader",
     "Segment": "samplers",
     "Stride": "samplers",
     "TopMotion": "samplers",
-    "Video": "dataset",
-    "VideoDataset": "dataset",
+    "Video": "datasets.video_dataset",
+    "VideoDataset": "datasets.video_dataset",
     "VideoDecodeError": "errors",
     "WorkerError": "errors",
-    "build_index": "build",
+    "build_index": "index.build",
 }
 
 

@@ -1,6 +1,6 @@
 """``python -m mgdali``: the command line."""
 
-from mgdali.cli import main
+from mgdali.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -13,23 +13,23 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import torch
 import torch.distributed
 
-from mgdali.clips import ClipConfig
-from mgdali.dataset import VideoDataset
-from mgdali.decoder import MEMORY_BUDGET
+from mgdali.datasets.video_dataset import VideoDataset
 from mgdali.errors import VideoDecodeError, check_integer
-from mgdali.feed import Feed
-from mgdali.order import EpochOrder
-from mgdali.picking import FramePicker
-from mgdali.pipeline import Pipeline, clips_pipeline, decoding_pipeline
-from mgdali.route import Decode, Route, choose_route
+from mgdali.gpu.picking import FramePicker
+from mgdali.loading.feed import Feed
+from mgdali.loading.graph import Pipeline, clips_pipeline, decoding_pipeline
+from mgdali.loading.order import EpochOrder
+from mgdali.loading.route import Decode, Route, choose_route
+from mgdali.loading.source import HELD_BATCHES, ClipSource, Tally
 from mgdali.samplers import Sampler
-from mgdali.source import HELD_BATCHES, ClipSource, Tally
 from mgdali.transforms import CropPosition, DType, Layout, OutputFormat, SpatialTransform
-from mgdali.workers import LocalPool, WorkerPool
+from mgdali.video.decoder import MEMORY_BUDGET
+from mgdali.workers.clip_job import ClipConfig
+from mgdali.workers.pool import LocalPool, WorkerPool
 
 if TYPE_CHECKING:
-    from mgdali.growing_index import GrowingIndex
-    from mgdali.motion_index import MotionIndex
+    from mgdali.index.growing import GrowingIndex
+    from mgdali.index.reader import MotionIndex
 
 OnError = Literal["raise", "replace"]
 Batch = tuple[Any, ...]
@@ -341,8 +341,8 @@ def _open_index(
     if index is None:
         return None, None
     # Not above: they import pyarrow, which a loader without an index can do without.
-    from mgdali.growing_index import GrowingIndex, automatic_path
-    from mgdali.motion_index import MotionIndex
+    from mgdali.index.growing import GrowingIndex, automatic_path
+    from mgdali.index.reader import MotionIndex
 
     if index == "auto":
         return None, GrowingIndex(automatic_path(dataset.paths, cache_dir))

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Literal, NamedTuple, get_args
 
 from mgdali.errors import check_integer
-from mgdali.order import Draw
+from mgdali.loading.order import Draw
 
 CropPosition = Literal["start", "center", "end"]
 DType = Literal["float32", "float16", "uint8"]

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-import mgdali.remote
+import mgdali.video.remote
 from mgdali import VideoDataset
-from tests.faulty_server import FaultyServer
+from tests.support.faulty_server import FaultyServer
 
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
@@ -26,7 +26,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> VideoDataset:
     """Eleven short videos of several lengths and sizes, upright and wide, in three classes."""
-    from tests.videos import moving_square, write_video
+    from tests.support.videos import moving_square, write_video
 
     folder = tmp_path_factory.mktemp("videos")
     sizes = [(48, 64), (64, 48), (50, 50), (40, 90)]
@@ -40,7 +40,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> VideoDataset:
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
     pytest.importorskip("aiohttp")
-    monkeypatch.setattr(mgdali.remote, "_FIRST_WAIT", 0.001)
+    monkeypatch.setattr(mgdali.video.remote, "_FIRST_WAIT", 0.001)
     server = FaultyServer(tmp_path)
     yield server
     server.close()

@@ -21,16 +21,16 @@ import pytest
 import torch
 
 from mgdali import MotionGuided, Segment, Stride, TopMotion, VideoDataset, VideoDecodeError, WorkerError
-from mgdali.dataset import Video
-from mgdali.decode import measure_motion, read_frames
-from mgdali.decoder import Decoder
-from mgdali.order import EpochOrder, draw
+from mgdali.datasets.video_dataset import Video
+from mgdali.loading.order import EpochOrder, draw
+from mgdali.loading.source import ClipSource
 from mgdali.sampling import sample_motion_guided
-from mgdali.source import ClipSource
 from mgdali.transforms import IMAGENET_MEAN, IMAGENET_STD, CropPosition, SpatialTransform
-from mgdali.workers import WorkerPool
-from tests.loading import SAMPLER, SCRIPT_ENVIRONMENT, digest, load, run_script
-from tests.videos import moving_square, write_video
+from mgdali.video.decoder import Decoder
+from mgdali.video.frames import measure_motion, read_frames
+from mgdali.workers.pool import WorkerPool
+from tests.support.loading import SAMPLER, SCRIPT_ENVIRONMENT, digest, load, run_script
+from tests.support.videos import moving_square, write_video
 
 
 def workers_of(process: int) -> list[int]:

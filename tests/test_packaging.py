@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -23,16 +23,23 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 def test_a_wheel_carries_the_package_and_every_kernel_source(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
-    for folder, place in ((ROOT / "mgdali", "mgdali"), (ROOT / "kernels", "mgdali/kernels")):
-        files = [file for file in folder.iterdir() if file.is_file()]
-        assert files
-        assert {f"{place}/{file.name}" for file in files} <= names
+    modules = {file.relative_to(ROOT).as_posix() for file in (ROOT / "mgdali").rglob("*.py")}
+    sources = {f"mgdali/gpu/sources/{file.name}" for file in (ROOT / "kernels").iterdir()}
+    assert modules
+    assert sources
+    assert modules | sources | {"mgdali/py.typed"} <= names
+
+
+def test_no_folder_of_a_wheel_shares_its_name_with_a_module(wheel: zipfile.ZipFile) -> None:
+    names = wheel.namelist()
+    folders = {str(parent) for name in names for parent in PurePosixPath(name).parents}
+    assert not folders & {name.removesuffix(".py") for name in names if name.endswith(".py")}
 
 
 def test_a_wheel_offers_the_command_and_both_cuda_extras(wheel: zipfile.ZipFile) -> None:
     (metadata,) = [wheel.read(name).decode() for name in wheel.namelist() if name.endswith("/METADATA")]
     (scripts,) = [wheel.read(name).decode() for name in wheel.namelist() if name.endswith("/entry_points.txt")]
-    assert "mgdali = mgdali.cli:main" in scripts
+    assert "mgdali = mgdali.cli.main:main" in scripts
     for version in ("12", "13"):
         assert f"Provides-Extra: cuda{version}" in metadata
         assert f"nvidia-dali-cuda{version}0" in metadata

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from mgdali.media import Media
+from mgdali.video.media import Media
 from peers.clip import finish, grey, motion_of, pick
 from peers.task import Batch, Task
 

@@ -15,7 +15,7 @@ import av
 import cv2
 from av.video.frame import PictureType
 
-from mgdali.decode import RGBConverter, read_frames
+from mgdali.video.frames import RGBConverter, read_frames
 
 
 @dataclass(frozen=True)

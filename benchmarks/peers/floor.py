@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import av
 
-from mgdali.media import Media
+from mgdali.video.media import Media
 from peers.task import Batch, Task
 
 

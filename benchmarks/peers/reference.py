@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mgdali.decode import RGBConverter, make_meter, read_frames
 from mgdali.motion import luma_from_rgb
 from mgdali.samplers import Representation
+from mgdali.video.frames import RGBConverter, make_meter, read_frames
 from peers.clip import finish, pick
 from peers.registry import Peer
 from peers.task import Task

@@ -12,8 +12,8 @@ from command import clips_folder
 
 from mgdali.cache import cache_folder
 from mgdali.errors import DatasetError
-from mgdali.media import find_media
-from mgdali.probe import StreamFacts, probe
+from mgdali.gpu.nvdec import StreamFacts, probe
+from mgdali.video.media import find_media
 from peers.encoding import H264, MPEG4, VP9, jpeg_frames, repeated, transcoded
 
 LONG_FRAMES = 600

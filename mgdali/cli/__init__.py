@@ -1,0 +1,1 @@
+"""The ``mgdali`` command line, one module a command."""

@@ -1,0 +1,243 @@
+"""The CUDA kernels as Python sees them: where their sources are, what they are given, and how they are launched.
+
+The sources in ``kernels/`` say what each kernel computes and what bounds it. Everything but :class:`Kernels` works
+without a GPU, and is what the tests on the CPU use too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mgdali.motion import FILTER_SIZE, NUM_FILTERS
+from mgdali.sampling import Inverse
+
+__all__ = [
+    "FEATURE_BLOCK",
+    "GATHER_BLOCK",
+    "IMAGE_BLOCK",
+    "PICK_BLOCK",
+    "VIDEO",
+    "Kernels",
+    "compile_options",
+    "describe_videos",
+    "feature_grid",
+    "feature_units",
+    "filter_scale",
+    "filter_table",
+    "filter_words",
+    "gather_grid",
+    "image_grid",
+    "kernel_folder",
+]
+
+VIDEO = np.dtype(
+    [
+        ("frames", np.uint64),
+        ("first", np.int64),
+        ("num_frames", np.int32),
+        ("height", np.int32),
+        ("width", np.int32),
+        ("unused", np.int32),
+    ]
+)
+"""The twin of ``Video`` in ``kernels/video.cuh``."""
+
+IMAGE_BLOCK = 128
+FEATURE_BLOCK = 256
+PICK_BLOCK = 256
+GATHER_BLOCK = 256
+_IMAGE_PIXELS_A_BLOCK = IMAGE_BLOCK * 16
+_FEATURE_COLUMNS = 32
+_FEATURE_ROWS = {False: 8, True: 16}
+_FEATURE_FRAMES_A_BLOCK = 16
+_GATHER_BYTES_A_BLOCK = GATHER_BLOCK * 16 * 4
+_ROW_TAPS = 3 * FILTER_SIZE
+_MMA_LANES = 4
+_MMA_WORDS = 20
+
+
+def kernel_folder() -> Path:
+    """The CUDA sources: beside this file in an installed package, beside its folder in a checkout."""
+    here = Path(__file__).parent
+    return next(folder for folder in (here / "sources", here.parents[1] / "kernels") if folder.is_dir())
+
+
+def compile_options() -> tuple[str, ...]:
+    """What NVRTC is given beside the architecture. No fast-math: motion is to come out the same everywhere."""
+    return ("--std=c++17", f"-I{kernel_folder()}")
+
+
+def describe_videos(frames: Sequence[int], shapes: Sequence[tuple[int, int, int]]) -> NDArray[Any]:
+    """A batch for the kernels.
+
+    Args:
+        frames: addresses of uint8 ``[T, H, W, 3]``, RGB.
+        shapes: ``(T, H, W)`` of each.
+
+    Returns:
+        An array of :data:`VIDEO`, whose ``first`` numbers the batch's frames one video after another.
+    """
+    videos = np.zeros(len(frames), VIDEO)
+    videos["frames"] = frames
+    for name, values in zip(("num_frames", "height", "width"), zip(*shapes, strict=True), strict=True):
+        videos[name] = values
+    videos["first"] = np.cumsum(videos["num_frames"], dtype=np.int64) - videos["num_frames"]
+    return videos
+
+
+def image_grid(videos: NDArray[Any]) -> tuple[int, int]:
+    """Blocks of the image-level kernels."""
+    pixels = int((videos["height"].astype(np.int64) * videos["width"]).max())
+    return math.ceil(pixels / _IMAGE_PIXELS_A_BLOCK), len(videos)
+
+
+def feature_grid(videos: NDArray[Any], *, tensor_cores: bool) -> tuple[int, int, int]:
+    """Blocks of the feature-level kernels."""
+    across = -(-videos["width"] // _FEATURE_COLUMNS)
+    down = -(-videos["height"] // _FEATURE_ROWS[tensor_cores])
+    stretches = math.ceil((int(videos["num_frames"].max()) - 1) / _FEATURE_FRAMES_A_BLOCK)
+    return int((across * down).max()), max(1, stretches), len(videos)
+
+
+def gather_grid(videos: NDArray[Any], num_picks: int) -> tuple[int, int, int]:
+    """Blocks of the gathering kernel."""
+    frame_bytes = int((3 * videos["height"].astype(np.int64) * videos["width"]).max())
+    return math.ceil(frame_bytes / _GATHER_BYTES_A_BLOCK), num_picks, len(videos)
+
+
+def filter_table(filters: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Filters ``[8, 3, 7, 7]`` for the float32 kernel: ``[147, 8]``, tap (row, column, channel) by filter."""
+    return np.ascontiguousarray(filters.transpose(2, 3, 1, 0).reshape(-1, NUM_FILTERS))
+
+
+def filter_scale(filters: NDArray[np.float32]) -> float:
+    """The power of two that brings the largest weight to between 1 and 2, where halves are at their best."""
+    largest = float(np.abs(filters).max())
+    return 2.0 ** -math.floor(math.log2(largest)) if largest > 0 else 1.0
+
+
+def filter_words(filters: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """Filters ``[8, 3, 7, 7]`` for the tensor cores: uint32 ``[8, 20, 4]``, filter by word by lane, two halves a word.
+
+    They are multiplied by :func:`filter_scale` first. ``kernels/feature_difference_mma.cu`` says which two taps a word
+    has, and why.
+    """
+    filters = filters * np.float32(filter_scale(filters))
+    rows = np.zeros((NUM_FILTERS, FILTER_SIZE, _ROW_TAPS + 1), np.float16)
+    rows[:, :, :_ROW_TAPS] = filters.transpose(0, 2, 3, 1).reshape(NUM_FILTERS, FILTER_SIZE, _ROW_TAPS)
+    pairs = rows.view(np.uint32)
+    words = np.zeros((NUM_FILTERS, _MMA_WORDS, _MMA_LANES), np.uint32)
+    ahead = 2 * FILTER_SIZE
+    words[:, :ahead] = pairs[:, :, :8].reshape(NUM_FILTERS, ahead, _MMA_LANES)
+    words[:, ahead:, :3] = pairs[:, : FILTER_SIZE - 1, 8:]
+    words[:, ahead : ahead + 3, 3] = pairs[:, FILTER_SIZE - 1, 8:]
+    return words
+
+
+def feature_units(filters: NDArray[np.float32], videos: NDArray[Any]) -> float:
+    """How many units the feature-level kernels count motion in: a power of two that no motion overflows."""
+    strongest = 255 * float(np.linalg.norm(np.abs(filters.astype(np.float64)).sum(axis=(1, 2, 3))))
+    pixels = int((videos["height"].astype(np.int64) * videos["width"]).max())
+    return 2.0 ** math.floor(62 - math.log2(max(strongest * pixels, 1.0)))
+
+
+class Kernels:
+    """The compiled kernels of the current CUDA device, launched through CuPy on its current stream.
+
+    Arrays are CuPy's, on that device. Nothing here waits for the device. CuPy checks every launch and raises
+    ``cupy.cuda.driver.CUDADriverError``.
+    """
+
+    def __init__(self) -> None:
+        import cupy
+
+        self.arrays: Any = cupy
+        self._modules: dict[str, Any] = {}
+
+    @cached_property
+    def tensor_cores(self) -> bool:
+        """Whether the chip has the tensor cores that the faster feature-level kernel needs (sm_80)."""
+        return int(self.arrays.cuda.Device().compute_capability) >= 80
+
+    def describe(self, frames: Sequence[Any]) -> tuple[NDArray[Any], Any]:
+        """Videos uint8 ``[T, H, W, 3]`` as the kernels take them: on the host, for shapes, and on the device."""
+        videos = describe_videos([array.data.ptr for array in frames], [array.shape[:3] for array in frames])
+        return videos, self.arrays.asarray(videos.view(np.uint8))
+
+    def to_host(self, array: Any) -> NDArray[Any]:
+        """An array's content, once the device has come that far: this waits."""
+        return np.asarray(self.arrays.asnumpy(array))
+
+    def no_motion(self, videos: NDArray[Any]) -> Any:
+        """S of all frames of a batch before it is measured: zeros, uint64 ``[sum of T]``."""
+        return self.arrays.zeros(int(videos["num_frames"].sum()), np.uint64)
+
+    def image_difference(self, videos: NDArray[Any], on_device: Any, channels: str) -> Any:
+        """S at the image level of all frames of a batch, uint64 ``[sum of T]``."""
+        motion = self.no_motion(videos)
+        kernel = self._function("image_difference", f"image_difference_{channels}")
+        kernel(image_grid(videos), (IMAGE_BLOCK,), (on_device, motion))
+        return motion
+
+    def feature_difference(
+        self, videos: NDArray[Any], on_device: Any, filters: NDArray[np.float32], *, tensor_cores: bool | None = None
+    ) -> tuple[Any, float]:
+        """S at the feature level of all frames of a batch, uint64 ``[sum of T]``, and what one of its units is."""
+        tensor_cores = self.tensor_cores if tensor_cores is None else tensor_cores
+        name = "feature_difference_mma" if tensor_cores else "feature_difference"
+        weights = self.arrays.asarray(filter_words(filters) if tensor_cores else filter_table(filters))
+        units = feature_units(filters, videos)
+        motion = self.no_motion(videos)
+        grid = feature_grid(videos, tensor_cores=tensor_cores)
+        # The tensor cores' filters are scaled: what they measure is, too.
+        measured = units / filter_scale(filters) if tensor_cores else units
+        self._function(name, name)(grid, (FEATURE_BLOCK,), (on_device, weights, np.float64(measured), motion))
+        return motion, 1 / units
+
+    def pick_motion_guided(
+        self, videos: NDArray[Any], on_device: Any, motion: Any, unit: float, offsets: Any, mu: float, inverse: Inverse
+    ) -> Any:
+        """Picks int64 ``[videos, N]`` for offsets float64 ``[videos, N]``; motion is rounded to float32 first."""
+        picks = self.arrays.empty(offsets.shape, np.int64)
+        scratch = self.arrays.empty(len(motion), np.float64)
+        arguments = (on_device, motion, np.float64(unit), np.float64(mu), np.int32(inverse == "nearest"))
+        self._function("pick", "pick_motion_guided")(
+            (len(videos),), (PICK_BLOCK,), (*arguments, offsets, np.int32(offsets.shape[1]), scratch, picks)
+        )
+        return picks
+
+    def pick_top_motion(self, videos: NDArray[Any], on_device: Any, motion: Any, unit: float, num_picks: int) -> Any:
+        """Picks int64 ``[videos, N]``; motion is rounded to float32 first."""
+        picks = self.arrays.empty((len(videos), num_picks), np.int64)
+        arguments = (on_device, motion, np.float64(unit), np.int32(num_picks), picks)
+        self._function("pick", "pick_top_motion")((len(videos),), (PICK_BLOCK,), arguments)
+        return picks
+
+    def gather_frames(self, videos: NDArray[Any], on_device: Any, picks: Any) -> list[Any]:
+        """The picked frames of each video, uint8 ``[N, H, W, 3]``."""
+        count = picks.shape[1]
+        clips = [self.arrays.empty((count, int(v["height"]), int(v["width"]), 3), np.uint8) for v in videos]
+        arguments = (on_device, picks, self._addresses(clips))
+        self._function("gather", "gather_frames")(gather_grid(videos, count), (GATHER_BLOCK,), arguments)
+        return clips
+
+    def _addresses(self, arrays: list[Any]) -> Any:
+        return self.arrays.asarray(np.array([array.data.ptr for array in arrays], np.uint64))
+
+    def _function(self, source: str, name: str) -> Any:
+        """A kernel by name, its source compiled when first asked for; CuPy keeps the result on disk."""
+        if source not in self._modules:
+            code = (kernel_folder() / f"{source}.cu").read_text()
+            headers = b"".join(path.read_bytes() for path in sorted(kernel_folder().glob("*.cuh")))
+            # CuPy finds a compiled source on disk by its text, which does not hold the headers'.
+            code += f"// headers: {hashlib.sha256(headers).hexdigest()}\n"
+            self._modules[source] = self.arrays.RawModule(code=code, options=compile_options())
+        return self._modules[source].get_function(name)

@@ -1,0 +1,188 @@
+"""Reading a motion index: the facts and S of any video of it, without reading the rest.
+
+Parquet is what the index is kept in; it cannot be looked into at a row without decoding thousands. So a copy of its
+columns lies beside it as an Arrow file, which is mapped: all processes of a machine share it, and only what is asked
+for is read. The copy is made anew whenever it is not of the file that is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mgdali.cache import cache_folder
+from mgdali.errors import DatasetError
+from mgdali.index.schema import SCHEMA, from_batch
+from mgdali.index.writer import open_parquet
+from mgdali.video.record import VideoRecord, index_name
+
+__all__ = ["MotionIndex"]
+
+# What the loader does not look at; with 8 bytes a frame it would be most of the copy.
+_LEFT_OUT = "times"
+_KEYS = [pa.field("key", pa.uint64()), pa.field("key_row", pa.int64())]
+_STAMP = b"mgdali.loading.source"
+
+
+class MotionIndex:
+    """An index file, open for looking up videos.
+
+    Args:
+        path: the Parquet file that ``mgdali index build`` made.
+        moved: where the videos lay when they were measured, and where they lie now: two folders. By default they lie
+            where they did.
+
+    Raises:
+        DatasetError: the file is missing or no index, or the copy that is mapped can be written nowhere.
+
+    Example:
+        >>> index = MotionIndex("clips.parquet")
+        >>> record = index.find("videos/run/a.mp4")
+        >>> record.num_frames, record.motion["image"].shape
+        (48, (48,))
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        moved: tuple[str | os.PathLike[str], str | os.PathLike[str]] | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self._moved = None if moved is None else tuple(os.path.abspath(folder) for folder in moved)
+        self._file = pa.ipc.open_file(pa.memory_map(str(_current_copy(self.path))))
+        self._batches: list[pa.RecordBatch | None] = [None] * self._file.num_record_batches
+        sizes = [self._batch(i).num_rows for i in range(len(self._batches))]
+        self._ends = np.cumsum(sizes)
+        self._first_keys = np.array([self._keys(i)[0] for i in range(len(self._batches))], np.uint64)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def __getitem__(self, row: int) -> VideoRecord:
+        """The record at a row, without ``times``."""
+        if not 0 <= row < len(self):
+            raise IndexError(f"row {row} is outside [0, {len(self)})")
+        batch = int(np.searchsorted(self._ends, row, side="right"))
+        start = int(self._ends[batch - 1]) if batch else 0
+        return from_batch(self._batch(batch), row - start)
+
+    def find(self, path: str) -> VideoRecord | None:
+        """The record of a video, or None where the index has none.
+
+        Args:
+            path: as a data set names it.
+        """
+        name = self._name_of(path)
+        for row in self._rows_of(_key(name)):
+            record = self[row]
+            if record.path == name:
+                return record
+        return None
+
+    def __repr__(self) -> str:
+        return f"MotionIndex({os.fspath(self.path)!r}, {len(self)} videos)"
+
+    def _name_of(self, path: str) -> str:
+        name = index_name(path)
+        if self._moved is not None:
+            before, now = self._moved
+            if name.startswith(now.rstrip(os.sep) + os.sep):
+                return os.path.join(before, name[len(now.rstrip(os.sep)) + 1 :])
+        return name
+
+    def _rows_of(self, key: np.uint64) -> Iterator[int]:
+        start = max(int(np.searchsorted(self._first_keys, key, side="left")) - 1, 0)
+        for number in range(start, len(self._batches)):
+            keys = self._keys(number)
+            first, last = np.searchsorted(keys, key, side="left"), np.searchsorted(keys, key, side="right")
+            yield from self._batch(number).column("key_row")[int(first) : int(last)].to_pylist()
+            if last < len(keys):
+                return
+
+    def _keys(self, number: int) -> NDArray[np.uint64]:
+        keys: NDArray[np.uint64] = self._batch(number).column("key").to_numpy()
+        return keys
+
+    def _batch(self, number: int) -> pa.RecordBatch:
+        batch = self._batches[number]
+        if batch is None:
+            batch = self._batches[number] = self._file.get_batch(number)
+        return batch
+
+
+def _current_copy(path: Path) -> Path:
+    """The mapped copy of an index as it is now, made where it is not there."""
+    open_parquet(path).close()
+    stat = path.stat()
+    stamp = f"{stat.st_size} {stat.st_mtime_ns}".encode()
+    name = hashlib.blake2b(os.fsencode(path.absolute()), digest_size=16).hexdigest()
+    places = [path.with_name(f"{path.name}.map"), cache_folder() / "index" / f"{name}.map"]
+    for place in places:
+        if _stamp_of(place) == stamp:
+            return place
+    reasons = []
+    for place in places:
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            _make_copy(path, place, stamp)
+            return place
+        except OSError as error:
+            reasons.append(f"{place}: {error.strerror or error}")
+    raise DatasetError(
+        f"cannot write a copy of the index {path} for mapping ({'; '.join(reasons)}): make one of the folders writable"
+    )
+
+
+def _stamp_of(copy: Path) -> bytes | None:
+    """Of which file it is a copy, or None where it is none."""
+    with contextlib.suppress(OSError, pa.ArrowException), pa.ipc.open_file(pa.memory_map(str(copy))) as file:
+        stamp: bytes | None = (file.schema.metadata or {}).get(_STAMP)
+        return stamp
+    return None
+
+
+def _make_copy(path: Path, target: Path, stamp: bytes) -> None:
+    temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex}")
+    columns = [field for field in SCHEMA if field.name != _LEFT_OUT]
+    schema = pa.schema([*columns, *_KEYS], {_STAMP: stamp})
+    try:
+        with open_parquet(path) as parquet, pa.OSFile(str(temporary), "wb") as file:
+            keys, rows = _sorted_keys(parquet)
+            done = 0
+            with pa.ipc.new_file(file, schema) as writer:
+                for batch in parquet.iter_batches(columns=[field.name for field in columns], batch_size=4096):
+                    part = slice(done, done + batch.num_rows)
+                    own: list[Any] = [batch.column(field.name) for field in columns]
+                    writer.write_batch(
+                        pa.RecordBatch.from_arrays([*own, pa.array(keys[part]), pa.array(rows[part])], schema=schema)
+                    )
+                    done += batch.num_rows
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sorted_keys(parquet: Any) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """All keys, rising, and their rows."""
+    keys = np.empty(parquet.metadata.num_rows, np.uint64)
+    done = 0
+    for batch in parquet.iter_batches(columns=["path"], batch_size=65536):
+        for name in batch.column("path").to_pylist():
+            keys[done] = _key(name)
+            done += 1
+    order = np.argsort(keys, kind="stable")
+    return keys[order], order
+
+
+def _key(name: str) -> np.uint64:
+    return np.uint64(int.from_bytes(hashlib.blake2b(os.fsencode(name), digest_size=8).digest(), "little"))

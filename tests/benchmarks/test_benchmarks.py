@@ -1,0 +1,494 @@
+"""What of the benchmarks needs no GPU: their arithmetic, the machine's facts, how they end without one, and those of
+the index and of training at a tiny scale."""
+
+from __future__ import annotations
+
+import datetime
+import importlib
+import json
+import operator
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mgdali import VideoDataset
+from mgdali.index.schema import SCHEMA, from_batch
+from tests.support.videos import moving_square, write_video
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def machine() -> Any:
+    return _script("machine")
+
+
+@pytest.fixture(scope="module")
+def kernels() -> Any:
+    return _script("kernels")
+
+
+@pytest.fixture(scope="module")
+def index() -> Any:
+    return _script("index")
+
+
+@pytest.fixture(scope="module")
+def ablation() -> Iterator[Any]:
+    threads = torch.get_num_threads()
+    yield _script("ablation")
+    # Runs take one thread each.
+    torch.set_num_threads(threads)
+
+
+def _script(name: str) -> Any:
+    """As a script beside it imports it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        return importlib.import_module(name)
+
+
+# --- The machine -----------------------------------------------------------------------------------------------------
+
+
+def test_the_machines_facts_are_ready_for_json(machine: Any) -> None:
+    facts = json.loads(json.dumps(machine.facts()))
+    age = datetime.datetime.now(datetime.timezone.utc) - datetime.datetime.fromisoformat(facts["date"])
+    assert datetime.timedelta(0) <= age < datetime.timedelta(minutes=1)
+    assert facts["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert facts["numpy"] == importlib.import_module("numpy").__version__
+    assert facts["cpu_cores"] >= 1
+    assert {"cpu", "torch", "cupy", "gpu", "driver", "cuda_runtime"} <= set(facts)
+
+
+def test_without_a_driver_the_gpus_facts_are_none(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise machine.gpu.GPUError("no driver")
+
+    monkeypatch.setattr(machine.gpu, "find_gpus", missing)
+    facts = machine.facts()
+    absent = ("gpu", "gpu_memory_bytes", "compute_capability", "driver", "driver_cuda", "cuda_runtime")
+    assert [facts[name] for name in absent] == [None] * len(absent)
+
+
+def test_a_gpus_facts(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = machine.driver
+    monkeypatch.setattr(driver, "find_gpus", lambda: [driver.GPU(0, "NVIDIA H100", (9, 0), 80)])
+    monkeypatch.setattr(driver, "cuda_version", lambda: (13, 0))
+    monkeypatch.setattr(driver, "driver_version", lambda: "580.1")
+    facts = machine.facts()
+    assert (facts["gpu"], facts["compute_capability"], facts["gpu_memory_bytes"]) == ("NVIDIA H100", "9.0", 80)
+    assert (facts["driver"], facts["driver_cuda"]) == ("580.1", "13.0")
+
+
+def test_what_cannot_be_imported_has_no_version(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    assert machine.facts()["cupy"] is None
+
+
+# --- Floors and shares -----------------------------------------------------------------------------------------------
+
+# Two videos of three frames of 10 by 20 pixels: 600 bytes a frame.
+SIZES = {"videos": 2, "frames": 3, "height": 10, "width": 20}
+
+
+@pytest.fixture
+def case(kernels: Any) -> Any:
+    return kernels.Case("340x256, small", **SIZES)
+
+
+def test_image_motion_reads_each_frame_once(kernels: Any, case: Any) -> None:
+    work = kernels.image_work(case)
+    assert (work.bytes, work.operations, work.additions) == (3600, 0, 0)
+
+
+def test_gathering_reads_and_writes_each_picked_frame(kernels: Any, case: Any) -> None:
+    assert kernels.gather_work(case, 5).bytes == 2 * 2 * 5 * 600
+
+
+def test_feature_motion_takes_2352_operations_a_pixel_of_each_difference(kernels: Any, case: Any) -> None:
+    work = kernels.feature_work(case, tensor_cores=True)
+    # 2 videos, 2 differences, 200 pixels; 8 filters of 147 taps, a multiplication and an addition each.
+    assert work.operations == 2 * 2 * 200 * 2352 == 1_881_600
+    assert work.bytes == 3600
+    padded = kernels.feature_work(case, tensor_cores=True, taps=kernels.PADDED_TAPS)
+    assert padded.operations == 2 * 2 * 200 * 2560
+
+
+def test_picks_wait_for_one_addition_a_frame(kernels: Any, case: Any) -> None:
+    assert kernels.pick_work(case).additions == 3
+
+
+def test_floors_are_work_over_the_rate_that_bounds_it(kernels: Any, case: Any) -> None:
+    rates = kernels.Ceilings(copied_bytes=3.6e6, half_operations=1.8816e9, float_operations=1.8816e8, additions=3000)
+    assert kernels.floors_ms(kernels.image_work(case), rates) == pytest.approx({"bytes": 1.0})
+    half = kernels.floors_ms(kernels.feature_work(case, tensor_cores=True), rates)
+    assert half == pytest.approx({"bytes": 1.0, "operations": 1.0})
+    single = kernels.floors_ms(kernels.feature_work(case, tensor_cores=False), rates)
+    assert single == pytest.approx({"bytes": 1.0, "operations": 10.0})
+    assert kernels.floors_ms(kernels.pick_work(case), rates) == pytest.approx({"additions": 1.0})
+    assert kernels.floors_ms(kernels.Work(), rates) == {}
+
+
+def test_shared_memory_is_read_320_bytes_a_pixel(kernels: Any, case: Any) -> None:
+    # 2 videos, 2 differences, 200 pixels: 256,000 bytes.
+    assert kernels.shared_memory_ms(case, kernels.Ceilings(shared_bytes=256e6)) == pytest.approx(1.0)
+    assert kernels.shared_memory_ms(case, kernels.Ceilings()) is None
+
+
+def test_a_time_is_held_to_the_longest_floor(kernels: Any, case: Any) -> None:
+    rates = kernels.Ceilings(copied_bytes=3.6e6, float_operations=1.8816e8)
+    image = kernels.assessed(kernels.image_work(case), rates, 1.25)
+    assert image["bound_by"] == "bytes"
+    assert image["bytes"] == 3600
+    assert image["share_of_ceiling"] == pytest.approx(0.8)
+    assert image["over_floor"] == pytest.approx(1.25)
+    feature = kernels.assessed(kernels.feature_work(case, tensor_cores=False), rates, 40.0)
+    assert feature["bound_by"] == "operations"
+    assert feature["share_of_ceiling"] == pytest.approx(0.25)
+    assert feature["over_floor"] == pytest.approx(4.0)
+    unbound = kernels.assessed(kernels.Work(), rates, 1.0)
+    assert (unbound["bound_by"], unbound["share_of_ceiling"], unbound["over_floor"]) == (None, None, None)
+
+
+def test_the_spread_is_the_tenth_to_the_ninetieth_percentile(kernels: Any) -> None:
+    found = kernels.summary(float(value) for value in (*range(100, -1, -1),))
+    assert found == pytest.approx({"median_ms": 50.0, "p10_ms": 10.0, "p90_ms": 90.0})
+
+
+@pytest.mark.parametrize(("batch_bytes", "expected"), [(10**9, 2), (10**8, 2), (99 * 10**6, 3), (10**7, 20)])
+def test_batches_in_turn_are_four_times_the_cache(kernels: Any, batch_bytes: int, expected: int) -> None:
+    assert kernels.sets_needed(batch_bytes, 50 * 10**6) == expected
+
+
+# --- Targets and the table -------------------------------------------------------------------------------------------
+
+
+def row(kernels: Any, kernel: str, work: Any, median_ms: float, case: str) -> dict[str, Any]:
+    rates = kernels.Ceilings(copied_bytes=3.6e6, half_operations=9.408e8, float_operations=1.8816e8, additions=3000)
+    times = {"median_ms": median_ms, "p10_ms": median_ms, "p90_ms": median_ms}
+    return {"kernel": kernel, "case": case, **times, **kernels.assessed(work, rates, median_ms)}
+
+
+def test_targets_are_those_of_the_issue(kernels: Any, case: Any) -> None:
+    image, feature = kernels.image_work(case), kernels.feature_work(case, tensor_cores=True)
+    rows = [
+        row(kernels, "image luma", image, 1.1, case.name),
+        row(kernels, "image rgb", image, 1.25, case.name),
+        row(kernels, "feature float32", feature, 99.0, case.name),
+        row(kernels, "feature tensor cores", feature, 22.0, case.name),
+        row(kernels, "image luma", image, 50.0, "224x224"),
+    ]
+    found = {target["figure"]: (target["value"], target["target"], target["met"]) for target in kernels.targets(rows)}
+    assert found == {
+        "feature tensor cores / image luma": (pytest.approx(20.0), "<= 15", False),
+        "image luma, share of the copy bandwidth": (pytest.approx(1 / 1.1), ">= 0.85", True),
+        "image rgb, share of the copy bandwidth": (pytest.approx(0.8), ">= 0.85", False),
+    }
+
+
+def test_without_tensor_cores_float32_is_held_to_the_target(kernels: Any, case: Any) -> None:
+    rows = [
+        row(kernels, "image luma", kernels.image_work(case), 1.0, case.name),
+        row(kernels, "feature float32", kernels.feature_work(case, tensor_cores=False), 14.0, case.name),
+    ]
+    ratio = kernels.targets(rows)[0]
+    assert (ratio["figure"], ratio["met"]) == ("feature float32 / image luma", True)
+
+
+def test_the_table_has_a_line_a_kernel_and_a_target(kernels: Any, machine: Any, case: Any) -> None:
+    rows = [
+        row(kernels, "image luma", kernels.image_work(case), 1.25, case.name),
+        row(kernels, "top motion", kernels.Work(), 0.5, case.name),
+        row(kernels, "feature tensor cores", kernels.feature_work(case, tensor_cores=True), 9.0, case.name)
+        | {"padded_operations_ms": 8.0, "shared_memory_ms": 8.5},
+    ]
+    report = {
+        "machine": machine.facts(),
+        "ceilings": {
+            "a_second": {"copied_bytes": 3e12, "half_operations": 7e14, "float_operations": 5e13, "additions": 2e8},
+            "measured": {"empty_launch": {"median_ms": 0.002}},
+        },
+        "kernels": rows,
+        "targets": kernels.targets(rows),
+    }
+    lines = kernels.rendered(report).splitlines()
+    assert "copy 3.00 TB/s, half precision 700 and float32 50.0 TFLOP/s" in lines[1]
+    assert " ".join(lines[3].split()) == "340x256, small image luma 1.2500 1.2500-1.2500 1.25 0.800 bytes"
+    assert " ".join(lines[4].split()) == "340x256, small top motion 0.5000 0.5000-0.5000 - - launch"
+    assert lines[5].endswith("operations (with padding 8.0000 ms, shared memory 8.5000 ms)")
+    assert lines[-2].endswith("feature tensor cores / image luma: 7.200, target <= 15: met")
+    assert lines[-1].endswith("image luma, share of the copy bandwidth: 0.800, target >= 0.85: missed")
+
+
+# --- The command -----------------------------------------------------------------------------------------------------
+
+
+def test_every_case_fills_more_than_the_cache(kernels: Any) -> None:
+    names = [case.name for case in kernels.cases(quick=False)]
+    assert len(names) == len(set(names))
+    assert all(case.batch_bytes > 10**8 for case in kernels.cases(quick=False))
+    assert {case.name for case in kernels.cases(quick=True)} < set(names)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--quick", "--out", "figures.json"]], ids=["plain", "with a file"])
+def test_without_a_gpu_the_command_says_so_in_one_line(tmp_path: Path, arguments: list[str]) -> None:
+    # Where there is a GPU, it is hidden.
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "kernels.py"), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith(("kernels.py: no GPU", "kernels.py: CuPy is missing"))
+    assert not (tmp_path / "figures.json").exists()
+
+
+# --- The index -------------------------------------------------------------------------------------------------------
+
+
+def run_index(index: Any, out: Path, *arguments: object) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        # As when it is run as a script: its workers look for it there.
+        patch.syspath_prepend(str(BENCHMARKS))
+        index.main([*map(str, arguments), "--rounds", "1", "--out", str(out)])
+    return json.loads(out.read_text())
+
+
+@pytest.fixture(scope="module")
+def built(index: Any, dataset: VideoDataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that ``build`` wrote."""
+    out = tmp_path_factory.mktemp("built") / "build.json"
+    run_index(index, out, "build", Path(dataset.paths[0]).parent, "--copies", 2)
+    return out
+
+
+@pytest.fixture(scope="module")
+def scaled(index: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that ``scale`` wrote."""
+    out = tmp_path_factory.mktemp("scaled") / "scale.json"
+    run_index(index, out, "scale", "--videos", 5000, "--mean-frames", 20, "--finds", 50)
+    return out
+
+
+def test_loading_is_compared_with_an_index_and_without(
+    index: Any,
+    dataset: VideoDataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(index, "LEAST_CLIPS", 4)
+    monkeypatch.setattr(index, "SAMPLERS", {"motion-guided": index.MotionGuided(num_frames=2)})
+    (tmp_path / "long").mkdir()
+    for num_frames in (99, 100):
+        write_video(tmp_path / "long" / f"{num_frames}.mp4", moving_square(num_frames, 48, 64))
+    folder = Path(dataset.paths[0]).parent
+    report = run_index(index, tmp_path / "out.json", "loading", folder, "--long", tmp_path / "long")
+    own, long, both = report["compared"]
+    assert (own["distinct_videos"], long["distinct_videos"], both["distinct_videos"]) == (11, 1, 12)
+    assert (long["data"], long["clips"], long["frames"]) == ("long from 100 frames on", 4, 400)
+    assert long["without"]["frames_decoded"]["median"] == 400 > long["with"]["frames_decoded"]["median"]
+    assert {"median", "least", "most", "values"} == set(own["with"]["clips_per_s"]) == set(own["ratio"])
+    assert {"machine", "rounds", "batch_size", "picks", "targets"} <= set(report)
+    assert "| long from 100 frames on, motion-guided | 4 of 1 videos |" in capsys.readouterr().out
+
+
+def test_building_is_compared_with_decoding_alone(built: Path, dataset: VideoDataset) -> None:
+    report = json.loads(built.read_text())
+    assert report["videos"] == 2 * len(dataset)
+    assert report["frames"] == 2 * sum(3 + 4 * i % 29 for i in range(11))
+    assert set(report["rows"]) == {"build", "decode alone"}
+    rates = {"seconds", "frames_per_s", "frames_per_s_with_start", "last_share"}
+    assert set(report["rows"]["build"]) == set(report["rows"]["decode alone"]) == rates
+    assert {"machine", "workers", "share", "share_with_start", "bytes_a_frame"} <= set(report)
+    assert report["targets"][0]["target"] == ">= 0.9"
+
+
+def test_a_run_counts_from_its_first_video_on(index: Any) -> None:
+    run = index.Run(begin=10.0, done=[12.0, 13.0, 15.0], frames=[50, 30, 10], end=16.0)
+    expected = {"seconds": 6.0, "frames_per_s": 10.0, "frames_per_s_with_start": 15.0, "last_share": 0.25}
+    assert run.figures() == pytest.approx(expected)
+
+
+def test_made_up_videos_are_rows_of_an_index(index: Any) -> None:
+    batch = index.make_up(np.random.default_rng(0), 7, 20, 30)
+    batch.validate(full=True)
+    assert (batch.schema, batch.num_rows) == (SCHEMA, 20)
+    for row in range(20):
+        record = from_batch(batch, row)
+        assert record.path == index.path_of(7 + row)
+        assert 15 <= record.num_frames <= 45
+        assert sorted(record.packets) == list(range(record.num_frames))
+        assert record.motion["image"][0] == 0
+        assert len(record.times) == len(record.referenced) == len(record.motion["image"]) == record.num_frames
+        assert record.key_frames[0] == 0
+        assert record.referenced[record.key_frames].all()
+
+
+def test_a_large_index_is_opened_by_processes_of_their_own(scaled: Path) -> None:
+    report = json.loads(scaled.read_text())
+    assert (report["videos"], report["merge"]["rows"], report["known"]["rows"]) == (5000, 5000, 5000)
+    assert report["frames"] == pytest.approx(5000 * 20, rel=0.05)
+    assert set(report["sizes"]) == {"parts_bytes", "parquet_bytes", "copy_bytes"}
+    assert set(report["opening"]) == {"cold", "warm"}
+    found = {"median_us", "p99_us", "mean_us", "most_us", "bytes_read"}
+    assert set(report["opening"]["cold"]["first"]) == set(report["opening"]["warm"]["again"]) == found
+    memory = {"resident", "proportional", "private", "shared", "anonymous", "peak"}
+    assert [set(own) for own in report["together"]] == [memory] * 4
+    assert {"machine", "rounds", "finds", "written", "copy", "targets"} <= set(report)
+
+
+def test_more_videos_are_computed_from_both_files(
+    index: Any, built: Path, scaled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index.main(["project", str(built), str(scaled)])
+    table = capsys.readouterr().out
+    assert "| frames, billions | 100,000,000 videos x 300 | 30 |" in table
+    assert "| core hours to measure | 30 billion / " in table
+
+
+# --- Training --------------------------------------------------------------------------------------------------------
+
+TINY = ["--epochs", "1", "--train-per-class", "2", "--val-per-class", "1", "--jobs", "1"]
+
+
+@pytest.fixture(scope="module")
+def trained(ablation: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of Table 3, with two seeds."""
+    folder = tmp_path_factory.mktemp("ablation")
+    run_ablation(ablation, folder, "--tables", "3", "--seeds", "2")
+    return folder
+
+
+def run_ablation(ablation: Any, folder: Path, *arguments: str) -> Any:
+    out = folder / "out.json"
+    ablation.main([*TINY, "--out", str(out), "--data", str(folder), *arguments])
+    return json.loads(out.read_text())
+
+
+def result(sampler: str, seed: int, accuracy: float, model: str = "tsm") -> dict[str, Any]:
+    return {"model": model, "sampler": sampler, "seed": seed, "accuracy": accuracy, "picks_in_burst": 2.0}
+
+
+def test_each_run_of_a_table_is_trained_and_written_down(trained: Path) -> None:
+    report = json.loads((trained / "out.json").read_text())
+    samplers = ["segment", "stride", "top", "image 0.5"]
+    assert [(run["sampler"], run["seed"]) for run in report["runs"]] == [(s, i) for i in range(2) for s in samplers]
+    assert {"machine", "settings", "jobs", "tables", "targets"} <= set(report)
+    assert set(report["tables"]["3"]) == {"segment", "fixed stride", "top motion", "motion-guided"}
+    for run in report["runs"]:
+        assert run["epochs"][0].keys() == {"loss", "train_accuracy", "val_accuracy"}
+        assert run["accuracy"] == run["epochs"][-1]["val_accuracy"]
+        # Eight videos are evaluated.
+        assert run["accuracy"] * 8 in range(9)
+        assert 0 < run["picks_in_burst"] < 8
+        assert run["seconds"] > 0
+
+
+def test_runs_that_are_there_are_not_trained_again(
+    ablation: Any, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out.json").write_text((trained / "out.json").read_text())
+    asked: list[Any] = []
+
+    def train(videos: Any, settings: Any, run: Any) -> dict[str, Any]:
+        asked.append(run)
+        return result(run.sampler, run.seed, 0.5) | {"seconds": 1.0}
+
+    monkeypatch.setattr(ablation, "train", train)
+    monkeypatch.setattr(ablation, "prepare", lambda *arguments: None)
+    before = json.loads((tmp_path / "out.json").read_text())["runs"]
+    report = run_ablation(ablation, tmp_path, "--tables", "2,3", "--seeds", "2")
+    assert asked == [ablation.Run("tsm", "feature 0.5", seed) for seed in range(2)]
+    assert report["runs"][:8] == before
+    assert "2/2 tsm, feature 0.5, seed 1: 50.0 % in 1 s; 0 min left" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="holds runs with other settings"):
+        run_ablation(ablation, tmp_path, "--epochs", "2")
+
+
+def test_a_run_is_a_function_of_settings_and_seed(ablation: Any, trained: Path) -> None:
+    known = json.loads((trained / "out.json").read_text())
+    settings = ablation.Settings(epochs=1, train_per_class=2, val_per_class=1)
+    again = ablation.train(ablation.prepare(trained, settings), settings, ablation.Run("tsm", "image 0.5", 1))
+    (first,) = (run for run in known["runs"] if (run["sampler"], run["seed"]) == ("image 0.5", 1))
+    assert again | {"seconds": 0} == first | {"seconds": 0}
+
+
+def test_runs_that_tables_share_are_planned_once(ablation: Any) -> None:
+    runs = ablation.plan([3, 2, 1, 4], 3)
+    assert len(runs) == len(set(runs)) == 3 * (4 + 1 + 5 + 4)
+    assert [run.sampler for run in runs[:5]] == ["segment", "stride", "top", "image 0.5", "segment"]
+    assert {run.model for run in runs[:-12]} == {"tsm"}
+
+
+def test_every_row_has_a_strategy_of_eight_frames(ablation: Any) -> None:
+    rows = [row for table in ablation.TABLES.values() for row in table.rows.values()]
+    assert {sampler for _, sampler in rows} == set(ablation.SAMPLERS)
+    assert all(sampler.num_frames == ablation.NUM_FRAMES == 8 for sampler in ablation.SAMPLERS.values())
+
+
+def test_tables_give_mean_and_standard_deviation_over_seeds(ablation: Any) -> None:
+    results = [result("segment", 0, 0.4), result("segment", 1, 0.5), result("top", 0, 0.3)]
+    text = ablation.markdown(results)
+    assert "| fixed stride |" not in text
+    assert "| segment | 45.0 | 7.1 | 2 | 2.00 |" in text
+    assert "| top motion | 30.0 | – | 1 | 2.00 |" in text
+    assert "| TSM, segment | 45.0 | 7.1 | 2 | 2.00 |" in text
+
+
+@pytest.mark.parametrize(("accuracy", "met"), [(0.65, "met"), (0.55, "missed")])
+def test_a_lead_counts_where_it_exceeds_both_spreads(ablation: Any, accuracy: float, met: str) -> None:
+    guided = [result("image 0.5", 0, accuracy), result("image 0.5", 1, accuracy)]
+    segment = [result("segment", 0, 0.4), result("segment", 1, 0.6)]
+    lead = f"{100 * accuracy - 50:+.1f} points"
+    assert f"motion-guided over segment: {lead}, target > 14.1: {met}" in ablation.markdown(guided + segment)
+
+
+def test_tables_are_drawn(ablation: Any, trained: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    ablation.plot(json.loads((trained / "out.json").read_text())["runs"], tmp_path / "plots")
+    assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == [
+        f"ablation-table{number}.png" for number in (1, 2, 3, 4)
+    ]
+
+
+def test_runs_go_on_side_by_side(ablation: Any) -> None:
+    assert sorted(ablation.side_by_side([1, 2, 3], operator.neg, 2)) == [-3, -2, -1]
+
+
+@pytest.mark.parametrize("name", ["epochs", "train_per_class", "batch_size", "data_seed"])
+def test_settings_out_of_range_are_named(ablation: Any, name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be an integer"):
+        ablation.Settings(**{name: -1})
+
+
+def test_there_are_videos_for_a_batch(ablation: Any) -> None:
+    with pytest.raises(ValueError, match="batch_size must be at most the videos to train on"):
+        ablation.Settings(train_per_class=1)
+
+
+def test_what_sampling_costs_is_measured_for_each_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for i in range(3):
+        write_video(tmp_path / f"{i}.mp4", moving_square(8, 48, 64, seed=i))
+    out = tmp_path / "cost.json"
+    _script("sampling_cost").main([str(tmp_path), "--rounds", "2", "--levels", "image level", "--out", str(out)])
+    report = json.loads(out.read_text())
+    ways = ["segment", "segment with an index", "image level", "image level with an index"]
+    assert list(report["milliseconds_a_video"]) == ways
+    assert all(len(times) == 2 and min(times) > 0 for times in report["milliseconds_a_video"].values())
+    assert report["summary"]["segment"]["over_segment"] == 1
+    assert (report["videos"], report["frames"]) == (3, 24)
+    table = capsys.readouterr().out
+    assert all(f"| {way} |" in table for way in ways)

@@ -1,0 +1,338 @@
+"""Indices on the command line, as a user meets them: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from mgdali.cli.build_progress import one_line, size_in_words
+from mgdali.datasets.named_videos import videos_named
+from mgdali.errors import DatasetError
+from mgdali.index.build import build_index
+from mgdali.index.inspect import check_index, summarize_index
+from mgdali.index.writer import IndexWriter
+from mgdali.video.media import Media
+from tests.support.index_records import make_record
+from tests.support.videos import moving_square, write_video
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "COLUMNS": "100"}
+MGDALI = [sys.executable, "-m", "mgdali", "index"]
+
+
+def run(*arguments: str | Path, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [*MGDALI, *map(str, arguments)]
+    return subprocess.run(command, env=ENVIRONMENT, cwd=folder, capture_output=True, text=True)
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    """Three videos, of 5, 6 and 7 frames."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for i in range(3):
+        write_video(folder / f"{i}.mp4", moving_square(5 + i, 48, 64, seed=i))
+    return folder
+
+
+@pytest.fixture
+def index(videos: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "i.parquet"
+    build_index(videos, path, num_workers=0)
+    return path
+
+
+def pack(path: Path, *files: Path) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for file in files:
+            tar.add(file, f"sub/{file.name}")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ((), ["build", "show", "check"]),
+        (("build",), ["DATA", "--out", "--motion", "--engine", "--num-workers", "--prune", "--retry-failed"]),
+        (("show",), ["FILE", "--json", "--failed"]),
+        (("check",), ["FILE", "DATA", "--json"]),
+    ],
+)
+def test_help(command: tuple[str, ...], words: list[str]) -> None:
+    done = run(*command, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(word in done.stdout for word in words)
+
+
+def test_building_says_what_was_done_and_again_that_nothing_was_left_to_do(videos: Path, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "i.parquet"
+    done = run("build", videos, "--out", path, "--motion", "both", "--num-workers", "1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "3/3 videos" in done.stdout
+    assert "Measured 3 videos (18 frames) in " in done.stdout
+    assert f"{path}: 3 rows, {size_in_words(path.stat().st_size)}" in done.stdout
+    assert summarize_index(path).representations == {"image": 3, "feature": 3}
+    again = run("build", videos, "--out", path)
+    assert again.returncode == 0
+    assert "3 videos measured before and not changed since, 0 to measure" in again.stdout
+    assert "Measured 0 videos" in again.stdout
+
+
+def test_failed_videos_are_listed_and_end_it_with_1(videos: Path, tmp_path: Path) -> None:
+    for i in range(23):
+        (videos / f"bad{i:02}.mp4").write_bytes(b"no video")
+    path = tmp_path / "i.parquet"
+    done = run("build", videos, "--out", path, "--num-workers", "1")
+    assert (done.returncode, done.stderr) == (1, "")
+    lines = done.stdout.splitlines()
+    listed = [line for line in lines if line.startswith(f"  {videos}/bad")]
+    assert len(listed) == 20
+    assert "bad00.mp4: Invalid data found when processing input" in listed[0]
+    assert lines[-1] == f"  and 3 more: mgdali index show {path} --failed"
+    all_of_them = run("show", path, "--failed")
+    assert all_of_them.returncode == 0
+    assert len(all_of_them.stdout.splitlines()) == 23
+    as_json = json.loads(run("show", path, "--failed", "--json").stdout)
+    assert {entry["path"] for entry in as_json} == {str(videos / f"bad{i:02}.mp4") for i in range(23)}
+    assert all(entry["error"].startswith("Invalid data") for entry in as_json)
+
+
+def records_in_journals(folder: Path) -> int:
+    count = 0
+    for journal in folder.glob("*.journal"):
+        try:
+            with pa.ipc.open_stream(journal.read_bytes()) as stream:
+                count += sum(batch.num_rows for batch in stream)
+        except (pa.ArrowException, OSError):
+            continue
+    return count
+
+
+def test_ctrl_c_ends_it_with_130_and_the_same_command_goes_on(videos: Path, tmp_path: Path) -> None:
+    path = tmp_path / "i.parquet"
+    # A pipe that nobody writes to: one worker waits in it, as it may in a network file system.
+    stuck = tmp_path / "stuck.mp4"
+    os.mkfifo(stuck)
+    (tmp_path / "list.txt").write_text("".join(f"{file} 0\n" for file in [stuck, *sorted(videos.iterdir())]))
+    command = [*MGDALI, "build", str(tmp_path / "list.txt"), "--out", str(path), "--num-workers", "2"]
+    with subprocess.Popen(
+        command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            # None of them waits for the next to be done.
+            deadline = time.monotonic() + 60
+            while records_in_journals(Path(f"{path}.parts")) < 3:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert errors == "interrupted: what was measured is kept; the same command goes on from there\n"
+    stuck.unlink()
+    shutil.copy(videos / "0.mp4", stuck)
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "3 videos measured before and not changed since, 1 to measure" in done.stdout
+    assert summarize_index(path).videos == 4
+
+
+def test_pruning_and_trying_again_are_options(index: Path, videos: Path) -> None:
+    (videos / "0.mp4").unlink()
+    (videos / "1.mp4").write_bytes(b"no video")
+    assert run("build", videos, "--out", index, "--num-workers", "0").returncode == 1
+    assert summarize_index(index).videos == 3
+    done = run("build", videos, "--out", index, "--num-workers", "0", "--prune", "--retry-failed")
+    assert "Measured 1 video (0 frames)" in done.stdout
+    assert summarize_index(index).videos == 2
+
+
+def test_show_tells_what_there_is(index: Path, videos: Path) -> None:
+    done = run("show", index)
+    assert (done.returncode, done.stderr) == (0, "")
+    facts = dict(line.split("  ", 1) for line in done.stdout.splitlines())
+    facts = {name.strip(): words.strip() for name, words in facts.items()}
+    assert (facts["videos"], facts["failed"], facts["frames"]) == ("3", "0", "18")
+    assert (facts["codecs"], facts["sizes"], facts["pixel formats"]) == ("h264 (3)", "64x48 (3)", "yuv420p (3)")
+    assert facts["motion"] == "image (3)"
+    found = json.loads(run("show", index, "--json").stdout)
+    assert found["hours"] == pytest.approx(18 / 30 / 3600)
+    assert (found["path"], found["size"]) == (str(index), index.stat().st_size)
+
+
+def test_a_summary_adds_up_over_many_rows(tmp_path: Path) -> None:
+    path = tmp_path / "i.parquet"
+    writer = IndexWriter(path)
+    for i in range(5000):
+        changes: dict[str, Any] = {"codec": "vp9"} if i % 5 == 0 else {}
+        if i % 2:
+            # Without times the rate tells how long it is; without that too nothing does.
+            changes |= {"times": None, "rate": 25.0 if i % 4 == 1 else 0.0, "motion": {}}
+        writer.add(make_record(f"/{i}.mp4", 10, i, **changes))
+    for i in range(7):
+        writer.add(make_record(f"/failed{i}.mp4", error="broken"))
+    writer.commit()
+    summary = summarize_index(path)
+    assert (summary.videos, summary.failed, summary.frames, summary.untimed) == (5007, 7, 50_000, 1250)
+    assert summary.hours == pytest.approx((2500 * 10 / 30 + 1250 * 10 / 25) / 3600)
+    assert list(summary.codecs.items()) == [("h264", 4000), ("vp9", 1000)]
+    assert summary.representations == {"image": 2500, "feature": 2500}
+
+
+def test_a_long_summary_names_the_most_frequent(tmp_path: Path) -> None:
+    path = tmp_path / "i.parquet"
+    writer = IndexWriter(path)
+    for i in range(30):
+        writer.add(make_record(f"/{i}.mp4", width=100 + i % 8))
+    writer.commit()
+    done = run("show", path)
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("sizes"))
+    assert line.endswith("100x64 (4), 101x64 (4), 102x64 (4), 103x64 (4), 104x64 (4), 3 others (10)")
+
+
+def test_an_index_that_is_current_is_said_to_be_and_ends_with_0(index: Path, videos: Path) -> None:
+    for arguments in ((), (videos,)):
+        done = run("check", index, *arguments)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.splitlines() == [f"{index}: 3 of 3 rows are current", "Current."]
+
+
+def test_every_kind_of_row_that_is_not_current_is_named_and_ends_it_with_1(index: Path, videos: Path) -> None:
+    (videos / "bad.mp4").write_bytes(b"no video")
+    build_index([*map(Media, map(str, [videos / "bad.mp4", videos / "gone.mp4"]))], index, num_workers=0)
+    (videos / "0.mp4").unlink()
+    write_video(videos / "1.mp4", moving_square(12, 48, 64, seed=9))
+    shutil.copy(videos / "2.mp4", videos / "new.mp4")
+    done = run("check", index, videos, "--json")
+    assert (done.returncode, done.stderr) == (1, "")
+    found = json.loads(done.stdout)
+    named = {kind: found[kind]["first"] for kind in ("missing", "changed", "failed", "not_in_index")}
+    assert {kind: [os.path.basename(name) for name in names] for kind, names in named.items()} == {
+        "missing": ["0.mp4", "gone.mp4"],
+        "changed": ["1.mp4"],
+        "failed": ["bad.mp4"],
+        "not_in_index": ["new.mp4"],
+    }
+    assert (found["videos"], found["current"], found["complete"]) == (5, 1, False)
+    words = run("check", index).stdout
+    assert f"Not there, or cannot be read (2): {videos}/0.mp4, {videos}/gone.mp4" in words
+    assert "Not in the index" not in words
+    # One that could not be read and is there now has changed.
+    shutil.copy(videos / "2.mp4", videos / "gone.mp4")
+    assert str(videos / "gone.mp4") in check_index(index).changed.first
+
+
+def test_a_video_that_was_only_copied_is_current(index: Path, videos: Path) -> None:
+    os.utime(videos / "0.mp4", ns=(1, 1))
+    assert check_index(index).complete
+
+
+def test_members_of_tars_are_indexed_and_checked_where_they_now_lie(videos: Path, tmp_path: Path) -> None:
+    files = sorted(videos.iterdir())
+    for number, part in enumerate((files[:2], files[2:])):
+        pack(tmp_path / f"s{number}.tar", *part)
+    path = tmp_path / "i.parquet"
+    pattern = str(tmp_path / "s{0..1}.tar")
+    done = run("build", pattern, "--out", path, "--num-workers", "0")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Measured 3 videos (18 frames)" in done.stdout
+    assert check_index(path).complete
+    assert check_index(path, videos_named(pattern)).complete
+    # Another order in the tar is no other content; another file is.
+    write_video(files[0], moving_square(9, 48, 64, seed=4))
+    pack(tmp_path / "s0.tar", files[1], files[0])
+    (tmp_path / "s1.tar").unlink()
+    for found in (check_index(path), check_index(path, videos_named(str(tmp_path / "s0.tar")))):
+        assert found.current == 1
+        assert found.changed.first == (f"{tmp_path}/s0.tar::sub/0.mp4",)
+        assert found.missing.first == (f"{tmp_path}/s1.tar::sub/2.mp4",)
+    pack(tmp_path / "s0.tar", files[0])
+    assert f"{tmp_path}/s0.tar::sub/1.mp4" in check_index(path).missing.first
+
+
+def test_a_list_a_folder_and_shards_name_the_same_videos(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(videos)
+    (tmp_path / "list.txt").write_text("# a comment\n0.mp4 jump\n1.mp4 7\n\n2.mp4 run\n")
+    assert videos_named(str(tmp_path / "list.txt")) == [Media(f"{i}.mp4") for i in range(3)]
+    assert videos_named(str(videos)) == [Media(str(videos / f"{i}.mp4")) for i in range(3)]
+    (tmp_path / "0.txt").write_text("a label")
+    tar = pack(tmp_path / "a.tar", videos / "0.mp4", tmp_path / "0.txt", videos / "1.mp4")
+    assert [media.path for media in videos_named(str(tar))] == [f"{tar}::sub/{i}.mp4" for i in range(2)]
+    assert [media.read() for media in videos_named(str(tmp_path / "*.tar"))] == [
+        (videos / f"{i}.mp4").read_bytes() for i in range(2)
+    ]
+
+
+def test_data_that_names_no_videos_says_what_to_give(videos: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / "a.tgz").write_bytes(b"\x1f\x8b")
+    for name, words in {
+        "none": "does not exist: give a folder",
+        "empty": "has no videos",
+        "none{0..1}.tar": "cannot read the shard",
+        "*.none": "no shard is there",
+        "a.txt": "line 1",
+        "a.tgz": "is compressed",
+        "videos/0.mp4": "is a video: give the folder",
+    }.items():
+        with pytest.raises(DatasetError, match=words):
+            videos_named(str(tmp_path / name))
+    with pytest.raises(DatasetError, match="has no videos: give tars"):
+        videos_named(str(pack(tmp_path / "b.tar", tmp_path / "a.txt")))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("build", "none", "--out", "i.parquet"), "error: none does not exist"),
+        (("build", "videos", "--out", "notes"), "error: notes is no motion index"),
+        (("build", "videos", "--out", "notes/i.parquet"), "error: cannot write the index notes/i.parquet"),
+        (("show", "none.parquet"), "error: there is no index none.parquet"),
+        (("show", "notes", "--failed"), "error: notes is no motion index"),
+        (("check", "notes"), "error: notes is no motion index"),
+    ],
+)
+def test_an_error_is_one_line_on_stderr_and_ends_with_1(
+    arguments: tuple[str, ...], message: str, videos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "notes").write_text("notes")
+    done = run(*arguments, folder=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1
+    assert sorted(os.listdir(tmp_path)) == ["notes", "videos"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("build", "."), ("build", ".", "--out", "i", "--motion", "colour"), ("show",), ("check", "--data")]
+)
+def test_wrong_usage_ends_with_2(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    done = run(*arguments, folder=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Usage: mgdali index" in done.stderr
+
+
+def test_a_reason_and_a_size_are_put_in_few_words() -> None:
+    assert one_line("broken\n") == "broken"
+    assert one_line("a worker failed:\nTraceback\n  File\nKeyError: 1\n") == "a worker failed: … KeyError: 1"
+    assert [size_in_words(size) for size in (0, 999, 1500, 123_456_789, 5 * 10**12)] == [
+        "0 B",
+        "999 B",
+        "1.5 kB",
+        "123.5 MB",
+        "5000 GB",
+    ]

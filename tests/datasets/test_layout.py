@@ -1,0 +1,40 @@
+from pathlib import Path
+
+import pytest
+
+from mgdali.datasets.layout import Places, files_below, known_split
+from mgdali.errors import DatasetError
+from tests.support.official_sets import put
+
+
+def test_a_folder_of_any_name_can_be_searched(tmp_path: Path) -> None:
+    root = put(tmp_path / "data [v1]*", {"labels/train.csv": ""})
+    assert Places(root, None, None, "They give it out").file("train.csv") == f"{root}/labels/train.csv"
+
+
+def test_the_first_name_that_is_somewhere_wins_over_the_first_folder(tmp_path: Path) -> None:
+    root = put(tmp_path, {"labels/jester-v1-train.csv": "", "train.csv": ""})
+    places = Places(root, None, None, "They give it out")
+    assert places.file("jester-v1-train.csv", "train.csv") == f"{root}/labels/jester-v1-train.csv"
+    assert places.seek("test.csv") is None
+
+
+def test_a_folder_of_videos_must_hold_one_of_the_classes(tmp_path: Path) -> None:
+    root = put(tmp_path, {"videos/notes/a.txt": "", "run/a.avi": "x"})
+    places = Places(root, None, None, "They give it out")
+    assert places.folder("videos") == f"{root}/videos"
+    assert places.folder("videos", holding=["sit", "run"]) == str(root)
+    with pytest.raises(DatasetError, match=f"looked for {root}/videos or {root}, with folders such as sit"):
+        places.folder("videos", holding=["sit"])
+
+
+@pytest.mark.parametrize("split", ["val", "valid", "validate", "validation"])
+def test_a_validation_split_may_be_called_as_people_do(split: str) -> None:
+    assert known_split(split, "train", "validation") == "validation"
+
+
+def test_files_are_found_in_a_folder_and_in_its_folders_but_no_deeper(tmp_path: Path) -> None:
+    names = ["a.mp4", "run/b.MP4", "run/.c.mp4", ".hidden/d.mp4", ".e.mp4", "run/deep/f.mp4", "g.txt", "run/mp4"]
+    put(tmp_path, {name: "x" for name in names})
+    found = {Path(entry.path).relative_to(tmp_path).as_posix() for entry in files_below(str(tmp_path), (".mp4",))}
+    assert found == {"a.mp4", "run/b.MP4"}

@@ -1,0 +1,109 @@
+"""The picture of one video's picks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mgdali.sampling import sample_motion_guided, sample_segment
+
+pytest.importorskip("matplotlib")
+
+from matplotlib.image import imread
+
+from mgdali.demo.picture import PICTURE_DPI, PICTURE_WIDTH, save_picks_picture
+
+
+def plain_frames(total: int, height: int = 60, width: int = 80) -> dict[int, NDArray[np.uint8]]:
+    """Frames of one colour each, which nothing else in the picture has."""
+    return {t: np.full((height, width, 3), (t, 255 - t, 128), np.uint8) for t in range(total)}
+
+
+def bell(total: int, peak: int) -> NDArray[np.float64]:
+    motion = 1e5 * np.exp(-(((np.arange(total) - peak) / 4) ** 2))
+    motion[0] = 0
+    return motion
+
+
+def draw(
+    path: Path, motion: NDArray[np.float64], count: int, *, title: str = "a video", **size: int
+) -> NDArray[np.uint8]:
+    """Draw the picks of ``count`` frames; the picture as uint8 [H, W, 3]."""
+    save_picks_picture(
+        path,
+        frames=plain_frames(len(motion), **size),
+        motion=motion,
+        mu=0.5,
+        guided=sample_motion_guided(motion, count),
+        even=sample_segment(len(motion), count),
+        title=title,
+    )
+    return np.asarray(imread(path)[..., :3] * 255 + 0.5, np.uint8)
+
+
+def find(picture: NDArray[np.uint8], colour: tuple[int, int, int]) -> NDArray[np.int64]:
+    """Rows and columns, [pixels, 2], of a colour."""
+    return np.argwhere((picture == colour).all(axis=-1))
+
+
+def test_every_picked_frame_is_there_motion_guided_above_even_and_from_left_to_right(tmp_path: Path) -> None:
+    motion = bell(101, 70)
+    picture = draw(tmp_path / "new" / "picks.png", motion, 8)
+    rows = [sample_motion_guided(motion, 8).tolist(), sample_segment(101, 8).tolist()]
+    middle = None
+    for picks, other in (rows, rows[::-1]):
+        places = [find(picture, (t, 255 - t, 128)) for t in picks if t not in other]
+        assert places
+        assert all(len(place) > 1000 for place in places)
+        columns = [place[:, 1].mean() for place in places]
+        assert columns == sorted(columns)
+        if middle is None:
+            middle = max(place[:, 0].max() for place in places)
+        else:
+            assert min(place[:, 0].min() for place in places) > middle
+    skipped = set(range(101)) - {*rows[0], *rows[1]}
+    assert not any(len(find(picture, (t, 255 - t, 128))) > 100 for t in skipped)
+
+
+def test_the_size_follows_from_the_picks_and_the_frames_shape(tmp_path: Path) -> None:
+    motion = bell(61, 20)
+    wide = draw(tmp_path / "wide.png", motion, 8)
+    tall = draw(tmp_path / "tall.png", motion, 8, height=120, width=80)
+    many = draw(tmp_path / "many.png", motion, 16)
+    assert {picture.shape[1] for picture in (wide, tall, many)} == {round(PICTURE_WIDTH * PICTURE_DPI)}
+    assert 1000 < wide.shape[0] < tall.shape[0] < 2000
+    assert wide.shape[0] < many.shape[0] < 2000
+
+
+def test_any_number_of_picks_stays_a_picture_that_can_be_opened(tmp_path: Path) -> None:
+    assert draw(tmp_path / "one.png", bell(31, 9), 1).shape[0] < 1600
+    assert draw(tmp_path / "hundreds.png", bell(31, 9), 200).shape[0] < 4000
+
+
+def test_a_still_video_and_a_single_frame_are_drawn(tmp_path: Path) -> None:
+    for total in (1, 40):
+        picture = draw(tmp_path / f"{total}.png", np.zeros(total), 4)
+        assert len(find(picture, (0, 255, 128))) > 1000 or total > 1
+
+
+def test_a_file_name_is_no_formula_and_a_long_one_stays_within_the_picture(tmp_path: Path) -> None:
+    picture = draw(tmp_path / "picks.png", bell(31, 9), 4, title="a$b_$c\\frac{" + "/long" * 40)
+    assert (picture[:, -20:] == 255).all()
+
+
+def test_the_same_arguments_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        draw(tmp_path / name, bell(31, 9), 4)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_a_picked_frame_that_is_not_given_is_an_error_and_leaves_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "picks.png"
+    with pytest.raises(KeyError):
+        save_picks_picture(
+            path, frames=plain_frames(3), motion=bell(9, 4), mu=0.5, guided=[0, 1], even=[2, 7], title="a video"
+        )
+    assert not path.exists()

@@ -1,0 +1,383 @@
+"""The training script: it trains, stops and goes on to the same losses, alone and with two ranks."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mgdali import Segment, VideoDataset
+from tests.support.loading import SCRIPT_ENVIRONMENT
+from tests.support.videos import moving_square, write_video
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+# One thread: a loss hangs on the order of additions.
+ENVIRONMENT = {**SCRIPT_ENVIRONMENT, "OMP_NUM_THREADS": "1"}
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+STEPS = 12
+
+
+@pytest.fixture(scope="module", autouse=True)
+def examples() -> Iterator[None]:
+    """The examples' modules can be imported, here and in decoding workers."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(EXAMPLES))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eleven videos to train on and five to test on, in three classes."""
+    root = tmp_path_factory.mktemp("videos")
+    for split, count in (("train", 11), ("val", 5)):
+        for i in range(count):
+            path = root / split / ("one", "two", "three")[i % 3] / f"{i:02}.mp4"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_video(path, moving_square(5 + 3 * i % 11, 36, 48, seed=i))
+    return root
+
+
+def arguments(folder: Path, out: Path, *more: str) -> list[str]:
+    """A small run, of five steps an epoch."""
+    small = "--backbone small --crop-size 32 --num-frames 4 --batch-size 2 --epochs 40 --device cpu --num-workers 0"
+    return ["--data", str(folder), "--out", str(out), *small.split(), *more]
+
+
+def train(folder: Path, out: Path, *more: str) -> None:
+    importlib.import_module("train_tsm").main(arguments(folder, out, *more))
+
+
+def metrics(out: Path, name: str) -> dict[int, float]:
+    """A scalar by its step."""
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    found = [(line["step"], line[name]) for line in lines if name in line]
+    assert len({step for step, _ in found}) == len(found), "a step was written down twice"
+    return dict(found)
+
+
+@pytest.fixture(scope="module")
+def unbroken(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("unbroken") / "run"
+    train(folder, out, "--max-steps", str(STEPS))
+    return out
+
+
+# --- one rank --------------------------------------------------------------------------------------------------------
+
+
+def test_each_step_and_each_epoch_is_written_down(unbroken: Path) -> None:
+    assert list(metrics(unbroken, "train/loss")) == list(range(1, STEPS + 1))
+    assert len(set(metrics(unbroken, "train/loss").values())) == STEPS
+    assert list(metrics(unbroken, "epoch/loss")) == list(metrics(unbroken, "test/top1")) == [5, 10]
+    losses = metrics(unbroken, "train/loss")
+    assert metrics(unbroken, "epoch/loss")[5] == pytest.approx(np.mean([losses[step] for step in range(1, 6)]))
+    assert all(0 < share < 1 for share in metrics(unbroken, "train/waiting").values())
+    assert all(part * 5 == pytest.approx(round(part * 5)) for part in metrics(unbroken, "test/top1").values())
+    assert set(metrics(unbroken, "test/top5").values()) == {1.0}, "of three classes all are among the likeliest"
+
+
+@pytest.mark.parametrize("stops", [(3, 7), (5,)], ids=["within epochs", "after an epoch's last batch"])
+def test_a_run_stopped_and_resumed_has_the_losses_of_one_that_was_not(
+    folder: Path, unbroken: Path, tmp_path: Path, stops: tuple[int, ...]
+) -> None:
+    for stop in (*stops, STEPS):
+        train(folder, tmp_path / "run", "--max-steps", str(stop), "--resume")
+        assert max(metrics(tmp_path / "run", "train/loss")) == stop
+    for name in ("train/loss", "train/accuracy", "epoch/loss", "test/top1"):
+        assert metrics(tmp_path / "run", name) == metrics(unbroken, name)
+
+
+def test_a_run_that_was_killed_goes_on_from_its_checkpoint_to_the_same_losses(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = [sys.executable, str(EXAMPLES / "train_tsm.py"), *arguments(folder, out, "--save-every", "3")]
+    with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while not (out / "metrics.jsonl").exists() or len((out / "metrics.jsonl").read_text().splitlines()) < 8:
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+    saved = importlib.import_module("checkpoints").load_checkpoint(out / "checkpoint.pt")["step"]
+    assert saved >= 5
+    end = str(saved + 6)
+    train(folder, out, "--max-steps", end, "--save-every", "3", "--resume")
+    train(folder, tmp_path / "whole", "--max-steps", end)
+    assert metrics(out, "train/loss") == metrics(tmp_path / "whole", "train/loss")
+    assert metrics(out, "epoch/loss") == metrics(tmp_path / "whole", "epoch/loss")
+
+
+def test_another_seed_has_other_losses(folder: Path, unbroken: Path, tmp_path: Path) -> None:
+    train(folder, tmp_path / "run", "--max-steps", "1", "--seed", "1")
+    assert metrics(tmp_path / "run", "train/loss")[1] != metrics(unbroken, "train/loss")[1]
+
+
+def test_the_rate_is_a_tenth_after_each_of_its_steps(folder: Path, tmp_path: Path) -> None:
+    options = importlib.import_module("train_options").parse_arguments(["--data", "x", "--out", "y"])
+    rates = [options.learning_rate(epoch) for epoch in (0, 19, 20, 39, 40, 49)]
+    assert rates == pytest.approx([0.01, 0.01, 0.001, 0.001, 0.0001, 0.0001])
+    train(folder, tmp_path / "run", "--max-steps", "6", "--lr-steps", "1")
+    assert list(metrics(tmp_path / "run", "train/lr").values()) == pytest.approx([0.01] * 5 + [0.001])
+
+
+def test_adamw_takes_the_steps_where_it_is_asked_for(folder: Path, tmp_path: Path) -> None:
+    more = ("--optimizer", "adamw")
+    train(folder, tmp_path / "whole", "--max-steps", "4", *more)
+    state = torch.load(tmp_path / "whole" / "checkpoint.pt", weights_only=False)["optimizer"]["state"]
+    assert all("exp_avg_sq" in moments for moments in state.values())
+    train(folder, tmp_path / "run", "--max-steps", "2", *more)
+    train(folder, tmp_path / "run", "--max-steps", "4", "--resume", *more)
+    assert metrics(tmp_path / "run", "train/loss") == metrics(tmp_path / "whole", "train/loss")
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_with_half_the_bits_the_first_loss_is_nearly_the_same(
+    folder: Path, unbroken: Path, tmp_path: Path, precision: str
+) -> None:
+    train(folder, tmp_path / "run", "--max-steps", "2", "--precision", precision)
+    losses, whole = (metrics(run, "train/loss")[1] for run in (tmp_path / "run", unbroken))
+    assert losses != whole
+    assert losses == pytest.approx(whole, rel=0.05)
+
+
+def test_gradients_are_clipped_to_the_norm_asked_for(folder: Path, tmp_path: Path) -> None:
+    def norm_of_first_step(*more: str) -> float:
+        run = tmp_path / str(len(more))
+        train(folder, run, "--max-steps", "1", "--weight-decay", "0", *more)
+        moments = torch.load(run / "checkpoint.pt", weights_only=False)["optimizer"]["state"].values()
+        return float(torch.stack([state["momentum_buffer"].norm() for state in moments]).norm())
+
+    assert norm_of_first_step() > 0.1
+    assert norm_of_first_step("--clip-gradient", "0.01") == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize("sampler", ["segment", "stride", "top-motion"])
+def test_every_sampler_trains(folder: Path, tmp_path: Path, sampler: str) -> None:
+    train(folder, tmp_path / "run", "--max-steps", "1", "--sampler", sampler, "--model", "none")
+    assert len(metrics(tmp_path / "run", "train/loss")) == 1
+
+
+def test_the_synthetic_set_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = importlib.import_module("train_options")
+    monkeypatch.setattr(options, "SYNTHETIC_VIDEOS", {"train_per_class": 2, "val_per_class": 1})
+    given = options.parse_arguments(["--synthetic", str(tmp_path / "set"), "--out", str(tmp_path / "run")])
+    train_videos, test_videos = options.open_datasets(given)
+    assert (len(train_videos), len(test_videos)) == (16, 8)
+    assert Path(train_videos[0].path).read_bytes() != Path(test_videos[0].path).read_bytes()
+    written = Path(train_videos[0].path).stat().st_mtime_ns
+    options.open_datasets(given)
+    assert Path(train_videos[0].path).stat().st_mtime_ns == written
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--batch-size", "12"], "batch_size 12 is more than the 11 videos to train on"),
+        (["--batch-size", "0"], "batch_size must be >= 1, got 0"),
+        (["--dataset", "jester"], "give one of --data, --dataset"),
+        (["--mu", "-1"], "mu must be .*-1"),
+    ],
+)
+def test_a_bad_option_is_echoed(folder: Path, tmp_path: Path, more: list[str], message: str) -> None:
+    with pytest.raises(SystemExit, match=message):
+        train(folder, tmp_path / "run", *more)
+
+
+def test_a_run_is_not_written_over_nor_gone_on_with_by_other_options(folder: Path, unbroken: Path) -> None:
+    with pytest.raises(SystemExit, match="holds a run already: --resume goes on with it"):
+        train(folder, unbroken)
+    with pytest.raises(SystemExit, match=r"begun with other options: lr 0\.01 -> 0\.5, seed 0 -> 3"):
+        train(folder, unbroken, "--resume", "--lr", "0.5", "--seed", "3")
+
+
+def test_training_and_testing_need_the_same_classes(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "train").symlink_to(folder / "train")
+    (tmp_path / "val").mkdir()
+    (tmp_path / "val" / "one").symlink_to(folder / "val" / "one")
+    with pytest.raises(SystemExit, match=r"must have the same classes; only one has \['three', 'two'\]"):
+        train(tmp_path, tmp_path / "run")
+
+
+# --- testing ---------------------------------------------------------------------------------------------------------
+
+
+class Brightness(torch.nn.Module):
+    """Tells dark clips (class 0) from bright ones (class 1), and keeps the shapes that it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: list[tuple[int, ...]] = []
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        self.shapes.append(tuple(clips.shape))
+        mean = clips.mean(dim=(1, 2, 3, 4))
+        return torch.stack([-mean, mean], dim=1)
+
+
+def test_clips_and_crops_of_a_video_are_averaged_and_each_video_counts_once(tmp_path: Path) -> None:
+    evaluation = importlib.import_module("evaluation")
+    # The middle is bright where both ends are dark: the centre alone would tell the wrong class.
+    paths = []
+    for i in range(5):
+        frames = np.full((9, 40, 120, 3), 220 if i % 2 else 30, np.uint8)
+        frames[:, :, 40:80] = 30 if i % 2 else 220
+        paths.append(write_video(tmp_path / f"{i}.mp4", frames))
+    load = importlib.import_module("mgdali").MGDaliIterator
+    opened: list[Any] = []
+
+    def make_loader(sampler: Any, crop_position: Any) -> Any:
+        opened.append((sampler.offset, crop_position))
+        small = {"batch_size": 2, "crop_size": 40, "resize": 40, "crop_position": crop_position}
+        return load(truth, sampler=sampler, device="cpu", num_workers=0, **small)
+
+    accuracies = []
+    for labels in ([0, 1, 0, 1, 0], [0, 1, 1, 1, 0]):
+        truth = VideoDataset(paths, labels)
+        model = Brightness()
+        loaders = evaluation.loaders_of_views(make_loader, Segment(num_frames=3), 2, 3)
+        accuracies.append(evaluation.evaluate(model, loaders, device=torch.device("cpu")))
+        assert model.shapes == [(2, 3, 3, 40, 40), (2, 3, 3, 40, 40), (1, 3, 3, 40, 40)] * 6
+    assert [(found.top1, found.top5, found.videos) for found in accuracies] == [(1.0, 1.0, 5), (0.8, 1.0, 5)]
+    views = [(offset, position) for offset in (0.25, 0.75) for position in ("start", "center", "end")]
+    assert opened == views * 2
+
+
+@pytest.mark.parametrize(
+    ("crops", "positions", "side"), [(1, ["center"], 28), (3, ["start", "center", "end"], 32)], ids=["one", "three"]
+)
+def test_the_last_test_has_the_crops_asked_for_and_three_reach_the_frames_ends(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crops: int, positions: list[str], side: int
+) -> None:
+    options = importlib.import_module("train_options")
+    seen: list[tuple[Any, ...]] = []
+
+    class Recorded(options.MGDaliIterator):  # type: ignore[misc]
+        def __init__(self, *given: Any, **loading: Any) -> None:
+            super().__init__(*given, **loading)
+            if "crop_position" in loading:
+                seen.append((loading["sampler"], loading["crop_position"], loading["crop_size"], loading["resize"]))
+
+    monkeypatch.setattr(options, "MGDaliIterator", Recorded)
+    test = ["--crop-size", "28", "--epochs", "1", "--test-clips", "2", "--test-crops", str(crops)]
+    train(folder, tmp_path / "run", *test)
+    after_each_epoch, *last = seen
+    assert after_each_epoch[1:] == ("center", 28, 32)
+    assert [view[1:] for view in last] == [(position, side, 32) for position in positions] * 2
+    assert [view[0].offset for view in last] == [0.25] * crops + [0.75] * crops
+
+
+def test_views_have_one_crop_or_three() -> None:
+    views = importlib.import_module("evaluation").loaders_of_views(lambda *_: None, Segment(num_frames=2), 1, 10)
+    with pytest.raises(ValueError, match="num_crops must be 1 or 3, got 10"):
+        next(views)
+
+
+def test_clips_of_a_video_are_picked_at_their_own_offsets() -> None:
+    shifted = importlib.import_module("evaluation").ShiftedOffsets
+    picks = [shifted(Segment(num_frames=2), offset).pick(None, 20, np.full(2, 0.5)).tolist() for offset in (0.1, 0.9)]
+    assert picks == [[1, 11], [9, 19]]
+
+
+# --- two ranks -------------------------------------------------------------------------------------------------------
+
+TWO_RANKS = """
+    import json, sys
+    sys.path.insert(0, {examples!r})
+    import ranks, torch
+    from rich.console import Console
+    from train_options import parse_arguments, open_datasets
+    from train_tsm import Trainer
+    from mgdali import Segment, VideoDataset
+
+    def run(*more):
+        trainer = Trainer(parse_arguments({arguments!r} + list(more)), device, Console())
+        trainer.run()
+        trainer.close()
+        return torch.cat([value.flatten() for value in trainer.network.parameters()]).sum().item()
+
+    device = ranks.join_ranks("cpu")
+    options = parse_arguments({arguments!r} + ["--out", "none"])
+    paths = open_datasets(options)[0].paths
+    seen = []
+    for count in (11, 10):
+        # Labels that tell which video it is.
+        loader = options.testing_loader(VideoDataset(paths[:count], range(count)), device, Segment(num_frames=1))
+        seen.append(ranks.from_every_rank([labels.tolist() for _, labels in loader]))
+    sums = [run("--out", "unbroken", "--max-steps", "5")]
+    for stop in ("2", "5"):
+        sums.append(run("--out", "resumed", "--resume", "--max-steps", stop))
+    everyones = ranks.from_every_rank(sums)
+    if ranks.rank() == 0:
+        print(json.dumps({{"seen": seen, "sums": everyones}}))
+    ranks.leave_ranks()
+"""
+
+
+def test_two_ranks_share_every_epoch_and_resume_together(folder: Path, tmp_path: Path) -> None:
+    own = arguments(folder, Path("unused"), "--batch-size", "4")
+    text = TWO_RANKS.format(examples=str(EXAMPLES), arguments=own)
+    (tmp_path / "script.py").write_text(textwrap.dedent(text))
+    result = subprocess.run(
+        [*TORCHRUN, "script.py"], env=ENVIRONMENT, cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 0, result.stderr
+    printed = json.loads(result.stdout.splitlines()[-1])
+    for count, batches in zip((11, 10), printed["seen"], strict=True):
+        assert [list(map(len, own)) for own in batches] == [[2, 2, 2] if count == 11 else [2, 2, 1]] * 2
+        videos = sorted(label for own in batches for batch in own for label in batch)
+        assert videos == (list(range(10)) if count == 10 else sorted([*range(11), 0]))
+    unbroken, resumed = tmp_path / "unbroken", tmp_path / "resumed"
+    # Eleven videos, six a rank, are three steps of two a rank; of the five to test on each counts once.
+    assert list(metrics(unbroken, "epoch/loss")) == [3]
+    assert metrics(unbroken, "test/top1")[3] * 5 == pytest.approx(round(metrics(unbroken, "test/top1")[3] * 5))
+    assert metrics(resumed, "train/loss") == metrics(unbroken, "train/loss")
+    (whole, stopped, went_on), second = printed["sums"]
+    assert second == [whole, stopped, went_on], "ranks have the same weights"
+    assert whole == went_on != stopped
+
+
+def processes_that_name(path: Path) -> list[int]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            found += [int(process.name)] * (os.fsencode(path) in (process / "cmdline").read_bytes())
+        except OSError:
+            # It has ended meanwhile.
+            continue
+    return found
+
+
+def test_a_rank_that_fails_ends_the_other_with_a_message(folder: Path, tmp_path: Path) -> None:
+    for path in folder.rglob("*.mp4"):
+        copy = tmp_path / "videos" / path.relative_to(folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.symlink_to(path)
+    bad = tmp_path / "videos" / "train" / "one" / "00.mp4"
+    bad.unlink()
+    bad.write_bytes(b"garbage" * 99)
+    command = [*TORCHRUN, str(EXAMPLES / "train_tsm.py"), *arguments(tmp_path / "videos", tmp_path / "run")]
+    started = time.monotonic()
+    result = subprocess.run(command, env=ENVIRONMENT, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert time.monotonic() - started < 60
+    assert result.returncode != 0
+    assert f"cannot decode {bad}" in result.stderr
+    assert "error on rank" in result.stderr
+    assert processes_that_name(tmp_path) == []

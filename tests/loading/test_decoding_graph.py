@@ -1,0 +1,417 @@
+"""The graph that decodes, on the CPU: DALI's decoder on VP9, the CUDA kernels in their host build.
+
+What differs on a GPU is where it runs, and the codecs that DALI's decoder takes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mgdali import MotionGuided, Segment, Stride, TopMotion, VideoDataset, VideoDecodeError
+from mgdali.gpu.cuda_kernels import VIDEO, Kernels, describe_videos, kernel_folder
+from mgdali.gpu.driver import DecoderCaps
+from mgdali.gpu.nvdec import NvdecTable
+from mgdali.gpu.picking import FramePicker
+from mgdali.loading.feed import Feed
+from mgdali.loading.graph import clips_pipeline, decoding_pipeline
+from mgdali.loading.order import EpochOrder
+from mgdali.loading.source import HELD_BATCHES, ClipSource, Tally
+from mgdali.samplers import Representation, Sampler
+from mgdali.transforms import OutputFormat, SpatialTransform
+from mgdali.video.media import frames_stream
+from mgdali.workers.clip_job import ClipConfig, EncodedResult
+from mgdali.workers.pool import LocalPool, Outcome, WorkerPool
+from tests.support.kernel_build import HostKernels, Out, Structs, needs_compiler
+from tests.support.videos import moving_square, rotate_by_metadata, write_video
+
+pytestmark = needs_compiler
+
+# What DALI's releases decode on the CPU, as a table of what the "GPU" decodes.
+VP9_ONLY = {"vp9": DecoderCaps("vp9", "4:2:0", 8, 1, 1, 1, 8192, 8192, 1 << 18)}
+MJPEG_ONLY = {"mjpeg": dataclasses.replace(VP9_ONLY["vp9"], codec="mjpeg")}
+CROP = 24
+
+
+class KernelsOnHost(Kernels):
+    """The kernels run on the CPU: arrays are NumPy's, launches go to the host build."""
+
+    tensor_cores = True  # type: ignore[assignment]
+
+    def __init__(self, cache: Path, made: dict[str, HostKernels]) -> None:
+        self.arrays = np
+        self.launched: list[str] = []
+        self._cache = cache
+        self._made = made
+
+    def describe(self, frames: Any) -> tuple[NDArray[Any], Any]:
+        videos = describe_videos([0] * len(frames), [array.shape[:3] for array in frames])
+        rows = [(np.ascontiguousarray(f), *tuple(row)[1:]) for f, row in zip(frames, videos, strict=True)]
+        return videos, Structs(VIDEO, rows)
+
+    def to_host(self, array: Any) -> NDArray[Any]:
+        return np.asarray(array)
+
+    def _addresses(self, arrays: list[Any]) -> Any:
+        return Structs(np.uint64, [Out(array) for array in arrays])
+
+    def _function(self, source: str, name: str) -> Any:
+        if source not in self._made:
+            self._made[source] = HostKernels(kernel_folder() / f"{source}.cu", self._cache)
+        return partial(self._launch, self._made[source], name)
+
+    def _launch(self, host: HostKernels, name: str, grid: Any, block: Any, args: tuple[Any, ...]) -> None:
+        self.launched.append(name)
+        wrapped = [Out(arg) if isinstance(arg, np.ndarray) else arg for arg in args]
+        outs = [arg for arg in wrapped if isinstance(arg, Out)]
+        outs += [row for arg in wrapped if isinstance(arg, Structs) for row in arg.rows if isinstance(row, Out)]
+        results = host.run(name, grid=grid, block=block, args=wrapped)
+        assert len(results) == len(outs)
+        for out, result in zip(outs, results, strict=True):
+            out.array[...] = result
+
+
+class CountingKernels(KernelsOnHost):
+    """Notes how long the videos are that were decoded whole."""
+
+    def __init__(self, lengths: list[int], *args: Any) -> None:
+        super().__init__(*args)
+        self._lengths = lengths
+
+    def describe(self, frames: Any) -> tuple[NDArray[Any], Any]:
+        self._lengths.extend(map(len, frames))
+        return super().describe(frames)
+
+
+@pytest.fixture(scope="module")
+def host_kernels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    made: dict[str, HostKernels] = {}
+    yield partial(KernelsOnHost, tmp_path_factory.mktemp("kernels"), made)
+    for host in made.values():
+        host.close()
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> VideoDataset:
+    """Nine videos: VP9 for DALI's decoder, and H.264, 4:4:4 and turned ones that it is not given."""
+    folder = tmp_path_factory.mktemp("mixed")
+    vp9: dict[str, Any] = {"codec": "libvpx-vp9", "options": {"crf": "20", "b": "0", "cpu-used": "8"}}
+    paths = [
+        write_video(folder / f"{i}.webm", moving_square(6 + 5 * i, 48, 60 + 4 * i, seed=i), **vp9) for i in range(6)
+    ]
+    paths.insert(1, write_video(folder / "h264.mp4", moving_square(9, 40, 40)))
+    paths.insert(4, write_video(folder / "444.webm", moving_square(7, 50, 64), pixel_format="yuv444p", **vp9))
+    turned = write_video(folder / "turned.mp4", moving_square(8, 44, 60))
+    rotate_by_metadata(turned, 1)
+    paths.append(turned)
+    return VideoDataset(paths, [i % 3 for i in range(len(paths))])
+
+
+class PicksKnown(LocalPool):
+    """Files go to the graph with the picks that are given for their paths."""
+
+    def __init__(self, config: ClipConfig, known: Mapping[str, list[int]]) -> None:
+        super().__init__(config)
+        self._known = known
+        self._paths: dict[int, str] = {}
+
+    def submit(self, slot: int, job: Any) -> None:
+        self._paths[slot] = job.path
+        super().submit(slot, job)
+
+    def receive(self) -> list[tuple[int, Outcome]]:
+        ((slot, outcome),) = super().receive()
+        picks = self._known.get(self._paths[slot])
+        if isinstance(outcome, EncodedResult) and picks is not None:
+            outcome = dataclasses.replace(outcome, picks=np.array(picks))
+        return [(slot, outcome)]
+
+
+def feed_of(
+    dataset: VideoDataset,
+    sampler: Sampler,
+    kernels: Any = None,
+    *,
+    budget: float = float("inf"),
+    workers: int = 0,
+    batch_size: int = 4,
+    training: bool = True,
+    replace: bool = False,
+    known: Mapping[str, list[int]] | None = None,
+    decoded: NvdecTable = VP9_ONLY,
+) -> Feed:
+    """The decoding graph on the CPU, or, without kernels, the graph that gets clips."""
+    transform = SpatialTransform(training=training, crop_size=CROP, resize=CROP)
+    config = ClipConfig(sampler, transform, 1 << 30, nvdec=decoded if kernels else None)
+    slots = batch_size * (HELD_BATCHES + 2)
+    shape = {"batch_size": batch_size, "num_threads": 2, "output": OutputFormat(dtype="uint8")}
+
+    def make_pipeline(source: ClipSource) -> Any:
+        if kernels is None:
+            return clips_pipeline(source, **shape)  # type: ignore[arg-type]
+        picker = FramePicker(sampler, kernels)
+        return decoding_pipeline(source, picker, crop_size=CROP, device_id=None, **shape)  # type: ignore[arg-type]
+
+    return Feed(
+        lambda: WorkerPool(workers, slots, config) if workers else PicksKnown(config, known or {}),
+        lambda pool: ClipSource(
+            dataset,
+            EpochOrder(num_videos=len(dataset), batch_size=batch_size, shuffle=training),
+            pool,
+            slots=slots,
+            num_frames=sampler.num_frames,
+            training=training,
+            replace=replace,
+            tally=Tally(),
+            encoded=kernels is not None,
+            decoded_budget=budget,
+        ),
+        make_pipeline,
+    )
+
+
+def epoch_of(feed: Feed) -> list[Any]:
+    feed.start(0, 0)
+    return list(iter(feed.next, None))
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        MotionGuided(num_frames=4),
+        MotionGuided(num_frames=4, channels="rgb", mu=1.0, inverse="nearest"),
+        MotionGuided(num_frames=3, motion="feature"),
+        TopMotion(num_frames=4),
+        Segment(num_frames=5),
+        Stride(num_frames=4, stride=3),
+    ],
+    ids=lambda sampler: type(sampler).__name__,
+)
+def test_both_graphs_give_the_same_batches(mixed: VideoDataset, host_kernels: Any, sampler: Sampler) -> None:
+    # On the host the feature level takes most of a second a frame.
+    feature = sampler.representation is not None and sampler.representation.motion == "feature"
+    videos = mixed[:5] if feature else mixed
+    decoded = epoch_of(feed_of(videos, sampler, host_kernels))
+    assert_near(decoded, epoch_of(feed_of(videos, sampler)))
+
+
+def test_strategies_of_this_package_never_leave_the_device(mixed: VideoDataset, host_kernels: Any) -> None:
+    class Strict(KernelsOnHost):
+        def to_host(self, array: Any) -> NDArray[Any]:
+            raise AssertionError("waits for the device")
+
+    strict = partial(Strict, *host_kernels.args)
+    for sampler in (MotionGuided(), TopMotion(), Segment(), Stride(), MotionGuided(motion="feature")):
+        assert epoch_of(feed_of(mixed[:2], sampler, strict, batch_size=2))
+
+
+class LoudestThenFirst:
+    """A strategy of a user's own."""
+
+    num_frames = 2
+    representation = Representation()
+
+    def pick(self, motion: Any, total: int, offsets: Any) -> NDArray[np.int64]:
+        assert len(motion) == total
+        assert len(offsets) == 2
+        return np.array([int(np.argmax(motion)), 0])
+
+
+def test_a_strategy_of_ones_own_is_asked_on_the_host(mixed: VideoDataset, host_kernels: Any) -> None:
+    decoded = epoch_of(feed_of(mixed, LoudestThenFirst(), host_kernels, training=False))
+    reference = epoch_of(feed_of(mixed, LoudestThenFirst(), training=False))
+    picks = [outputs["frames"].tolist() for outputs, _ in decoded]
+    assert picks == [outputs["frames"].tolist() for outputs, _ in reference]
+
+
+class RoundedOnly:
+    """Motion at the feature level, which float32 alone does not hold."""
+
+    num_frames = 1
+    representation = Representation(motion="feature")
+
+    def pick(self, motion: Any, total: int, offsets: Any) -> NDArray[np.int64]:
+        assert motion.dtype == np.float64
+        assert motion[1:].all()
+        assert motion.tolist() == np.float32(motion).tolist()
+        return np.zeros(1, np.int64)
+
+
+def test_a_strategy_of_ones_own_gets_motion_rounded_to_float32(mixed: VideoDataset, host_kernels: Any) -> None:
+    assert epoch_of(feed_of(mixed[:1], RoundedOnly(), host_kernels))
+
+
+class BackAndForth:
+    """Picks in no order, some more than once."""
+
+    num_frames = 5
+    representation = Representation()
+
+    def pick(self, motion: Any, total: int, offsets: Any) -> NDArray[np.int64]:
+        return np.array([total - 1, 0, total // 2, total // 2, 0])
+
+
+def picks_of(batches: list[Any]) -> dict[str, list[int]]:
+    return {
+        path: own for outputs, paths in batches for path, own in zip(paths, outputs["frames"].tolist(), strict=True)
+    }
+
+
+def assert_near(found: list[Any], expected: list[Any]) -> None:
+    """Batches of two decoders. Their RGB differs a little, and luma measured on it does from the plane: picks may be a
+    frame apart.
+    """
+    assert [paths for _, paths in found] == [paths for _, paths in expected]
+    for (outputs, paths), (right, _) in zip(found, expected, strict=True):
+        assert outputs["labels"].tolist() == right["labels"].tolist()
+        assert outputs["num_frames"].tolist() == right["num_frames"].tolist()
+        assert outputs["clips"].shape == right["clips"].shape
+        assert (outputs["frames"] - right["frames"]).abs().max() <= 1
+        for i, path in enumerate(paths):
+            if outputs["frames"][i].tolist() == right["frames"][i].tolist():
+                difference = (outputs["clips"][i].int() - right["clips"][i].int()).abs().float()
+                assert difference.mean() < 4, path
+
+
+def assert_same_bytes(found: list[Any], expected: list[Any]) -> None:
+    for (outputs, paths), (right, right_paths) in zip(found, expected, strict=True):
+        assert paths == right_paths
+        assert {name: own.numpy().tobytes() for name, own in outputs.items()} == {
+            name: own.numpy().tobytes() for name, own in right.items()
+        }
+
+
+# Alone, each sample is a batch of its kind without the two others; all together, clips made here are among them.
+@pytest.mark.parametrize("batch_size", [1, 3, 9])
+@pytest.mark.parametrize("step", [1, 2], ids=["all known", "every other known"])
+# The shortest video has 6 frames: of 9 picks, some come again.
+@pytest.mark.parametrize("sampler", [MotionGuided(num_frames=9), BackAndForth()], ids=["guided", "in no order"])
+def test_known_picks_give_the_bytes_of_measured_ones(
+    mixed: VideoDataset, host_kernels: Any, sampler: Sampler, step: int, batch_size: int
+) -> None:
+    measured = epoch_of(feed_of(mixed, sampler, host_kernels, batch_size=batch_size))
+    names = [f"{i}.webm" for i in range(6)]
+    known = {path: picks for path, picks in picks_of(measured).items() if Path(path).name in names[::step]}
+    lengths: list[int] = []
+    counting = partial(CountingKernels, lengths, *host_kernels.args)
+    assert_same_bytes(epoch_of(feed_of(mixed, sampler, counting, batch_size=batch_size, known=known)), measured)
+    # Only what is not known is decoded whole.
+    assert len(lengths) == len(names) - len(known)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_memory_budget_splits_batches_and_changes_nothing(
+    mixed: VideoDataset, host_kernels: Any, workers: int
+) -> None:
+    sampler = MotionGuided(num_frames=4)
+    whole = epoch_of(feed_of(mixed, sampler, host_kernels))
+    sizes: list[int] = []
+
+    class Counting(KernelsOnHost):
+        def describe(self, frames: Any) -> tuple[NDArray[Any], Any]:
+            sizes.append(sum(frame.nbytes for frame in frames))
+            return super().describe(frames)
+
+    budget = 500_000
+    parts = epoch_of(feed_of(mixed, sampler, partial(Counting, *host_kernels.args), budget=budget, workers=workers))
+    largest = max(3 * (6 + 5 * i) * 48 * (60 + 4 * i) for i in range(6))
+    assert max(sizes) <= max(budget, largest)
+    assert len(sizes) > len(whole)
+    assert len(parts) == len(whole)
+    for (outputs, paths), (expected, expected_paths) in zip(parts, whole, strict=True):
+        assert paths == expected_paths
+        assert all((outputs[name] == expected[name]).all() for name in expected)
+
+
+def test_a_bad_file_raises_when_its_turn_comes(mixed: VideoDataset, host_kernels: Any, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.webm"
+    bad.write_bytes(b"garbage" * 99)
+    paths = [video.path for video in mixed]
+    paths[5] = str(bad)
+    feed = feed_of(VideoDataset(paths, [0] * len(paths)), Segment(num_frames=2), host_kernels, training=False)
+    feed.start(0, 0)
+    assert feed.next() is not None
+    with pytest.raises(VideoDecodeError, match=r"bad\.webm"):
+        feed.next()
+    feed.close()
+
+
+def test_an_epoch_broken_off_within_a_split_batch_is_followed_by_a_whole_one(
+    mixed: VideoDataset, host_kernels: Any
+) -> None:
+    sampler = Segment(num_frames=2)
+    feed = feed_of(mixed, sampler, host_kernels, budget=1)
+    whole = epoch_of(feed)
+    feed.start(0, 0)
+    feed.next()
+    again = epoch_of(feed)
+    assert [paths for _, paths in again] == [paths for _, paths in whole]
+    assert all((a["clips"] == b["clips"]).all() for (a, _), (b, _) in zip(again, whole, strict=True))
+
+
+def words_of_failure(paths: list[Path], more: str = "") -> str:
+    """What the loader says of an epoch that DALI's decoder fails in."""
+    # In a process of its own: after this, DALI's CPU decoder may never end.
+    script = f"""
+import os
+from tests.loading.test_decoding_graph import *
+dataset = VideoDataset({list(map(str, paths))!r}, {[0] * len(paths)!r})
+try:
+    epoch_of(feed_of(dataset, Segment(num_frames=2), Kernels, batch_size=2, {more}))
+except RuntimeError as error:
+    print(error, flush=True)
+os._exit(0)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, env=environment, check=True
+    )
+    return result.stdout
+
+
+def test_an_error_of_dalis_decoder_names_the_videos_it_had(tmp_path: Path) -> None:
+    vp9: dict[str, Any] = {"codec": "libvpx-vp9", "options": {"crf": "20", "b": "0", "cpu-used": "8"}}
+    fine = write_video(tmp_path / "fine.webm", moving_square(26, 48, 76, seed=4), **vp9)
+    content = bytearray(fine.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    broken = tmp_path / "broken.webm"
+    broken.write_bytes(bytes(content))
+    words = words_of_failure([fine, broken])
+    assert "DALI failed on one of these videos: " in words
+    assert str(broken) in words
+    assert "Invalid data found" in words
+
+
+@pytest.mark.parametrize("pick", [8, -1])
+def test_a_known_pick_that_is_not_in_the_video_is_an_error_that_names_it(tmp_path: Path, pick: int) -> None:
+    path = write_video(tmp_path / "short.webm", moving_square(8, 48, 64), codec="libvpx-vp9")
+    words = words_of_failure([path], f"known={{{str(path)!r}: [0, {pick}]}}")
+    assert "DALI failed on one of these videos: " in words
+    assert str(path) in words
+    assert f"out-of-bounds frame index {pick} " in words
+
+
+def test_a_folder_of_jpeg_frames_goes_through_whole_and_with_known_picks(
+    shared: Path, host_kernels: Any, tmp_path: Path
+) -> None:
+    files = sorted(map(str, (shared / "clips" / "frames" / "00001").glob("*.jpg")))
+    path = tmp_path / "frames.mkv"
+    path.write_bytes(frames_stream(files, "frames"))
+    dataset, sampler = VideoDataset([path], [0]), MotionGuided(num_frames=6)
+    lengths: list[int] = []
+    counting = partial(CountingKernels, lengths, *host_kernels.args)
+    measured = epoch_of(feed_of(dataset, sampler, counting, decoded=MJPEG_ONLY))
+    assert_near(measured, epoch_of(feed_of(dataset, sampler)))
+    known = epoch_of(feed_of(dataset, sampler, counting, decoded=MJPEG_ONLY, known=picks_of(measured)))
+    assert lengths == [len(files)]
+    assert_same_bytes(known, measured)

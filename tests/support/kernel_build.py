@@ -1,0 +1,440 @@
+"""CUDA kernels without a GPU: compiled to machine code by NVRTC, or run on the CPU under the sanitizers.
+
+On the CPU, `tests/support/cuda_host/` gives a kernel's source file what it expects of a GPU::
+
+    VIDEO = np.dtype([("frames", np.uint64), ("count", np.int32)], align=True)
+    with HostKernels(KERNELS / "example.cu", tmp_path) as host:
+        [motion] = host.run(
+            "example",
+            grid=(4, len(videos)),
+            block=256,
+            args=[
+                Structs(VIDEO, [(frames, len(frames)) for frames in videos]),  # The kernel gets each array's address
+                np.float64(0.5),
+                Out(np.zeros(10, np.uint64)),  # What the kernel writes to, and `run` returns
+            ],
+            order=2,
+        )
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pytest
+from numpy.typing import DTypeLike, NDArray
+
+from mgdali.gpu.cuda_kernels import compile_options, kernel_folder
+
+KERNELS = kernel_folder()
+CUDA_HOST = Path(__file__).parent / "cuda_host"
+ORDERS = (0, 1, 2, 3)
+"""Orders of threads and blocks worth trying: as numbered, reversed, and two shuffled."""
+
+_SANITIZE = "address,undefined,float-cast-overflow"
+_HOST_FLAGS = (
+    *("-std=c++17", "-O1", "-g", "-pthread", "-fno-omit-frame-pointer", "-Wno-unknown-pragmas"),
+    *(f"-fsanitize={_SANITIZE}", "-fno-sanitize-recover=all"),
+    "-ffp-contract=off",  # A multiplication and an addition are rounded as written
+    "-fstack-clash-protection",  # A stack that overflows by far meets the closed page too
+    "-fdata-sections",  # So that the linker script finds the shared variables
+    f"-Wl,-T,{CUDA_HOST / 'shared.ld'}",
+)
+_SANITIZER_OPTIONS = {
+    # The margin beside each array; a wild read further away could still land in another array.
+    "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0:handle_abort=1:redzone=1024",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+}
+
+
+def _missing_compiler() -> str:
+    """Why kernels cannot be built for this CPU; empty where they can."""
+    if sys.platform != "linux" or shutil.which("g++") is None:
+        return "kernels are run on the CPU with g++ on Linux, which is missing"
+    for library in ("libasan.so", "libubsan.so"):
+        found = subprocess.run(["g++", f"-print-file-name={library}"], capture_output=True, text=True).stdout.strip()
+        if not Path(found).is_absolute():
+            return f"g++ is here but its {library} is missing"
+    return ""
+
+
+_MISSING = _missing_compiler()
+needs_compiler = pytest.mark.skipif(bool(_MISSING), reason=_MISSING or "g++ is here")
+
+
+class KernelError(RuntimeError):
+    """A kernel did what it must not; the text is the report of the sanitizer or of the launch."""
+
+
+# --- What a source file holds -----------------------------------------------------------------------------------------
+
+_KERNEL = re.compile(
+    r'extern\s*"C"\s*__global__\s+(?:(?:void|__launch_bounds__\s*\((?:[^()]|\([^()]*\))*\))\s*)+\b(\w+)\s*\('
+)
+_NEEDS = re.compile(r"^//\s*needs sm_(\d+)", re.MULTILINE)
+
+
+def preprocess(source: Path) -> str:
+    """The text with its macros expanded and its own headers included, comments removed."""
+    command = ["g++", "-E", "-P", "-x", "c++", "-std=c++17", f"-I{source.parent}", f"-I{KERNELS}", str(source)]
+    done = _compile(command)
+    if done.returncode:
+        raise KernelError(done.stderr)
+    return done.stdout
+
+
+def _compile(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"})
+
+
+def kernel_names(text: str) -> list[str]:
+    """The ``extern "C" __global__`` functions of a preprocessed source."""
+    return list(dict.fromkeys(_KERNEL.findall(text)))
+
+
+def needed_architecture(source: Path) -> int:
+    """80 where one of the first ten lines is ``// needs sm_80``; 0 where none is."""
+    found = _NEEDS.search("\n".join(source.read_text().splitlines()[:10]))
+    return int(found[1]) if found else 0
+
+
+# --- Machine code -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What ptxas reports of one kernel, in bytes but for the registers."""
+
+    name: str
+    arch: str
+    registers: int
+    shared: int
+    stack: int
+    spill_stores: int
+    spill_loads: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name:<32} {self.arch:<7} {self.registers:>4} registers {self.shared:>6} B shared "
+            f"{self.stack:>5} B stack {self.spill_stores:>5}/{self.spill_loads} B spilled"
+        )
+
+
+def compile_cubin(source: Path, arch: str) -> tuple[bytes, str]:
+    """Machine code and the compiler's log."""
+    from cupy.cuda import nvrtc
+
+    program = nvrtc.createProgram(source.read_text(), source.name, [], [])
+    try:
+        options = (*compile_options(), f"--gpu-architecture={arch}", f"-I{source.parent}", "--ptxas-options=-v")
+        nvrtc.compileProgram(program, options)
+        return nvrtc.getCUBIN(program), nvrtc.getProgramLog(program)
+    except nvrtc.NVRTCError as error:
+        raise KernelError(f"{source.name} for {arch}: {error}\n{nvrtc.getProgramLog(program)}") from None
+    finally:
+        nvrtc.destroyProgram(program)
+
+
+def parse_resources(log: str) -> list[Resources]:
+    """One entry for each kernel that the log of ``--ptxas-options=-v`` names."""
+
+    def number(pattern: str, text: str) -> int:
+        return sum(map(int, re.findall(pattern, text)))  # A report holds those of functions that are called, too
+
+    return [
+        Resources(
+            name=name,
+            arch=arch,
+            registers=number(r"Used (\d+) registers", report),
+            shared=number(r"(\d+) bytes smem", report),
+            stack=number(r"(\d+) bytes stack frame", report),
+            spill_stores=number(r"(\d+) bytes spill stores", report),
+            spill_loads=number(r"(\d+) bytes spill loads", report),
+        )
+        for name, arch, report in re.findall(
+            r"Compiling entry function '(\w+)' for '(\w+)'(.*?)(?=Compiling entry function|\Z)", log, re.DOTALL
+        )
+    ]
+
+
+# --- Arguments of a launch on the CPU ---------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class Buffer:
+    """An array as the kernel gets it: a copy that ends where its memory ends, ``offset`` bytes after a multiple of
+    ``align``. An array given plainly is ``Buffer(array)``. The kernel must not write to it.
+    """
+
+    array: NDArray[Any]
+    align: int = 256
+    offset: int = 0
+
+
+@dataclass(eq=False)
+class Out(Buffer):
+    """A buffer that the kernel may write to; `run` returns what it holds then. Its initial content is ``array``."""
+
+
+@dataclass(frozen=True)
+class At:
+    """The address so many bytes into a buffer."""
+
+    buffer: Buffer | NDArray[Any]
+    byte: int
+
+
+@dataclass(eq=False)
+class Structs:
+    """An array in memory whose uint64 elements or fields may be addresses.
+
+    ``rows`` are tuples for a structured dtype (give ``align=True`` for the layout of C) and single values for
+    ``np.uint64``. Where a value is an array, a buffer, `At` or further `Structs`, the kernel gets its address.
+    """
+
+    dtype: DTypeLike
+    rows: Sequence[Any]
+
+
+Address = Buffer | At | Structs | np.ndarray
+Scalar = np.generic
+Argument = Address | Scalar
+
+
+def unset(shape: int | tuple[int, ...], dtype: DTypeLike) -> Out:
+    """An output that holds 0xCD in every byte, so that an element the kernel leaves out shows."""
+    array = np.empty(shape, dtype)
+    return Out(np.frombuffer(b"\xcd" * array.nbytes, dtype).reshape(shape))
+
+
+def _number(*values: int) -> bytes:
+    return struct.pack(f"<{len(values)}Q", *values)
+
+
+def _string(content: bytes | str) -> bytes:
+    content = content.encode() if isinstance(content, str) else content
+    return _number(len(content)) + content
+
+
+class _Memory:
+    """The buffers of one launch; the same object given twice is one buffer."""
+
+    def __init__(self) -> None:
+        self.buffers: list[Buffer] = []
+        self._names: list[str] = []
+        self._addresses: list[list[tuple[int, int, int]]] = []
+        self._known: dict[int, int] = {}
+        self._kept: list[Any] = []  # Their ids stay theirs while these live
+
+    def address(self, value: Address, name: str) -> tuple[int, int]:
+        """Which buffer, and how many bytes into it."""
+        if isinstance(value, At):
+            return self.address(value.buffer, name)[0], value.byte
+        if id(value) not in self._known:
+            self._known[id(value)] = len(self.buffers)
+            self._kept.append(value)
+            self._addresses.append([])
+            self._names.append(name)
+            if isinstance(value, Structs):
+                self._add_structs(value, name)
+            else:
+                self.buffers.append(value if isinstance(value, Buffer) else Buffer(value))
+        return self._known[id(value)], 0
+
+    def _add_structs(self, structs: Structs, name: str) -> None:
+        dtype = np.dtype(structs.dtype)
+        table = np.zeros(len(structs.rows), dtype)
+        addresses = self._addresses[-1]
+        self.buffers.append(Buffer(table))
+        # Of each field: how it is named in a report, where it is in the row, and what views it in all rows
+        fields = [(f".{field}", dtype.fields[field][1], table[field]) for field in dtype.names or ()]
+        for i, row in enumerate(structs.rows):
+            values = row if fields else (row,)
+            for (field, place, column), value in zip(fields or [("", 0, table)], values, strict=True):
+                label = f"{name}[{i}]{field}"
+                if not isinstance(value, Address):
+                    column[i] = value
+                elif column.dtype != np.uint64:
+                    raise TypeError(f"{label} is {column.dtype}: an address needs uint64")
+                else:
+                    addresses.append((i * dtype.itemsize + place, *self.address(value, label)))
+
+    def message(self) -> bytes:
+        parts = [_number(len(self.buffers))]
+        for buffer, name, addresses in zip(self.buffers, self._names, self._addresses, strict=True):
+            parts += [_string(name), _number(isinstance(buffer, Out), buffer.align, buffer.offset)]
+            parts += [_string(buffer.array.tobytes()), _number(len(addresses))]
+            parts += [_number(*address) for address in addresses]
+        return b"".join(parts)
+
+
+_KINDS = {"i": "integer", "u": "integer", "b": "integer", "f": "real", "V": "struct"}
+
+
+# --- Kernels on the CPU -----------------------------------------------------------------------------------------------
+
+
+class HostKernels:
+    """The kernels of one source file, built for the CPU with the sanitizers on, and the process that runs them.
+
+    Args:
+        source: the ``.cu`` file, used as it is.
+        cache: a folder where the program is kept for as long as nothing it is made of changes.
+        flags: further flags of g++.
+        timeout: seconds after which a launch is taken to hang.
+    """
+
+    def __init__(self, source: Path, cache: Path, *, flags: Sequence[str] = (), timeout: float = 60) -> None:
+        text = preprocess(source)
+        self.names = kernel_names(text)
+        if not self.names:
+            raise ValueError(f'{source} has no extern "C" __global__ function')
+        self._timeout = timeout
+        self._program = _build(source, text, self.names, cache, (*_HOST_FLAGS, *flags))
+        self._process: subprocess.Popen[bytes] | None = None
+        self._errors: IO[bytes] | None = None
+
+    def run(
+        self,
+        kernel: str,
+        *,
+        grid: int | tuple[int, ...],
+        block: int | tuple[int, ...],
+        args: Iterable[Argument],
+        order: int = 0,
+    ) -> list[NDArray[Any]]:
+        """Launch a kernel, wait for it, and return what each `Out` then holds, in the order of the arguments.
+
+        Args:
+            kernel: its name.
+            grid, block: up to three sizes, x first.
+            args: arrays and the other kinds above; NumPy scalars, whose type and size must be the parameter's.
+            order: of the threads between barriers and of the blocks: 0 as numbered, 1 reversed, above that shuffled.
+
+        Raises:
+            KernelError: a sanitizer objected, the threads cannot go on, the kernel wrote to an input, it hangs, or the
+                arguments are not of the kernel's types.
+        """
+        if kernel not in self.names:
+            raise ValueError(f"no kernel {kernel!r}: there is {', '.join(self.names)}")
+        memory = _Memory()
+        arguments = []
+        for i, value in enumerate(args):
+            if isinstance(value, Address):
+                arguments += [_string("address"), _string(_number(*memory.address(value, f"args[{i}]")))]
+            elif isinstance(value, Scalar) and value.dtype.kind in _KINDS:
+                arguments += [_string(_KINDS[value.dtype.kind]), _string(value.tobytes())]
+            else:
+                raise TypeError(f"args[{i}] is {type(value).__name__}: give an array or a NumPy scalar")
+        request = [_string(kernel), _number(*_three(grid), *_three(block), order), memory.message()]
+        request += [_number(len(arguments) // 2), *arguments]
+        outputs = [buffer.array for buffer in memory.buffers if isinstance(buffer, Out)]
+        error, contents = self._ask(kernel, b"".join(request), len(outputs))
+        if error:
+            raise KernelError(f"{kernel}: {error}")
+        return [
+            np.frombuffer(content, array.dtype).reshape(array.shape).copy()
+            for content, array in zip(contents, outputs, strict=True)
+        ]
+
+    def close(self) -> None:
+        """End the process. The next launch starts another."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+        if self._errors is not None:
+            self._errors.close()
+            self._errors = None
+
+    def __enter__(self) -> HostKernels:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(self, kernel: str, request: bytes, outputs: int) -> tuple[str, list[bytes]]:
+        if self._process is None:
+            self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - until `close`
+            self._process = subprocess.Popen(
+                [self._program],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                env={**os.environ, **_SANITIZER_OPTIONS},
+            )
+        process, errors = self._process, self._errors
+        assert process.stdin is not None
+        assert errors is not None
+        watch = threading.Timer(self._timeout, process.send_signal, [signal.SIGKILL])
+        watch.start()
+        try:
+            process.stdin.write(request)
+            process.stdin.flush()
+            error = self._read_string().decode()
+            return error, [self._read_string() for _ in range(outputs)]
+        except (EOFError, BrokenPipeError):
+            killed = process.wait() == -signal.SIGKILL
+            errors.seek(0)
+            report = errors.read().decode(errors="replace")
+            self.close()
+            if killed:
+                report = f"did not end within {self._timeout:g} s\n{report}"
+            raise KernelError(f"{kernel}: {report}") from None
+        finally:
+            watch.cancel()
+
+    def _read_string(self) -> bytes:
+        size = struct.unpack("<Q", self._read(8))[0]
+        return self._read(size)
+
+    def _read(self, size: int) -> bytes:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        content = self._process.stdout.read(size)
+        if len(content) < size:
+            raise EOFError
+        return content
+
+
+def _three(sizes: int | tuple[int, ...]) -> tuple[int, int, int]:
+    x, y, z = (*((sizes,) if isinstance(sizes, int) else sizes), 1, 1)[:3]
+    return x, y, z
+
+
+def _build(source: Path, text: str, names: list[str], cache: Path, flags: Sequence[str]) -> Path:
+    entries = ", ".join(f'{{"{name}", cuda_host::kernel({name})}}' for name in names)
+    # In a namespace without a name, the shared variables of templates belong to this program alone: only then does the
+    # address sanitizer put margins around them.
+    main = (
+        f'#include "runner.h"\n'
+        f'namespace {{\n#include "{source.resolve()}"\n}}\n'
+        f"int main() {{ cuda_host::serve({{{entries}}}); }}\n"
+    )
+    parts = [text, main, *flags, *(path.read_text() for path in sorted(CUDA_HOST.iterdir()))]
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    program = cache / f"{source.stem}-{key}"
+    if not program.exists():
+        with tempfile.TemporaryDirectory(dir=cache) as folder:
+            (Path(folder) / "main.cpp").write_text(main)
+            command = ["g++", *flags, f"-I{CUDA_HOST}", f"-I{source.parent}", f"-I{KERNELS}"]
+            command += [f"{folder}/main.cpp", "-o", f"{folder}/main"]
+            done = _compile(command)
+            if done.returncode:
+                raise KernelError(f"{source.name} does not compile for the CPU:\n{done.stderr}")
+            (Path(folder) / "main").rename(program)  # Whole or not at all, whoever else builds it
+    return program

@@ -1,0 +1,161 @@
+"""Opening without trial decoding: the same frames as FFmpeg gives when it is left to find out all that it can."""
+
+from __future__ import annotations
+
+import io
+import wave
+from pathlib import Path
+
+import av
+import pytest
+
+from mgdali.errors import VideoDecodeError
+from mgdali.video.media import Media
+from mgdali.video.opening import _open_without_decoding, open_video
+from tests.support.coded_videos import CODED
+from tests.support.videos import moving_square, write_video
+
+
+def frames_of(path: Path, *, thorough: bool = False) -> list[bytes]:
+    with open_video(Media(str(path)), thorough=thorough) as (container, stream):
+        return [frame.to_ndarray().tobytes() for frame in container.decode(stream)]
+
+
+def is_opened_without_decoding(path: Path) -> bool:
+    container = _open_without_decoding(path.name, str(path))
+    if container is not None:
+        container.close()
+    return container is not None
+
+
+@pytest.mark.parametrize("name", CODED)
+def test_every_way_of_coding_gives_the_frames_of_a_thorough_opening(name: str, tmp_path: Path) -> None:
+    path = CODED[name].write(tmp_path)
+    frames = frames_of(path)
+    assert len(frames) == CODED[name].num_frames
+    assert frames == frames_of(path, thorough=True)
+
+
+def test_every_real_file_gives_the_frames_of_a_thorough_opening(shared: Path) -> None:
+    files = [path for folder in ("formats", "labelled") for path in (shared / "clips" / folder).rglob("*.*")]
+    for path in files:
+        assert frames_of(path) == frames_of(path, thorough=True), path
+    assert sum(map(is_opened_without_decoding, files)) >= 70
+
+
+def test_usual_files_are_opened_without_decoding(tmp_path: Path) -> None:
+    for name in ("h264-mp4", "h264-mkv", "hevc-mp4", "vp8", "vp9", "av1"):
+        assert is_opened_without_decoding(CODED[name].write(tmp_path)), name
+    for name in ("h264-ts", "mpeg4-avi", "mpeg2-mpg"):
+        assert not is_opened_without_decoding(CODED[name].write(tmp_path)), name
+
+
+class Bits:
+    """A sequence parameter set as H.264 writes it, read from its first bit."""
+
+    def __init__(self, content: bytes) -> None:
+        self.bits = "".join(f"{byte:08b}" for byte in content.replace(b"\0\0\3", b"\0\0"))
+        self.at = 0
+
+    def number(self, width: int) -> int:
+        self.at += width
+        return int(self.bits[self.at - width : self.at], 2)
+
+    def exp_golomb(self) -> int:
+        zeros = self.bits.index("1", self.at) - self.at
+        self.at += zeros
+        return self.number(zeros + 1) - 1
+
+
+def without_usability_information(sps: bytes) -> bytes:
+    """A set of x264's that no longer says how far frames are out of order (ITU-T H.264, 7.3.2.1.1)."""
+    bits = Bits(sps)
+    bits.at = 8 + 24
+    bits.exp_golomb()
+    assert sps[1] == 100, "High profile"
+    for _ in range(3):
+        bits.exp_golomb()
+    assert bits.number(2) == 0
+    bits.exp_golomb()
+    if bits.exp_golomb() == 0:
+        bits.exp_golomb()
+    bits.exp_golomb()
+    bits.number(1)
+    bits.exp_golomb()
+    bits.exp_golomb()
+    assert bits.number(1) == 1, "frames, not fields"
+    bits.number(1)
+    if bits.number(1):
+        for _ in range(4):
+            bits.exp_golomb()
+    assert bits.number(1) == 1, "usability information"
+    kept = bits.bits[: bits.at - 1] + "01"
+    kept += "0" * (-len(kept) % 8)
+    return bytes(int(kept[i : i + 8], 2) for i in range(0, len(kept), 8))
+
+
+def write_without_usability_information(path: Path, out: Path) -> None:
+    with av.open(str(path)) as source, av.open(str(out), "w") as target:
+        stream = source.streams.video[0]
+        copy = target.add_stream_from_template(stream)
+        header = bytes(stream.codec_context.extradata or b"")
+        size = int.from_bytes(header[6:8], "big")
+        sps = without_usability_information(header[8 : 8 + size])
+        copy.codec_context.extradata = header[:6] + len(sps).to_bytes(2, "big") + sps + header[8 + size :]
+        for packet in source.demux(stream):
+            if packet.size:
+                packet.stream = copy
+                target.mux(packet)
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+def test_h264_that_does_not_say_how_far_its_frames_are_out_of_order_loses_none(tmp_path: Path, ending: str) -> None:
+    options = {"x264-params": "keyint=24:bframes=5:b-adapt=0:b-pyramid=normal:ref=4"}
+    path = write_video(tmp_path / "said.mp4", moving_square(60, 64, 96), options=options)
+    silent = tmp_path / f"silent.{ending}"
+    write_without_usability_information(path, silent)
+    assert is_opened_without_decoding(silent)
+    assert frames_of(silent) == frames_of(path, thorough=True)
+    if ending == "mp4":
+        # Its demuxer works it out from the times.
+        return
+    # Left to itself, a decoder that was told nothing loses frames: that is what is kept from happening.
+    container = _open_without_decoding(silent.name, str(silent))
+    assert container is not None
+    with container:
+        container.streams.video[0].codec_context.options = {}
+        assert sum(1 for _ in container.decode(video=0)) < 60
+
+
+def test_of_several_video_streams_the_one_that_ffmpeg_holds_best_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "two.mkv"
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("libx264", rate=30, width=width, height=64) for width in (32, 96)]
+        for stream, count in zip(streams, (1, 30), strict=True):
+            for picture in moving_square(count, 64, stream.width):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode())
+    assert not is_opened_without_decoding(path)
+    with open_video(Media(str(path))) as (_, stream):
+        assert stream.width == 96
+
+
+def test_content_in_memory_is_read_from_its_start_again(tmp_path: Path) -> None:
+    path = CODED["mpeg4-avi"].write(tmp_path)
+    named_wrongly = tmp_path / "avi.mp4"
+    named_wrongly.write_bytes(path.read_bytes())
+    assert not is_opened_without_decoding(named_wrongly)
+    assert frames_of(named_wrongly) == frames_of(path)
+    member = Media(f"{tmp_path}/avi.mp4::member.mp4", (0, named_wrongly.stat().st_size))
+    assert isinstance(member.open(), io.BytesIO)
+    with open_video(member) as (container, stream):
+        assert sum(1 for _ in container.decode(stream)) == CODED["mpeg4-avi"].num_frames
+
+
+def test_a_file_without_video_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "sound.mp4"
+    with wave.open(str(path), "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(2000))
+    with pytest.raises(VideoDecodeError, match="sound.mp4.*no video stream"), open_video(Media(str(path))):
+        pass

@@ -1,0 +1,134 @@
+"""What is noted of a stream while it is decoded, held to what the decoder itself says."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from mgdali.video.frames import read_frames
+from mgdali.video.packets import StreamLog, decode_packets, number_packets
+from tests.support.coded_videos import CODED
+from tests.support.videos import moving_square, rotate_by_metadata, write_video
+
+
+def log_of(path: Path) -> StreamLog:
+    log = StreamLog()
+    for _ in read_frames(path, log=log):
+        pass
+    return log
+
+
+def decode_anew(path: Path, skip_frame: str = "DEFAULT") -> dict[int, av.VideoFrame]:
+    """Frames by the number of their packet, in the order they are shown; NONREF drops what nothing refers to."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "NONE"
+        stream.codec_context.skip_frame = skip_frame
+        number_packets(stream)
+        frames = {}
+        number = 0
+        for packet in container.demux(stream):
+            if packet.size:
+                packet.opaque = number
+                number += 1
+            frames |= {frame.opaque: frame for frame in stream.codec_context.decode(packet)}
+        return frames
+
+
+@pytest.mark.parametrize("kind", CODED)
+def test_frames_packets_and_times_are_the_decoders(kind: str, tmp_path: Path) -> None:
+    path = CODED[kind].write(tmp_path)
+    log = log_of(path)
+    frames = decode_anew(path)
+    assert log.num_frames == CODED[kind].num_frames == len(frames)
+    assert log.packets is not None
+    assert log.packets.tolist() == list(frames)
+    assert log.times is not None
+    assert log.times.tolist() == [frame.pts for frame in frames.values()]
+    assert (np.diff(log.times) > 0).all()
+
+
+@pytest.mark.parametrize("kind", CODED)
+def test_key_frames_are_those_of_the_encoder(kind: str, tmp_path: Path) -> None:
+    path = CODED[kind].write(tmp_path)
+    frames = decode_anew(path)
+    assert log_of(path).key_frames.tolist() == [t for t, frame in enumerate(frames.values()) if frame.key_frame]
+
+
+@pytest.mark.parametrize("kind", CODED)
+def test_what_is_not_referred_to_is_what_the_decoder_drops(kind: str, tmp_path: Path) -> None:
+    path = CODED[kind].write(tmp_path)
+    log = log_of(path)
+    assert log.packets is not None
+    kept = decode_anew(path, "NONREF")
+    spare = set(log.packets[~log.referenced].tolist())
+    assert not spare & kept.keys()
+    # The decoder may drop more: lower temporal layers, and what only the frame's content tells.
+    assert bool(spare) == (CODED[kind].skips or kind == "hevc-layers")
+
+
+def test_real_videos_frames_that_are_not_referred_to_are_dropped_by_the_decoder(shared: Path) -> None:
+    skipping = 0
+    for path in sorted((shared / "clips" / "formats").iterdir()):
+        log = log_of(path)
+        if log.packets is not None:
+            spare = set(log.packets[~log.referenced].tolist())
+            skipping += bool(spare)
+            assert not spare & decode_anew(path, "NONREF").keys()
+    assert skipping >= 8
+
+
+def test_uneven_times_are_kept_as_they_are(tmp_path: Path) -> None:
+    coded = CODED["h264-uneven-times"]
+    log = log_of(coded.write(tmp_path))
+    assert log.times is not None
+    assert coded.times is not None
+    seconds = log.times * float(log.time_base)
+    np.testing.assert_allclose(seconds - seconds[0], np.array(coded.times) / 1000, atol=1e-3)
+
+
+def test_a_container_without_times_gives_none(shared: Path) -> None:
+    assert log_of(shared / "clips" / "formats" / "h264_drinking_1920x1080_103f.avi").times is None
+
+
+def test_the_streams_facts_are_noted(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", moving_square(4, 64, 96))
+    rotate_by_metadata(path, 1)
+    log = log_of(path)
+    assert (log.codec, log.pixel_format, log.width, log.height) == ("h264", "yuv420p", 96, 64)
+    assert log.container == "mov,mp4,m4a,3gp,3g2,mj2"
+    assert (log.rate, log.rotation % 360, log.time_base) == (30.0, 270, Fraction(1, 15360))
+
+
+def test_frames_are_the_same_with_a_log_and_without(tmp_path: Path) -> None:
+    path = CODED["h264-ts"].write(tmp_path)
+
+    def frames(log: StreamLog | None) -> list[bytes]:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            return [frame.to_ndarray().tobytes() for frame in decode_packets(container, stream, log)]
+
+    assert frames(StreamLog()) == frames(None)
+
+
+def test_videos_decoded_in_turns_are_noted_as_if_alone(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", moving_square(24, 64, 48))
+    logs = [StreamLog(), StreamLog()]
+    ahead, behind = (read_frames(path, log=log) for log in logs)
+    held = [next(ahead) for _ in range(5)]
+    for _ in range(25):
+        # Drops the frame whose packet the other's decoder holds.
+        held = [*held[1:], next(ahead, None)]
+        next(behind, None)
+    packets = [log.packets for log in logs]
+    assert all(own is not None and len(own) == 24 for own in packets)
+
+
+def test_an_empty_log_has_nothing() -> None:
+    log = StreamLog()
+    assert log.num_frames == 0
+    assert log.key_frames.size == log.referenced.size == 0

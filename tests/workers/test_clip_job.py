@@ -1,0 +1,94 @@
+"""A worker's job: from one video to the pixels that enter the graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mgdali import MotionGuided, Segment, VideoDataset
+from mgdali.gpu.driver import DecoderCaps
+from mgdali.index.measure import survey_video
+from mgdali.loading.order import draw
+from mgdali.samplers import Representation
+from mgdali.transforms import SpatialTransform
+from mgdali.video.frames import read_frames
+from mgdali.video.media import Media
+from mgdali.workers.clip_job import ClipConfig, ClipJob, ClipLoader, ClipResult, EncodedLoader, EncodedResult
+from tests.support.videos import moving_square, write_video
+
+
+def test_a_clip_is_the_window_of_each_picked_frame(dataset: VideoDataset) -> None:
+    for index, video in enumerate(dataset):
+        frames = [frame.to_ndarray(format="rgb24") for frame in read_frames(video.path)]
+        # Windows of 16 pixels that become 16: nothing is resized.
+        transform = SpatialTransform(crop_size=16, resize=min(frames[0].shape[:2]))
+        loader = ClipLoader(ClipConfig(MotionGuided(num_frames=5), transform, memory_budget=1 << 30))
+        choices = draw(0, 0, index, 5, training=False)
+        clips: list[NDArray[np.uint8]] = []
+
+        def allocate(shape: tuple[int, ...], clips: list[NDArray[np.uint8]] = clips) -> NDArray[np.uint8]:
+            clips.append(np.full(shape, 77, np.uint8))
+            return clips[0]
+
+        result = loader.load(ClipJob(video.media, choices), allocate)
+        assert clips[0].shape == result.shape == (5, 3, 16, 16)
+        top, left, bottom, right = transform.window(*frames[0].shape[:2], choices)
+        assert (bottom - top, right - left) == (16, 16)
+        for picture, t in zip(clips[0], result.picks.tolist(), strict=True):
+            assert (picture.transpose(1, 2, 0) == frames[t][top:bottom, left:right]).all()
+
+
+TRANSFORM = SpatialTransform(crop_size=16, resize=20)
+NVDEC = {"h264": DecoderCaps("h264", "4:2:0", 8, 7, 16, 16, 4096, 4096, 65536)}
+
+
+def numpy_memory(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    return np.zeros(shape, np.uint8)
+
+
+@pytest.mark.parametrize("sampler", [MotionGuided(num_frames=5), Segment(num_frames=5)])
+def test_with_a_record_the_graph_is_told_the_picks_and_decodes_no_more(dataset: VideoDataset, sampler: Any) -> None:
+    config = ClipConfig(sampler, TRANSFORM, memory_budget=1 << 30, nvdec=NVDEC)
+    for index, video in enumerate(dataset):
+        choices = draw(0, 0, index, 5, training=True)
+        record = survey_video(video.media, video.path, (Representation(),))
+        clip = ClipLoader(config).load(ClipJob(video.media, choices), numpy_memory)
+        known = EncodedLoader(config, NVDEC).load(ClipJob(video.media, choices, record), numpy_memory)
+        whole = EncodedLoader(config, NVDEC).load(ClipJob(video.media, choices), numpy_memory)
+        assert isinstance(known, EncodedResult)
+        assert isinstance(whole, EncodedResult)
+        assert known.picks is not None
+        assert whole.picks is None
+        assert known.picks.tolist() == clip.picks.tolist()
+        assert (known.num_frames, known.window, known.flip) == (clip.num_frames, whole.window, whole.flip)
+        assert known.decoded_bytes * clip.num_frames == whole.decoded_bytes * 5
+        assert known.unindexed is None
+
+
+def test_for_a_growing_index_the_gpus_videos_are_measured_once_by_pyav(dataset: VideoDataset) -> None:
+    sampler = MotionGuided(num_frames=5)
+    config = ClipConfig(sampler, TRANSFORM, memory_budget=1 << 30, nvdec=NVDEC, survey=True)
+    loader = EncodedLoader(config, NVDEC)
+    video, choices = dataset[3], draw(0, 0, 3, 5, training=True)
+    first = loader.load(ClipJob(video.media, choices), numpy_memory)
+    assert isinstance(first, ClipResult)
+    assert first.record is not None
+    later = loader.load(ClipJob(video.media, choices, first.record), numpy_memory)
+    assert isinstance(later, EncodedResult)
+    assert later.picks is not None
+    assert later.picks.tolist() == first.picks.tolist()
+
+
+def test_a_record_of_what_the_gpu_cannot_decode_serves_pyav(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "444.mp4", moving_square(20, 48, 64), pixel_format="yuv444p")
+    media, choices = Media(str(path)), draw(0, 0, 0, 5, training=False)
+    config = ClipConfig(Segment(num_frames=5), TRANSFORM, memory_budget=1 << 30, nvdec=NVDEC)
+    result = EncodedLoader(config, NVDEC).load(
+        ClipJob(media, choices, survey_video(media, str(path), ())), numpy_memory
+    )
+    assert isinstance(result, ClipResult)
+    assert result.frames_decoded < 20
