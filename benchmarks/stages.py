@@ -33,11 +33,12 @@ from peers.workloads import WORKLOADS, add_places, videos_of
 from throughput import make_index, say
 
 from mgdali import MGDaliIterator, MotionGuided, MotionIndex, VideoDataset
-from mgdali.loading.order import draw
+from mgdali.choices import draw
 from mgdali.samplers import Representation
 from mgdali.transforms import SpatialTransform
 from mgdali.video.decoder import MEMORY_BUDGET, known_picks
-from mgdali.video.frames import make_meter, read_frames
+from mgdali.video.meters import make_meter
+from mgdali.video.frames import read_frames
 from mgdali.video.media import Media
 from mgdali.video.opening import open_video
 from mgdali.video.picked_frames import read_picked

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple, get_args
 
+from mgdali.choices import Draw
 from mgdali.errors import check_integer
-from mgdali.loading.order import Draw
 
 CropPosition = Literal["start", "center", "end"]
 DType = Literal["float32", "float16", "uint8"]

@@ -21,13 +21,15 @@ import pytest
 import torch
 
 from mgdali import MotionGuided, Segment, Stride, TopMotion, VideoDataset, VideoDecodeError, WorkerError
+from mgdali.choices import draw
 from mgdali.datasets.video_dataset import Video
-from mgdali.loading.order import EpochOrder, draw
+from mgdali.loading.order import EpochOrder
 from mgdali.loading.source import ClipSource
 from mgdali.sampling import sample_motion_guided
 from mgdali.transforms import IMAGENET_MEAN, IMAGENET_STD, CropPosition, SpatialTransform
 from mgdali.video.decoder import Decoder
-from mgdali.video.frames import measure_motion, read_frames
+from mgdali.video.frames import read_frames
+from mgdali.video.meters import measure_motion
 from mgdali.workers.pool import WorkerPool
 from tests.support.loading import SAMPLER, SCRIPT_ENVIRONMENT, digest, load, run_script
 from tests.support.videos import moving_square, write_video

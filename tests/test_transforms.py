@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mgdali.loading.order import Draw, draw
+from mgdali.choices import Draw, draw
 from mgdali.transforms import IMAGENET_MEAN, IMAGENET_STD, CropPosition, OutputFormat, SpatialTransform, Window
 
 SIDES = st.integers(1, 4320)

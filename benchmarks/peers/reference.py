@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from mgdali.motion import luma_from_rgb
 from mgdali.samplers import Representation
-from mgdali.video.frames import RGBConverter, make_meter, read_frames
+from mgdali.video.meters import make_meter
+from mgdali.video.frames import RGBConverter, read_frames
 from peers.clip import finish, pick
 from peers.registry import Peer
 from peers.task import Task

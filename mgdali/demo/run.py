@@ -27,7 +27,7 @@ from mgdali.interrupts import ctrl_c_held
 from mgdali.samplers import Motion, MotionGuided, Segment
 from mgdali.sampling import sample_segment
 from mgdali.video.decoder import MEMORY_BUDGET, Decoder
-from mgdali.video.frames import measure_motion
+from mgdali.video.meters import measure_motion
 
 if TYPE_CHECKING:
     from mgdali.iterator import MGDaliIterator

@@ -18,7 +18,8 @@ from mgdali.index.writer import IndexWriter
 from mgdali.samplers import Representation
 from mgdali.video.media import Fingerprint, Media, find_media
 from mgdali.video.record import VideoRecord, index_name, representation_key, was_measured
-from mgdali.workers.pool import LocalPool, Pool, WorkerPool
+from mgdali.workers.protocols import Pool
+from mgdali.workers.pool import LocalPool, WorkerPool
 
 Engine = Literal["local", "ray"]
 

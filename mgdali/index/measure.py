@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from mgdali.errors import VideoDecodeError
 from mgdali.samplers import Representation
-from mgdali.video.frames import make_meter, read_frames
+from mgdali.video.meters import make_meter
+from mgdali.video.frames import read_frames
 from mgdali.video.media import Fingerprint, Media
 from mgdali.video.packets import StreamLog
 from mgdali.video.record import VideoRecord

@@ -13,7 +13,8 @@ from mgdali.errors import VideoDecodeError, WorkerError
 from mgdali.loading.graph import OUTPUTS, DALIGenericIterator, LastBatchPolicy, Pipeline
 from mgdali.loading.read_ahead import ReadAhead
 from mgdali.loading.source import Arrays, ClipSource, Part
-from mgdali.workers.pool import LocalPool, Pool
+from mgdali.workers.pool import LocalPool
+from mgdali.workers.protocols import Pool
 
 __all__ = ["Batch", "Feed"]
 

@@ -17,12 +17,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mgdali.choices import draw
 from mgdali.datasets.video_dataset import Video, VideoDataset
 from mgdali.errors import VideoDecodeError
-from mgdali.loading.order import EpochOrder, draw
+from mgdali.loading.order import EpochOrder
 from mgdali.video.record import VideoRecord
 from mgdali.workers.clip_job import ClipJob, ClipResult, EncodedResult, Result
-from mgdali.workers.pool import Outcome, Pool
+from mgdali.workers.protocols import Outcome, Pool
 
 __all__ = [
     "HELD_BATCHES",

@@ -10,7 +10,7 @@ from av.filter import Graph
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from mgdali.loading.order import Draw
+from mgdali.choices import Draw
 from mgdali.transforms import SpatialTransform, Window
 from mgdali.video.frames import quarter_turns
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from mgdali.errors import VideoDecodeError
 from mgdali.samplers import Sampler, checked_picks
-from mgdali.video.frames import RGBConverter, as_media, make_meter, read_frames
+from mgdali.video.frames import RGBConverter, as_media, read_frames
 from mgdali.video.media import Media
+from mgdali.video.meters import make_meter
 from mgdali.video.packets import StreamLog
 from mgdali.video.picked_frames import frames_needed, read_picked
 from mgdali.video.record import VideoRecord

@@ -14,8 +14,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from mgdali.choices import Draw
 from mgdali.gpu.nvdec import NvdecTable, nvdec_refusal, probe, recorded_facts
-from mgdali.loading.order import Draw
 from mgdali.samplers import Representation, Sampler
 from mgdali.transforms import SpatialTransform, Window
 from mgdali.video.crop import Cropper

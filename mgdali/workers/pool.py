@@ -13,17 +13,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import mmap
 import os
 import pickle
 import signal
 import subprocess
 import sys
-import traceback
-from collections.abc import Callable
-from functools import partial
 from multiprocessing.connection import Connection, Pipe, wait
-from typing import Any, Protocol
 
 import cloudpickle
 import numpy as np
@@ -31,17 +26,12 @@ from numpy.typing import NDArray
 
 from mgdali.errors import VideoDecodeError, WorkerError
 from mgdali.interrupts import CTRL_C_SECONDS
-from mgdali.video.frames import keep_decoder_messages
+from mgdali.workers.protocols import Job, LoaderConfig, Outcome
+from mgdali.workers.shared_memory import RECORD_BYTES, SlotMemory
 
-__all__ = ["Job", "Loader", "LoaderConfig", "LocalPool", "Outcome", "Pool", "WorkerPool"]
+__all__ = ["LocalPool", "WorkerPool"]
 
-Outcome = Any
-"""What came of a job: what the loader made of it, a VideoDecodeError, a WorkerError, or None where it was cancelled."""
-
-_RECORD = 8
 _PIPE_ROOM = 64 << 10
-_SLOT_ROOM = 4 << 30
-_KEPT = 8 << 20
 # The workers are the parallelism.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 # glibc: keep what decoded frames took for the next video's. Fresh pages for 1080p frames cost half of their decoding.
@@ -51,76 +41,9 @@ _BOOT = """
 import pickle, sys
 if setup := sys.stdin.buffer.read():
     sys.path[:], config = pickle.loads(setup)
-    from mgdali.workers.pool import run_worker
+    from mgdali.workers.worker import run_worker
     run_worker(config, *map(int, sys.argv[1:]))
 """
-
-
-class Job(Protocol):
-    """One video to do something with; it is pickled."""
-
-    @property
-    def path(self) -> str:
-        """The video, for messages."""
-        ...
-
-
-class Loader(Protocol):
-    """Does jobs, one after another."""
-
-    def load(self, job: Any, allocate: Callable[[tuple[int, ...]], NDArray[np.uint8]]) -> Any:
-        """Do a job.
-
-        Args:
-            job: what is to be done.
-            allocate: gives memory for what is too large to pickle, uint8 of the shape asked for; the result then has
-                that ``shape``.
-        """
-        ...
-
-
-class LoaderConfig(Protocol):
-    """What is the same for all jobs; pickled once to each worker."""
-
-    def make_loader(self) -> Loader:
-        """What a worker does its jobs with."""
-        ...
-
-
-class Pool(Protocol):
-    """Where jobs are done: each job occupies a slot from :meth:`submit` until the slot is used again."""
-
-    def submit(self, slot: int, job: Job) -> None:
-        """Have ``job`` done, what it allocates put into ``slot``."""
-        ...
-
-    def cancel(self, slot: int) -> None:
-        """The slot's job is no longer wanted: where it was not begun, None soon comes of it."""
-        ...
-
-    def receive(self) -> list[tuple[int, Outcome]]:
-        """Wait for jobs to be done, but not for long; their slots and what came of them, which may be none.
-
-        Raises:
-            WorkerError: a worker process has ended.
-        """
-        ...
-
-    def memory(self, slot: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-        """What a finished job allocated, valid until :meth:`release`."""
-        ...
-
-    def release(self, slot: int) -> None:
-        """The slot's memory is no longer looked at."""
-        ...
-
-    def kill(self) -> None:
-        """End all workers, at once. A :meth:`receive` that another thread is in raises; only :meth:`close` follows."""
-        ...
-
-    def close(self) -> None:
-        """End all workers, at once, and give back what they shared. No other thread may be in a method."""
-        ...
 
 
 class LocalPool:
@@ -178,12 +101,12 @@ class WorkerPool:
 
     def __init__(self, num_workers: int, slots: int, config: LoaderConfig) -> None:
         self._owner = os.getpid()
-        self._memory = _SlotMemory.create(slots, num_workers)
+        self._memory = SlotMemory.create(slots, num_workers)
         self._paths: dict[int, str] = {}
         jobs, self._jobs = os.pipe()
-        if slots * _RECORD > _PIPE_ROOM:
+        if slots * RECORD_BYTES > _PIPE_ROOM:
             # So that submitting never waits for workers, which may be waiting for their results to be received.
-            fcntl.fcntl(jobs, fcntl.F_SETPIPE_SZ, slots * _RECORD)
+            fcntl.fcntl(jobs, fcntl.F_SETPIPE_SZ, slots * RECORD_BYTES)
         self._workers: dict[Connection, subprocess.Popen[bytes]] = {}
         setup = pickle.dumps((sys.path, cloudpickle.dumps(config)))
         try:
@@ -198,7 +121,7 @@ class WorkerPool:
         # With no worker left the pipe is broken; receive() then says which worker ended, and how.
         with contextlib.suppress(BrokenPipeError):
             # Records of one size, far below PIPE_BUF: each is read whole by exactly one worker.
-            os.write(self._jobs, slot.to_bytes(_RECORD, "little"))
+            os.write(self._jobs, slot.to_bytes(RECORD_BYTES, "little"))
 
     def cancel(self, slot: int) -> None:
         self._memory.clear_job(slot)
@@ -269,96 +192,3 @@ class WorkerPool:
             else "what it printed is above"
         )
         return WorkerError(f"decoding worker {number} (process {process.pid}) {how}{during}; {advice}", path)
-
-
-def run_worker(config: bytes, jobs: int, results: int, memory_file: int, slots: int, workers: int, number: int) -> None:
-    """A worker's life: take a job, do it, say so, until the pipe of jobs is closed."""
-    keep_decoder_messages()
-    memory = _SlotMemory(memory_file, slots, workers)
-    # The user's own sampler may be in the configuration; what it raises when loaded is shown and ends the worker.
-    loader = pickle.loads(config).make_loader()
-    sending = Connection(results, readable=False)
-    while record := os.read(jobs, _RECORD):
-        slot = int.from_bytes(record, "little")
-        memory.set_current_slot(number, slot)
-        outcome: Outcome
-        job = memory.read_job(slot)
-        try:
-            outcome = loader.load(job, partial(memory.array, slot)) if job else None
-        except VideoDecodeError as error:
-            outcome = error
-        except Exception:
-            outcome = WorkerError(f"a decoding worker failed:\n{traceback.format_exc()}")
-        try:
-            sending.send((slot, outcome))
-        except BrokenPipeError:
-            return
-
-
-class _SlotMemory:
-    """One anonymous file in memory, mapped whole by every process and cut into slots of far more room than they use.
-
-    The file is sparse: a slot takes what was written to it. It counts against no limit of /dev/shm, needs no name
-    that could be left behind, and one mapping serves any number of slots.
-    """
-
-    def __init__(self, file: int, slots: int, workers: int) -> None:
-        self.file = file
-        self.slots = slots
-        self.workers = workers
-        self._map = mmap.mmap(file, slots * _SLOT_ROOM + _page_up(workers * _RECORD))
-        self._current = np.frombuffer(self._map, np.int64, workers, offset=slots * _SLOT_ROOM)
-        self._used = [0] * slots
-
-    @classmethod
-    def create(cls, slots: int, workers: int) -> _SlotMemory:
-        file = os.memfd_create("mgdali")
-        os.ftruncate(file, slots * _SLOT_ROOM + _page_up(workers * _RECORD))
-        return cls(file, slots, workers)
-
-    def close(self) -> None:
-        """Close the file. The mapping goes when the last array in it does."""
-        os.close(self.file)
-
-    def write_job(self, slot: int, job: Job) -> None:
-        body = pickle.dumps(job)
-        start = slot * _SLOT_ROOM
-        self._map[start : start + _RECORD + len(body)] = len(body).to_bytes(_RECORD, "little") + body
-
-    def clear_job(self, slot: int) -> None:
-        """Of a job not yet read; of one that was, this touches only a clip that nobody will look at."""
-        self._map[slot * _SLOT_ROOM : slot * _SLOT_ROOM + _RECORD] = bytes(_RECORD)
-
-    def read_job(self, slot: int) -> Job | None:
-        """The slot's job, or None where it was cleared."""
-        start = slot * _SLOT_ROOM + _RECORD
-        size = int.from_bytes(self._map[start - _RECORD : start], "little")
-        job: Job | None = pickle.loads(self._map[start : start + size]) if size else None
-        return job
-
-    def array(self, slot: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-        size = int(np.prod(shape, dtype=np.int64))
-        if size > _SLOT_ROOM:
-            raise ValueError(f"a clip of shape {list(shape)} is larger than {_SLOT_ROOM >> 30} GiB: pick fewer frames")
-        self._used[slot] = size
-        return np.frombuffer(self._map, np.uint8, size, offset=slot * _SLOT_ROOM).reshape(shape)
-
-    def trim(self, slot: int) -> None:
-        """Give back the memory of an unusually large clip; that of others is kept for the slot's next."""
-        if self._used[slot] > _KEPT:
-            start = slot * _SLOT_ROOM + _KEPT
-            # Kernels that cannot take memory out of a file, as some sandboxes', keep it for the slot's next clip.
-            with contextlib.suppress(OSError):
-                self._map.madvise(mmap.MADV_REMOVE, start, _page_up(self._used[slot] - _KEPT))
-        self._used[slot] = 0
-
-    def set_current_slot(self, worker: int, slot: int) -> None:
-        self._current[worker] = slot + 1
-
-    def current_slot(self, worker: int) -> int | None:
-        """The slot of the worker's latest job, or None where it had none."""
-        return int(self._current[worker]) - 1 if self._current[worker] else None
-
-
-def _page_up(size: int) -> int:
-    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE

@@ -16,7 +16,7 @@ from rich.console import Console
 from mgdali import DatasetError, MotionGuided, VideoDataset, VideoDecodeError
 from mgdali.demo.synthetic import plan_action_videos, write_action_videos
 from mgdali.sampling import sample_segment
-from mgdali.video.frames import measure_motion
+from mgdali.video.meters import measure_motion
 
 pytest.importorskip("matplotlib")
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from mgdali import DatasetError, VideoDataset
 from mgdali.demo.synthetic import ACTIONS, ActionVideo, plan_action_videos, write_action_videos
 from mgdali.samplers import Representation
-from mgdali.video.frames import measure_motion, read_frames
+from mgdali.video.meters import measure_motion
+from mgdali.video.frames import read_frames
 
 PER_CLASS = 2
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from mgdali import DatasetError, VideoDataset
 from mgdali.samplers import Representation
-from mgdali.video.frames import measure_motion, read_frames
+from mgdali.video.meters import measure_motion
+from mgdali.video.frames import read_frames
 
 COUNTS = {"train_per_class": 2, "val_per_class": 1}
 PLANNED = plan_burst_videos(**COUNTS)

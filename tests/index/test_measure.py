@@ -11,7 +11,7 @@ import numpy as np
 from mgdali.index.measure import SurveyConfig, SurveyJob, survey_video
 from mgdali.motion import image_difference
 from mgdali.samplers import Representation
-from mgdali.video.frames import measure_motion
+from mgdali.video.meters import measure_motion
 from mgdali.video.media import Media
 from mgdali.video.record import VideoRecord
 from tests.support.videos import moving_square, rotate_by_metadata, write_video

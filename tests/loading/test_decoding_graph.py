@@ -31,7 +31,8 @@ from mgdali.samplers import Representation, Sampler
 from mgdali.transforms import OutputFormat, SpatialTransform
 from mgdali.video.media import frames_stream
 from mgdali.workers.clip_job import ClipConfig, EncodedResult
-from mgdali.workers.pool import LocalPool, Outcome, WorkerPool
+from mgdali.workers.pool import LocalPool, WorkerPool
+from mgdali.workers.protocols import Outcome
 from tests.support.kernel_build import HostKernels, Out, Structs, needs_compiler
 from tests.support.videos import moving_square, rotate_by_metadata, write_video
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DistributedSampler
 
-from mgdali.loading.order import Draw, EpochOrder, draw
+from mgdali.choices import Draw, draw
+from mgdali.loading.order import EpochOrder
 
 SEEDS = st.integers(0, 2**64)
 VIDEOS = st.integers(1, 60)

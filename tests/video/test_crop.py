@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mgdali.loading.order import Draw, draw
+from mgdali.choices import Draw, draw
 from mgdali.transforms import SpatialTransform, Window
 from mgdali.video.crop import Cropper, _channels
 from mgdali.video.frames import RGBConverter, read_frames

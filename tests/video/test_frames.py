@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import mgdali.video.frames
 from mgdali.errors import VideoDecodeError
 from mgdali.motion import default_filters, feature_difference, image_difference
 from mgdali.samplers import MotionGuided, Representation, Segment, TopMotion
 from mgdali.sampling import sample_motion_guided
 from mgdali.video.decoder import Decoder
-from mgdali.video.frames import luma_plane, measure_motion, read_frames
+from mgdali.video.frames import read_frames
+from mgdali.video.meters import luma_plane, measure_motion
 from tests.support.videos import moving_square, rotate_by_metadata, write_sound, write_video
 
 BIG = 1 << 30
@@ -74,12 +74,6 @@ def test_luma_motion_is_the_reference_on_the_decoded_planes(video: Path) -> None
 def test_rgb_motion_is_the_reference_on_the_decoded_frames(video: Path) -> None:
     expected = image_difference(decode_all(video), channels="rgb")
     assert measure_motion(video, Representation(channels="rgb")).tolist() == expected.tolist()
-
-
-def test_motion_is_the_same_without_opencv(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = measure_motion(video, Representation())
-    monkeypatch.setattr(mgdali.video.frames, "cv2", None)
-    assert measure_motion(video, Representation()).tolist() == expected.tolist()
 
 
 def test_feature_motion_is_the_reference_to_single_precision(video: Path) -> None:

@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from mgdali import MotionGuided, Segment, VideoDataset
+from mgdali.choices import draw
 from mgdali.gpu.driver import DecoderCaps
 from mgdali.index.measure import survey_video
-from mgdali.loading.order import draw
 from mgdali.samplers import Representation
 from mgdali.transforms import SpatialTransform
 from mgdali.video.frames import read_frames

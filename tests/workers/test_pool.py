@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 
 from mgdali import MotionGuided, Segment, VideoDataset, VideoDecodeError, WorkerError
-from mgdali.loading.order import draw
+from mgdali.choices import draw
 from mgdali.transforms import SpatialTransform
 from mgdali.video.media import Media
 from mgdali.workers.clip_job import ClipConfig, ClipJob, ClipResult
-from mgdali.workers.pool import _BOOT, LocalPool, Pool, WorkerPool
+from mgdali.workers.pool import _BOOT, LocalPool, WorkerPool
+from mgdali.workers.protocols import Pool
 from tests.support.interrupting import ctrl_c_in_another_thread
 from tests.support.videos import moving_square, write_video
 

@@ -1,0 +1,66 @@
+"""Random choices, each a function of the seed, the epoch and the video.
+
+No random state is carried from one choice to the next. The choices are therefore the same for any number of workers
+and after a resume.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Draw", "Purpose", "draw", "generator"]
+
+
+class Purpose(IntEnum):
+    """Purposes of random numbers. Each has its own stream, so that two kinds of choices never share numbers."""
+
+    SHUFFLE = 0
+    REPLACE = 1
+    DRAW = 2
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Random choices for one video in one epoch: uniform numbers in [0, 1), all 0.5 in testing.
+
+    Attributes:
+        offsets: Position of each pick within its part of the cumulative distribution, float64 ``[N]``.
+        crop: Choice of the crop's size and of its position, float64 ``[2]``.
+        flip: Choice of whether the clip is mirrored.
+    """
+
+    offsets: NDArray[np.float64]
+    crop: NDArray[np.float64]
+    flip: float
+
+
+def generator(purpose: Purpose, seed: int, epoch: int, *video: int) -> np.random.Generator:
+    """Return the random generator for one purpose.
+
+    Args:
+        purpose: What the numbers are used for.
+        seed: The loader's seed, >= 0.
+        epoch: The epoch, >= 0.
+        video: The video's index in the data set, for choices that concern one video.
+    """
+    return np.random.default_rng([int(purpose), seed, epoch, *video])
+
+
+def draw(seed: int, epoch: int, index: int, num_frames: int, *, training: bool) -> Draw:
+    """Return the random choices for the video at ``index`` of the data set.
+
+    Args:
+        seed: The loader's seed, >= 0.
+        epoch: The epoch, >= 0.
+        index: The video's index in the data set.
+        num_frames: Number of frames to pick, N.
+        training: Whether to draw at random; otherwise every choice is 0.5.
+    """
+    if not training:
+        return Draw(np.full(num_frames, 0.5), np.full(2, 0.5), 0.5)
+    numbers = generator(Purpose.DRAW, seed, epoch, index).random(num_frames + 3)
+    return Draw(numbers[3:], numbers[:2], float(numbers[2]))

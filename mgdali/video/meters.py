@@ -1,0 +1,121 @@
+"""Motion meters: S of a video, measured frame by frame while it is decoded (Eq. 1 to 3)."""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import lru_cache
+from typing import Any, Protocol
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mgdali.motion import luma_from_rgb
+from mgdali.samplers import Representation
+from mgdali.video.frames import RGBConverter, read_frames
+from mgdali.video.media import Media
+
+__all__ = ["Meter", "luma_bits", "luma_plane", "make_meter", "measure_motion"]
+
+# Pixel formats whose first plane is luma, with one or two bytes per sample and no padding bits below the value.
+_LUMA_FIRST = re.compile(r"(?:yuvj?4\d\dp|yuva4\d\dp|gray)(?:(9|10|12|14|16)le)?|nv(?:12|16|21|24)")
+
+
+@lru_cache
+def luma_bits(format_name: str) -> int | None:
+    """Return the number of bits per luma sample, or None if the pixel format has no luma plane that can be read."""
+    match = _LUMA_FIRST.fullmatch(format_name)
+    return None if match is None else int(match[1] or 8)
+
+
+def luma_plane(frame: av.VideoFrame) -> NDArray[Any]:
+    """Return a frame's luma ``[H, W]``: the decoder's plane, uint8, or uint16 above 8 bits per sample.
+
+    The luma of RGB formats is computed by :func:`mgdali.motion.luma_from_rgb`.
+    """
+    if luma_bits(frame.format.name) is None:
+        return luma_from_rgb(frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False))
+    plane = frame.planes[0]
+    samples = np.frombuffer(memoryview(plane), np.uint8 if luma_bits(frame.format.name) == 8 else np.uint16)
+    return samples.reshape(-1, plane.line_size // samples.itemsize)[: frame.height, : frame.width]
+
+
+def measure_motion(video: str | os.PathLike[str] | Media, representation: Representation) -> NDArray[np.float64]:
+    """Decode a whole video and return its motion S, float64 ``[T]``.
+
+    The result equals :func:`mgdali.motion.image_difference` of the decoder's luma planes. The luma of video with more
+    than 8 bits per sample is scaled to 8-bit units.
+
+    Args:
+        video: Path as :class:`~mgdali.video.media.Media` takes it, or the media.
+        representation: How S is measured.
+
+    Raises:
+        VideoDecodeError: If the video cannot be decoded.
+    """
+    meter = make_meter(representation)
+    for frame in read_frames(video):
+        meter.add(frame)
+    return np.array(meter.motion)
+
+
+class Meter(Protocol):
+    """Measures S of one video: :meth:`add` takes each frame in order.
+
+    Attributes:
+        motion: S of the frames added so far; ``motion[0]`` is 0.
+    """
+
+    motion: list[float]
+
+    def add(self, frame: av.VideoFrame) -> None:
+        """Measure the motion from the previous frame to ``frame``."""
+        ...
+
+
+class _ImageMeter:
+    """S at the image level (Eq. 1)."""
+
+    def __init__(self, representation: Representation) -> None:
+        self.motion: list[float] = []
+        self._plane_of = luma_plane if representation.channels == "luma" else RGBConverter()
+        self._previous: NDArray[Any] | None = None
+
+    def add(self, frame: av.VideoFrame) -> None:
+        plane = self._plane_of(frame)
+        motion = 0.0 if self._previous is None else float(cv2.norm(plane, self._previous, cv2.NORM_L1))
+        if plane.dtype == np.uint16:
+            motion /= 1 << ((luma_bits(frame.format.name) or 8) - 8)
+        self.motion.append(motion)
+        self._previous = plane
+
+
+class _FeatureMeter:
+    """S at the feature level (Eq. 2 and 3), in float32. torch's convolution bounds its speed on the CPU."""
+
+    def __init__(self, representation: Representation) -> None:
+        import torch
+
+        self.motion: list[float] = []
+        self._torch = torch
+        self._filters = torch.from_numpy(representation.filters.copy())
+        self._to_rgb = RGBConverter()
+        self._previous: Any = None
+
+    def add(self, frame: av.VideoFrame) -> None:
+        torch = self._torch
+        with torch.inference_mode():
+            image = torch.from_numpy(self._to_rgb(frame).copy()).permute(2, 0, 1)[None].to(torch.float32)
+            motion = 0.0
+            if self._previous is not None:
+                responses = torch.nn.functional.conv2d(image - self._previous, self._filters, padding=3)
+                motion = float(torch.linalg.vector_norm(responses, dim=1).sum(dtype=torch.float64))
+        self.motion.append(motion)
+        self._previous = image
+
+
+def make_meter(representation: Representation) -> Meter:
+    """Return a new meter for one video, which measures S as ``representation`` specifies."""
+    return (_ImageMeter if representation.motion == "image" else _FeatureMeter)(representation)
