@@ -1,4 +1,6 @@
-"""What the tests share."""
+"""Fixtures for all tests."""
+
+from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,18 +11,40 @@ from hypothesis import settings
 import mgdali.video.remote
 from mgdali import VideoDataset
 from tests.support.faulty_server import FaultyServer
+from tests.support.kernel_build import KERNELS, HostKernels
+from tests.support.sample_videos import shared_folder, write_sample_videos
 
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
 
+_KEPT_PROGRAMS = 12
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The project's sample videos and expected values, beside the checkout."""
-    folder = Path(__file__).parents[2] / "shared"
+    """The folder of shared samples and expected values. Skip the test if the folder is missing."""
+    folder = shared_folder()
     if not folder.is_dir():
-        pytest.skip(f"{folder} is missing: it holds the sample videos and the expected values")
+        pytest.skip(f"{folder} is missing: it contains the expected values; MGDALI_SHARED sets another path")
     return folder
+
+
+@pytest.fixture(scope="session")
+def sample_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of sample videos that the tests write: formats/, labelled/ and frames/."""
+    return write_sample_videos(tmp_path_factory.mktemp("samples") / "clips")
+
+
+_SETS = [pytest.param("made")]
+if (shared_folder() / "clips").is_dir():
+    # Large files: they are slow, and every line of the package is reached with the set that the tests write.
+    _SETS.append(pytest.param("shared", marks=pytest.mark.slow))
+
+
+@pytest.fixture(scope="session", params=_SETS)
+def real_videos(request: pytest.FixtureRequest, sample_videos: Path) -> Path:
+    """Each available folder of real videos: the one that the tests write, and the shared one if it exists."""
+    return sample_videos if request.param == "made" else shared_folder() / "clips"
 
 
 @pytest.fixture(scope="session")
@@ -39,8 +63,29 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> VideoDataset:
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
+    """An HTTP server of ``tmp_path``, and no long wait before a request is repeated."""
     pytest.importorskip("aiohttp")
     monkeypatch.setattr(mgdali.video.remote, "_FIRST_WAIT", 0.001)
     server = FaultyServer(tmp_path)
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def program_cache(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of compiled kernel programs, below pytest's cache, so that later runs find them there."""
+    cache = getattr(request.config, "cache", None)
+    if cache is None:
+        return tmp_path_factory.mktemp("programs")
+    folder: Path = cache.mkdir("kernel-programs")
+    programs = sorted(filter(Path.is_file, folder.iterdir()), key=lambda path: path.stat().st_mtime)
+    for old in programs[:-_KEPT_PROGRAMS]:
+        old.unlink()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def host_kernels(program_cache: Path) -> Iterator[HostKernels]:
+    """All kernels of the package in one program for the CPU, built with the sanitizers."""
+    with HostKernels(sorted(KERNELS.glob("*.cu")), program_cache) as kernels:
+        yield kernels

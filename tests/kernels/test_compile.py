@@ -21,7 +21,7 @@ from tests.support.kernel_build import (
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("cupy") is None, reason="CuPy is missing: it brings NVRTC"),
-    needs_compiler,  # For the kernels' names
+    *needs_compiler,  # For the kernels' names
 ]
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_90", "sm_100")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,21 +37,6 @@ pytestmark = needs_compiler
 SHAPES = [(5, 33, 47), (1, 20, 20), (3, 1, 1), (9, 2, 3), (4, 64, 96), (2, 17, 130), (35, 5, 7), (2, 3, 500)]
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    cache = tmp_path_factory.mktemp("kernels")
-    made: dict[str, HostKernels] = {}
-
-    def get(source: str) -> HostKernels:
-        if source not in made:
-            made[source] = HostKernels(kernel_folder() / f"{source}.cu", cache)
-        return made[source]
-
-    yield get
-    for host in made.values():
-        host.close()
-
-
 def random_videos(shapes: Sequence[tuple[int, int, int]], seed: int = 0) -> list[NDArray[np.uint8]]:
     rng = np.random.default_rng(seed)
     return [rng.integers(0, 256, (*shape, 3), np.uint8) for shape in shapes]
@@ -68,22 +53,29 @@ def split(values: NDArray[Any], table: NDArray[Any]) -> list[NDArray[Any]]:
     return np.split(values, table["first"][1:])
 
 
-def image_motion(built: Any, videos: Sequence[NDArray[np.uint8]], channels: str, **more: Any) -> list[NDArray[Any]]:
+def image_motion(
+    host_kernels: HostKernels, videos: Sequence[NDArray[np.uint8]], channels: str, **more: Any
+) -> list[NDArray[Any]]:
     table, structs = described(videos, more.pop("offset", 0))
     out = Out(np.zeros(int(table["num_frames"].sum()), np.uint64))
-    (motion,) = built("image_difference").run(
+    (motion,) = host_kernels.run(
         f"image_difference_{channels}", grid=image_grid(table), block=IMAGE_BLOCK, args=[structs, out], **more
     )
     return split(motion, table)
 
 
 def feature_motion(
-    built: Any, videos: Sequence[NDArray[np.uint8]], filters: NDArray[np.float32], *, mma: bool, order: int = 0
+    host_kernels: HostKernels,
+    videos: Sequence[NDArray[np.uint8]],
+    filters: NDArray[np.float32],
+    *,
+    mma: bool,
+    order: int = 0,
 ) -> list[NDArray[Any]]:
     table, structs = described(videos)
     name = "feature_difference_mma" if mma else "feature_difference"
     units = feature_units(filters, table)
-    (motion,) = built(name).run(
+    (motion,) = host_kernels.run(
         name,
         grid=feature_grid(table, tensor_cores=mma),
         block=FEATURE_BLOCK,
@@ -99,7 +91,7 @@ def feature_motion(
 
 
 def picks_of(
-    built: Any,
+    host_kernels: HostKernels,
     motions: Sequence[NDArray[Any]],
     offsets: NDArray[np.float64],
     *,
@@ -111,7 +103,7 @@ def picks_of(
     """Of motion given in whole units."""
     table = describe_videos([0] * len(motions), [(len(motion), 1, 1) for motion in motions])
     raw = np.concatenate(motions).astype(np.uint64)
-    (_, picks) = built("pick").run(
+    (_, picks) = host_kernels.run(
         "pick_motion_guided",
         grid=len(motions),
         block=PICK_BLOCK,
@@ -132,11 +124,11 @@ def picks_of(
 
 
 def top_picks_of(
-    built: Any, motions: Sequence[NDArray[Any]], num_picks: int, *, unit: float = 1.0, order: int = 0
+    host_kernels: HostKernels, motions: Sequence[NDArray[Any]], num_picks: int, *, unit: float = 1.0, order: int = 0
 ) -> NDArray[np.int64]:
     """Of motion given in whole units."""
     table = describe_videos([0] * len(motions), [(len(motion), 1, 1) for motion in motions])
-    (picks,) = built("pick").run(
+    (picks,) = host_kernels.run(
         "pick_top_motion",
         grid=len(motions),
         block=PICK_BLOCK,
@@ -157,54 +149,56 @@ def top_picks_of(
 
 @pytest.mark.parametrize("channels", ["luma", "rgb"])
 @pytest.mark.parametrize("order", ORDERS)
-def test_image_motion_of_a_ragged_batch_is_the_references(built: Any, channels: Any, order: int) -> None:
+def test_image_motion_of_a_ragged_batch_is_the_references(host_kernels: HostKernels, channels: Any, order: int) -> None:
     videos = random_videos(SHAPES, seed=order)
-    for video, motion in zip(videos, image_motion(built, videos, channels, order=order), strict=True):
+    for video, motion in zip(videos, image_motion(host_kernels, videos, channels, order=order), strict=True):
         assert motion.tolist() == reference.image_difference(video, channels=channels).tolist()
 
 
 @pytest.mark.parametrize("channels", ["luma", "rgb"])
 @pytest.mark.parametrize("offset", [1, 2, 3, 4, 8])
-def test_frames_may_lie_at_any_address(built: Any, channels: Any, offset: int) -> None:
+def test_frames_may_lie_at_any_address(host_kernels: HostKernels, channels: Any, offset: int) -> None:
     videos = random_videos([(3, 16, 16), (3, 9, 13), (2, 4, 4)])
-    for video, motion in zip(videos, image_motion(built, videos, channels, offset=offset), strict=True):
+    for video, motion in zip(videos, image_motion(host_kernels, videos, channels, offset=offset), strict=True):
         assert motion.tolist() == reference.image_difference(video, channels=channels).tolist()
 
 
 @pytest.mark.parametrize("channels", ["luma", "rgb"])
-def test_a_still_video_has_no_motion_and_the_largest_does_not_overflow(built: Any, channels: Any) -> None:
+def test_a_still_video_has_no_motion_and_the_largest_does_not_overflow(
+    host_kernels: HostKernels, channels: Any
+) -> None:
     still = np.repeat(random_videos([(1, 30, 30)])[0], 40, axis=0)
     flicker = np.zeros((3, 70, 70, 3), np.uint8)
     flicker[1] = 255
-    motions = image_motion(built, [still, flicker], channels)
+    motions = image_motion(host_kernels, [still, flicker], channels)
     assert not motions[0].any()
     assert motions[1].tolist() == reference.image_difference(flicker, channels=channels).tolist()
 
 
 @pytest.mark.parametrize("case", range(5))
-def test_motion_of_the_golden_arrays_is_the_expected(built: Any, shared: Path, case: int) -> None:
+def test_motion_of_the_golden_arrays_is_the_expected(host_kernels: HostKernels, shared: Path, case: int) -> None:
     golden = np.load(shared / "golden" / "difference.npz")
     video, filters = golden[f"frames{case}"], golden[f"weights{case}"].astype(np.float32)
-    assert image_motion(built, [video], "luma")[0].tolist() == golden[f"luma{case}"].tolist()
-    assert image_motion(built, [video], "rgb")[0].tolist() == golden[f"rgb{case}"].tolist()
+    assert image_motion(host_kernels, [video], "luma")[0].tolist() == golden[f"luma{case}"].tolist()
+    assert image_motion(host_kernels, [video], "rgb")[0].tolist() == golden[f"rgb{case}"].tolist()
     for mma, tolerance in ((False, 1e-5), (True, 2e-3)):
-        motion = feature_motion(built, [video], filters, mma=mma)[0]
+        motion = feature_motion(host_kernels, [video], filters, mma=mma)[0]
         np.testing.assert_allclose(motion, golden[f"feature{case}"], rtol=tolerance)
 
 
 @pytest.mark.parametrize(("mma", "tolerance"), [(False, 1e-5), (True, 2e-3)])
 @pytest.mark.parametrize("order", ORDERS[:2])
 def test_feature_motion_of_a_ragged_batch_is_the_references(
-    built: Any, mma: bool, tolerance: float, order: int
+    host_kernels: HostKernels, mma: bool, tolerance: float, order: int
 ) -> None:
     videos = random_videos(SHAPES, seed=order)
     videos[0][3] = videos[0][2]
     filters = reference.default_filters()
-    for video, motion in zip(videos, feature_motion(built, videos, filters, mma=mma, order=order), strict=True):
+    for video, motion in zip(videos, feature_motion(host_kernels, videos, filters, mma=mma, order=order), strict=True):
         np.testing.assert_allclose(motion, reference.feature_difference(video, filters), rtol=tolerance, atol=1e-6)
 
 
-def test_each_tap_of_each_filter_is_in_its_place(built: Any) -> None:
+def test_each_tap_of_each_filter_is_in_its_place(host_kernels: HostKernels) -> None:
     # A single bright pixel meets every tap once; filters of different powers of two tell which.
     video = np.zeros((2, 15, 40, 3), np.uint8)
     rng = np.random.default_rng(0)
@@ -215,23 +209,23 @@ def test_each_tap_of_each_filter_is_in_its_place(built: Any) -> None:
         filters[:, channel] = 2.0 ** rng.integers(-3, 4, (8, 7, 7))
         expected = reference.feature_difference(video, filters)
         for mma in (False, True):
-            np.testing.assert_allclose(feature_motion(built, [video], filters, mma=mma)[0], expected, rtol=1e-5)
+            np.testing.assert_allclose(feature_motion(host_kernels, [video], filters, mma=mma)[0], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("size", [1e-7, 1.0, 1e5])
-def test_filters_of_any_size_are_measured_as_well(built: Any, size: float) -> None:
+def test_filters_of_any_size_are_measured_as_well(host_kernels: HostKernels, size: float) -> None:
     video = random_videos([(3, 20, 30)])[0]
     filters = (np.random.default_rng(0).normal(size=(8, 3, 7, 7)) * size).astype(np.float32)
     expected = reference.feature_difference(video, filters)
     for mma, tolerance in ((False, 1e-5), (True, 2e-3)):
-        np.testing.assert_allclose(feature_motion(built, [video], filters, mma=mma)[0], expected, rtol=tolerance)
+        np.testing.assert_allclose(feature_motion(host_kernels, [video], filters, mma=mma)[0], expected, rtol=tolerance)
 
 
 @pytest.mark.parametrize("mma", [False, True])
-def test_feature_motion_is_the_same_to_the_bit_in_any_order(built: Any, mma: bool) -> None:
+def test_feature_motion_is_the_same_to_the_bit_in_any_order(host_kernels: HostKernels, mma: bool) -> None:
     videos = random_videos([(4, 40, 70), (3, 20, 33)])
     results = [
-        np.concatenate(feature_motion(built, videos, reference.default_filters(), mma=mma, order=order))
+        np.concatenate(feature_motion(host_kernels, videos, reference.default_filters(), mma=mma, order=order))
         for order in ORDERS
     ]
     assert all(np.array_equal(result, results[0]) for result in results)
@@ -241,7 +235,7 @@ def test_feature_motion_is_the_same_to_the_bit_in_any_order(built: Any, mma: boo
 
 
 @pytest.mark.parametrize("inverse", ["step", "nearest"])
-def test_picks_of_the_golden_cases_are_the_expected(built: Any, shared: Path, inverse: Any) -> None:
+def test_picks_of_the_golden_cases_are_the_expected(host_kernels: HostKernels, shared: Path, inverse: Any) -> None:
     for case in json.loads((shared / "golden" / "sampling.json").read_text()):
         # Kernels take whole numbers: thousandths. Scaling motion changes no pick, but for ties, which rounding decides:
         # cases with random offsets have none.
@@ -250,7 +244,7 @@ def test_picks_of_the_golden_cases_are_the_expected(built: Any, shared: Path, in
         expected = sampling.sample_motion_guided(
             np.float32(thousandths), case["num_frames"], mu=case["mu"], offsets=offsets[0], inverse=inverse
         )
-        picks = picks_of(built, [thousandths], offsets, mu=case["mu"], inverse=inverse)
+        picks = picks_of(host_kernels, [thousandths], offsets, mu=case["mu"], inverse=inverse)
         assert picks[0].tolist() == expected.tolist()
         if (offsets != 0.5).any():
             assert picks[0].tolist() == case[inverse]
@@ -258,7 +252,7 @@ def test_picks_of_the_golden_cases_are_the_expected(built: Any, shared: Path, in
 
 @pytest.mark.parametrize("inverse", ["step", "nearest"])
 @pytest.mark.parametrize("mu", [0.0, 0.3, 0.5, 1.0, 2.0])
-def test_picks_of_random_ragged_batches_are_the_references(built: Any, mu: float, inverse: Any) -> None:
+def test_picks_of_random_ragged_batches_are_the_references(host_kernels: HostKernels, mu: float, inverse: Any) -> None:
     rng = np.random.default_rng(int(10 * mu))
     # Shorter than a block, than a chunk of the sum, longer than both; with stretches of stillness.
     lengths = [1, 2, 3, 7, 31, 129, 300, 1024, 1025, 2500]
@@ -267,17 +261,17 @@ def test_picks_of_random_ragged_batches_are_the_references(built: Any, mu: float
     motions[4][:] = 12345
     for num_picks in (1, 8, 300):
         offsets = rng.random((len(motions), num_picks))
-        picks = picks_of(built, motions, offsets, mu=mu, inverse=inverse, order=num_picks)
+        picks = picks_of(host_kernels, motions, offsets, mu=mu, inverse=inverse, order=num_picks)
         for motion, own, pick in zip(motions, offsets, picks, strict=True):
             rounded = np.float32(motion)
             expected = sampling.sample_motion_guided(rounded, num_picks, mu=mu, offsets=own, inverse=inverse)
             assert pick.tolist() == expected.tolist()
 
 
-def test_picks_do_not_hang_on_the_unit_of_motion(built: Any) -> None:
+def test_picks_do_not_hang_on_the_unit_of_motion(host_kernels: HostKernels) -> None:
     motion = np.random.default_rng(0).integers(0, 2**40, 200)
     offsets = np.random.default_rng(1).random((1, 16))
-    picks = picks_of(built, [motion], offsets, mu=0.5, unit=2.0**-20)
+    picks = picks_of(host_kernels, [motion], offsets, mu=0.5, unit=2.0**-20)
     rounded = np.float32(motion * 2.0**-20)
     assert picks[0].tolist() == sampling.sample_motion_guided(rounded, 16, offsets=offsets[0]).tolist()
 
@@ -290,46 +284,46 @@ LARGE = 2**28
     ("inverse", "motion", "offset"), [("step", [0, LARGE + 5, LARGE], 0.0), ("nearest", [0, LARGE, LARGE + 5], 0.5)]
 )
 def test_picks_are_those_of_motion_rounded_to_float32(
-    built: Any, inverse: Any, motion: list[int], offset: float
+    host_kernels: HostKernels, inverse: Any, motion: list[int], offset: float
 ) -> None:
     def reference_of(motion: Any) -> list[int]:
         return sampling.sample_motion_guided(motion, 2, mu=1.0, offsets=offset, inverse=inverse).tolist()
 
     expected = reference_of(np.float32(motion))
     assert expected != reference_of(motion)
-    picks = picks_of(built, [np.array(motion)], np.full((1, 2), offset), mu=1.0, inverse=inverse)
+    picks = picks_of(host_kernels, [np.array(motion)], np.full((1, 2), offset), mu=1.0, inverse=inverse)
     assert picks[0].tolist() == expected
 
 
-def test_top_motion_picks_are_those_of_motion_rounded_to_float32(built: Any) -> None:
+def test_top_motion_picks_are_those_of_motion_rounded_to_float32(host_kernels: HostKernels) -> None:
     motion = LARGE + np.random.default_rng(0).integers(0, 200, 300)
     for unit in (1.0, 2.0**-40):
         expected = sampling.sample_top_motion(np.float32(motion * unit), 40).tolist()
         assert expected != sampling.sample_top_motion(motion, 40).tolist()
-        assert top_picks_of(built, [motion], 40, unit=unit)[0].tolist() == expected
+        assert top_picks_of(host_kernels, [motion], 40, unit=unit)[0].tolist() == expected
 
 
-def test_motion_is_rounded_to_float64_on_its_way_to_float32(built: Any) -> None:
+def test_motion_is_rounded_to_float64_on_its_way_to_float32(host_kernels: HostKernels) -> None:
     # Just above the middle of two floats, and on it once it is a double: a tie, which goes down.
     motion = np.array([2**54, 2**54 + 2**30 + 1], np.uint64)
     assert np.float32(motion)[0] < np.float32(motion)[1]
     expected = sampling.sample_top_motion(np.float32(motion * 1.0), 1)
-    assert top_picks_of(built, [motion], 1)[0].tolist() == expected.tolist() == [0]
+    assert top_picks_of(host_kernels, [motion], 1)[0].tolist() == expected.tolist() == [0]
 
 
-def test_an_offset_a_rounding_below_one_stays_in_the_video(built: Any) -> None:
+def test_an_offset_a_rounding_below_one_stays_in_the_video(host_kernels: HostKernels) -> None:
     motion = np.array([0, 5, 3, 0, 0])
     offsets = np.full((1, 7), np.nextafter(1.0, 0.0))
     expected = sampling.sample_motion_guided(motion, 7, mu=1.0, offsets=offsets[0])
-    assert picks_of(built, [motion], offsets, mu=1.0)[0].tolist() == expected.tolist()
+    assert picks_of(host_kernels, [motion], offsets, mu=1.0)[0].tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("order", ORDERS[:2])
-def test_top_motion_picks_are_the_references(built: Any, order: int) -> None:
+def test_top_motion_picks_are_the_references(host_kernels: HostKernels, order: int) -> None:
     rng = np.random.default_rng(order)
     motions = [rng.integers(0, high, length) for high, length in ((10**9, 700), (4, 300), (1, 20), (2**60, 9), (5, 1))]
     for num_picks in (1, 8, 16):
-        picks = top_picks_of(built, motions, num_picks, order=order)
+        picks = top_picks_of(host_kernels, motions, num_picks, order=order)
         for motion, pick in zip(motions, picks, strict=True):
             assert pick.tolist() == sampling.sample_top_motion(np.float32(motion * 1.0), num_picks).tolist()
 
@@ -338,13 +332,13 @@ def test_top_motion_picks_are_the_references(built: Any, order: int) -> None:
 
 
 @pytest.mark.parametrize("offset", [0, 4, 1])
-def test_gathered_frames_are_the_picked_ones(built: Any, offset: int) -> None:
+def test_gathered_frames_are_the_picked_ones(host_kernels: HostKernels, offset: int) -> None:
     videos = random_videos([*SHAPES, (3, 100, 180)])
     table, structs = described(videos, offset)
     rng = np.random.default_rng(0)
     picks = np.stack([rng.integers(0, len(video), 5) for video in videos])
     outs = [unset((5, *video.shape[1:]), np.uint8) for video in videos]
-    clips = built("gather").run(
+    clips = host_kernels.run(
         "gather_frames",
         grid=gather_grid(table, 5),
         block=GATHER_BLOCK,
@@ -357,7 +351,7 @@ def test_gathered_frames_are_the_picked_ones(built: Any, offset: int) -> None:
 # --- The check itself ------------------------------------------------------------------------------------------------
 
 
-def test_a_planted_read_out_of_bounds_fails(built: Any, tmp_path: Path) -> None:
+def test_a_planted_read_out_of_bounds_fails(host_kernels: HostKernels, tmp_path: Path) -> None:
     source = (kernel_folder() / "image_difference.cu").read_text()
     # The last group of pixels is read whole, as if every frame had a multiple of 16.
     bound = "count = left < 0 ? 0 : left < kPixels ? static_cast<int>(left) : kPixels;"

@@ -9,7 +9,7 @@ import dataclasses
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mgdali import MotionGuided, Segment, Stride, TopMotion, VideoDataset, VideoDecodeError
-from mgdali.gpu.cuda_kernels import VIDEO, Kernels, describe_videos, kernel_folder
+from mgdali.gpu.cuda_kernels import VIDEO, Kernels, describe_videos
 from mgdali.gpu.driver import DecoderCaps
 from mgdali.gpu.nvdec import NvdecTable
 from mgdali.gpu.picking import FramePicker
@@ -49,11 +49,10 @@ class KernelsOnHost(Kernels):
 
     tensor_cores = True  # type: ignore[assignment]
 
-    def __init__(self, cache: Path, made: dict[str, HostKernels]) -> None:
+    def __init__(self, host: HostKernels) -> None:
         self.arrays = np
         self.launched: list[str] = []
-        self._cache = cache
-        self._made = made
+        self._host = host
 
     def describe(self, frames: Any) -> tuple[NDArray[Any], Any]:
         videos = describe_videos([0] * len(frames), [array.shape[:3] for array in frames])
@@ -67,16 +66,14 @@ class KernelsOnHost(Kernels):
         return Structs(np.uint64, [Out(array) for array in arrays])
 
     def _function(self, source: str, name: str) -> Any:
-        if source not in self._made:
-            self._made[source] = HostKernels(kernel_folder() / f"{source}.cu", self._cache)
-        return partial(self._launch, self._made[source], name)
+        return partial(self._launch, name)
 
-    def _launch(self, host: HostKernels, name: str, grid: Any, block: Any, args: tuple[Any, ...]) -> None:
+    def _launch(self, name: str, grid: Any, block: Any, args: tuple[Any, ...]) -> None:
         self.launched.append(name)
         wrapped = [Out(arg) if isinstance(arg, np.ndarray) else arg for arg in args]
         outs = [arg for arg in wrapped if isinstance(arg, Out)]
         outs += [row for arg in wrapped if isinstance(arg, Structs) for row in arg.rows if isinstance(row, Out)]
-        results = host.run(name, grid=grid, block=block, args=wrapped)
+        results = self._host.run(name, grid=grid, block=block, args=wrapped)
         assert len(results) == len(outs)
         for out, result in zip(outs, results, strict=True):
             out.array[...] = result
@@ -95,11 +92,8 @@ class CountingKernels(KernelsOnHost):
 
 
 @pytest.fixture(scope="module")
-def host_kernels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    made: dict[str, HostKernels] = {}
-    yield partial(KernelsOnHost, tmp_path_factory.mktemp("kernels"), made)
-    for host in made.values():
-        host.close()
+def graph_kernels(host_kernels: HostKernels) -> Any:
+    return partial(KernelsOnHost, host_kernels)
 
 
 @pytest.fixture(scope="module")
@@ -198,20 +192,20 @@ def epoch_of(feed: Feed) -> list[Any]:
     ],
     ids=lambda sampler: type(sampler).__name__,
 )
-def test_both_graphs_give_the_same_batches(mixed: VideoDataset, host_kernels: Any, sampler: Sampler) -> None:
+def test_both_graphs_give_the_same_batches(mixed: VideoDataset, graph_kernels: Any, sampler: Sampler) -> None:
     # On the host the feature level takes most of a second a frame.
     feature = sampler.representation is not None and sampler.representation.motion == "feature"
     videos = mixed[:5] if feature else mixed
-    decoded = epoch_of(feed_of(videos, sampler, host_kernels))
+    decoded = epoch_of(feed_of(videos, sampler, graph_kernels))
     assert_near(decoded, epoch_of(feed_of(videos, sampler)))
 
 
-def test_strategies_of_this_package_never_leave_the_device(mixed: VideoDataset, host_kernels: Any) -> None:
+def test_strategies_of_this_package_never_leave_the_device(mixed: VideoDataset, graph_kernels: Any) -> None:
     class Strict(KernelsOnHost):
         def to_host(self, array: Any) -> NDArray[Any]:
             raise AssertionError("waits for the device")
 
-    strict = partial(Strict, *host_kernels.args)
+    strict = partial(Strict, *graph_kernels.args)
     for sampler in (MotionGuided(), TopMotion(), Segment(), Stride(), MotionGuided(motion="feature")):
         assert epoch_of(feed_of(mixed[:2], sampler, strict, batch_size=2))
 
@@ -228,8 +222,8 @@ class LoudestThenFirst:
         return np.array([int(np.argmax(motion)), 0])
 
 
-def test_a_strategy_of_ones_own_is_asked_on_the_host(mixed: VideoDataset, host_kernels: Any) -> None:
-    decoded = epoch_of(feed_of(mixed, LoudestThenFirst(), host_kernels, training=False))
+def test_a_strategy_of_ones_own_is_asked_on_the_host(mixed: VideoDataset, graph_kernels: Any) -> None:
+    decoded = epoch_of(feed_of(mixed, LoudestThenFirst(), graph_kernels, training=False))
     reference = epoch_of(feed_of(mixed, LoudestThenFirst(), training=False))
     picks = [outputs["frames"].tolist() for outputs, _ in decoded]
     assert picks == [outputs["frames"].tolist() for outputs, _ in reference]
@@ -248,8 +242,8 @@ class RoundedOnly:
         return np.zeros(1, np.int64)
 
 
-def test_a_strategy_of_ones_own_gets_motion_rounded_to_float32(mixed: VideoDataset, host_kernels: Any) -> None:
-    assert epoch_of(feed_of(mixed[:1], RoundedOnly(), host_kernels))
+def test_a_strategy_of_ones_own_gets_motion_rounded_to_float32(mixed: VideoDataset, graph_kernels: Any) -> None:
+    assert epoch_of(feed_of(mixed[:1], RoundedOnly(), graph_kernels))
 
 
 class BackAndForth:
@@ -298,13 +292,13 @@ def assert_same_bytes(found: list[Any], expected: list[Any]) -> None:
 # The shortest video has 6 frames: of 9 picks, some come again.
 @pytest.mark.parametrize("sampler", [MotionGuided(num_frames=9), BackAndForth()], ids=["guided", "in no order"])
 def test_known_picks_give_the_bytes_of_measured_ones(
-    mixed: VideoDataset, host_kernels: Any, sampler: Sampler, step: int, batch_size: int
+    mixed: VideoDataset, graph_kernels: Any, sampler: Sampler, step: int, batch_size: int
 ) -> None:
-    measured = epoch_of(feed_of(mixed, sampler, host_kernels, batch_size=batch_size))
+    measured = epoch_of(feed_of(mixed, sampler, graph_kernels, batch_size=batch_size))
     names = [f"{i}.webm" for i in range(6)]
     known = {path: picks for path, picks in picks_of(measured).items() if Path(path).name in names[::step]}
     lengths: list[int] = []
-    counting = partial(CountingKernels, lengths, *host_kernels.args)
+    counting = partial(CountingKernels, lengths, *graph_kernels.args)
     assert_same_bytes(epoch_of(feed_of(mixed, sampler, counting, batch_size=batch_size, known=known)), measured)
     # Only what is not known is decoded whole.
     assert len(lengths) == len(names) - len(known)
@@ -312,10 +306,10 @@ def test_known_picks_give_the_bytes_of_measured_ones(
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_memory_budget_splits_batches_and_changes_nothing(
-    mixed: VideoDataset, host_kernels: Any, workers: int
+    mixed: VideoDataset, graph_kernels: Any, workers: int
 ) -> None:
     sampler = MotionGuided(num_frames=4)
-    whole = epoch_of(feed_of(mixed, sampler, host_kernels))
+    whole = epoch_of(feed_of(mixed, sampler, graph_kernels))
     sizes: list[int] = []
 
     class Counting(KernelsOnHost):
@@ -324,7 +318,7 @@ def test_a_memory_budget_splits_batches_and_changes_nothing(
             return super().describe(frames)
 
     budget = 500_000
-    parts = epoch_of(feed_of(mixed, sampler, partial(Counting, *host_kernels.args), budget=budget, workers=workers))
+    parts = epoch_of(feed_of(mixed, sampler, partial(Counting, *graph_kernels.args), budget=budget, workers=workers))
     largest = max(3 * (6 + 5 * i) * 48 * (60 + 4 * i) for i in range(6))
     assert max(sizes) <= max(budget, largest)
     assert len(sizes) > len(whole)
@@ -334,12 +328,12 @@ def test_a_memory_budget_splits_batches_and_changes_nothing(
         assert all((outputs[name] == expected[name]).all() for name in expected)
 
 
-def test_a_bad_file_raises_when_its_turn_comes(mixed: VideoDataset, host_kernels: Any, tmp_path: Path) -> None:
+def test_a_bad_file_raises_when_its_turn_comes(mixed: VideoDataset, graph_kernels: Any, tmp_path: Path) -> None:
     bad = tmp_path / "bad.webm"
     bad.write_bytes(b"garbage" * 99)
     paths = [video.path for video in mixed]
     paths[5] = str(bad)
-    feed = feed_of(VideoDataset(paths, [0] * len(paths)), Segment(num_frames=2), host_kernels, training=False)
+    feed = feed_of(VideoDataset(paths, [0] * len(paths)), Segment(num_frames=2), graph_kernels, training=False)
     feed.start(0, 0)
     assert feed.next() is not None
     with pytest.raises(VideoDecodeError, match=r"bad\.webm"):
@@ -348,10 +342,10 @@ def test_a_bad_file_raises_when_its_turn_comes(mixed: VideoDataset, host_kernels
 
 
 def test_an_epoch_broken_off_within_a_split_batch_is_followed_by_a_whole_one(
-    mixed: VideoDataset, host_kernels: Any
+    mixed: VideoDataset, graph_kernels: Any
 ) -> None:
     sampler = Segment(num_frames=2)
-    feed = feed_of(mixed, sampler, host_kernels, budget=1)
+    feed = feed_of(mixed, sampler, graph_kernels, budget=1)
     whole = epoch_of(feed)
     feed.start(0, 0)
     feed.next()
@@ -403,14 +397,14 @@ def test_a_known_pick_that_is_not_in_the_video_is_an_error_that_names_it(tmp_pat
 
 
 def test_a_folder_of_jpeg_frames_goes_through_whole_and_with_known_picks(
-    shared: Path, host_kernels: Any, tmp_path: Path
+    real_videos: Path, graph_kernels: Any, tmp_path: Path
 ) -> None:
-    files = sorted(map(str, (shared / "clips" / "frames" / "00001").glob("*.jpg")))
+    files = sorted(map(str, (real_videos / "frames" / "00001").glob("*.jpg")))
     path = tmp_path / "frames.mkv"
     path.write_bytes(frames_stream(files, "frames"))
     dataset, sampler = VideoDataset([path], [0]), MotionGuided(num_frames=6)
     lengths: list[int] = []
-    counting = partial(CountingKernels, lengths, *host_kernels.args)
+    counting = partial(CountingKernels, lengths, *graph_kernels.args)
     measured = epoch_of(feed_of(dataset, sampler, counting, decoded=MJPEG_ONLY))
     assert_near(measured, epoch_of(feed_of(dataset, sampler)))
     known = epoch_of(feed_of(dataset, sampler, counting, decoded=MJPEG_ONLY, known=picks_of(measured)))

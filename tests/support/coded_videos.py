@@ -1,4 +1,4 @@
-"""One small video of each way of coding that decoders treat differently."""
+"""Small videos, one per way of coding that decoders treat differently."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ _GOP = "keyint=12:min-keyint=12:scenecut=0:open-gop=1:b-adapt=0"
 
 @dataclass(frozen=True)
 class Coded:
-    """How a video is written.
+    """Encoder, container and length of a video.
 
     Attributes:
         codec: FFmpeg's name of the encoder.
-        file: the file's name; its ending says which container.
-        options, pixel_format: the encoder's.
-        num_frames: T.
-        times: presentation times in 1/1000 s, where they are uneven.
-        skips: whether it has frames that none refers to, and says so.
+        file: Name of the file; its suffix selects the container.
+        options: Options of the encoder.
+        pixel_format: Pixel format that is encoded.
+        num_frames: Number of frames.
+        times: Presentation times in 1/1000 s; None for 30 frames per second.
+        skips: Whether the stream marks some frames as not referenced by others, so that a decoder may skip them.
     """
 
     codec: str
@@ -43,21 +44,21 @@ class Coded:
         )
 
 
-_X264 = {"x264-params": f"{_GOP}:bframes=3:b-pyramid=normal"}
-_X265 = {"x265-params": f"{_GOP}:bframes=4:b-pyramid=1:log-level=none"}
+X264 = {"x264-params": f"{_GOP}:bframes=3:b-pyramid=normal"}
+X265 = {"x265-params": f"{_GOP}:bframes=4:b-pyramid=1:log-level=none"}
 _UNEVEN = tuple(33 * t + 400 * (t // 7) + t % 5 for t in range(50))
 
 CODED = {
-    "h264-mp4": Coded("libx264", "h264.mp4", _X264, skips=True),
-    "h264-mkv": Coded("libx264", "h264.mkv", _X264, skips=True),
-    "h264-ts": Coded("libx264", "h264.ts", _X264, skips=True),
+    "h264-mp4": Coded("libx264", "h264.mp4", X264, skips=True),
+    "h264-mkv": Coded("libx264", "h264.mkv", X264, skips=True),
+    "h264-ts": Coded("libx264", "h264.ts", X264, skips=True),
     "h264-no-b-frames": Coded("libx264", "plain.mp4", {"bf": "0", "g": "12"}),
     "h264-one-key-frame": Coded("libx264", "long.mp4", {"x264-params": "keyint=infinite:scenecut=0"}, skips=True),
-    "h264-uneven-times": Coded("libx264", "uneven.mp4", _X264, times=_UNEVEN, skips=True),
+    "h264-uneven-times": Coded("libx264", "uneven.mp4", X264, times=_UNEVEN, skips=True),
     "h264-one-frame": Coded("libx264", "one.mp4", {"bf": "0"}, num_frames=1),
-    "hevc-mp4": Coded("libx265", "hevc.mp4", _X265, skips=True),
-    "hevc-ts": Coded("libx265", "hevc.ts", _X265, skips=True),
-    "hevc-layers": Coded("libx265", "layers.mkv", {"x265-params": _X265["x265-params"] + ":temporal-layers=3"}),
+    "hevc-mp4": Coded("libx265", "hevc.mp4", X265, skips=True),
+    "hevc-ts": Coded("libx265", "hevc.ts", X265, skips=True),
+    "hevc-layers": Coded("libx265", "layers.mkv", {"x265-params": X265["x265-params"] + ":temporal-layers=3"}),
     "mpeg4-avi": Coded("mpeg4", "mpeg4.avi", {"bf": "2", "g": "12"}, skips=True),
     "mpeg2-mpg": Coded("mpeg2video", "mpeg2.mpg", {"bf": "2", "g": "12"}, skips=True),
     "mpeg2-ts": Coded("mpeg2video", "mpeg2.ts", {"bf": "2", "g": "12"}, skips=True),

@@ -73,7 +73,8 @@ def _missing_compiler() -> str:
 
 
 _MISSING = _missing_compiler()
-needs_compiler = pytest.mark.skipif(bool(_MISSING), reason=_MISSING or "g++ is here")
+needs_compiler = [pytest.mark.compiler, pytest.mark.skipif(bool(_MISSING), reason=_MISSING or "g++ is available")]
+"""Marks of tests that run kernels on the CPU, for ``pytestmark``."""
 
 
 class KernelError(RuntimeError):
@@ -289,22 +290,31 @@ _KINDS = {"i": "integer", "u": "integer", "b": "integer", "f": "real", "V": "str
 
 
 class HostKernels:
-    """The kernels of one source file, built for the CPU with the sanitizers on, and the process that runs them.
+    """Kernels built for the CPU with the sanitizers, and the process that runs them.
 
     Args:
-        source: the ``.cu`` file, used as it is.
-        cache: a folder where the program is kept for as long as nothing it is made of changes.
-        flags: further flags of g++.
-        timeout: seconds after which a launch is taken to hang.
+        sources: A ``.cu`` file, or several whose kernels go into one program. Files are used unchanged.
+        cache: Folder of built programs. A program is built again only if something that it is made of changes.
+        flags: Further flags of g++.
+        timeout: Seconds after which a launch is considered to hang.
+
+    Raises:
+        ValueError: If a source contains no kernel.
+        KernelError: If a source does not compile.
     """
 
-    def __init__(self, source: Path, cache: Path, *, flags: Sequence[str] = (), timeout: float = 60) -> None:
-        text = preprocess(source)
-        self.names = kernel_names(text)
-        if not self.names:
-            raise ValueError(f'{source} has no extern "C" __global__ function')
+    def __init__(
+        self, sources: Path | Sequence[Path], cache: Path, *, flags: Sequence[str] = (), timeout: float = 60
+    ) -> None:
+        sources = [sources] if isinstance(sources, Path) else list(sources)
+        texts = [preprocess(source) for source in sources]
+        kernels = [kernel_names(text) for text in texts]
+        for source, names in zip(sources, kernels, strict=True):
+            if not names:
+                raise ValueError(f'{source} has no extern "C" __global__ function')
+        self.names = [name for names in kernels for name in names]
         self._timeout = timeout
-        self._program = _build(source, text, self.names, cache, (*_HOST_FLAGS, *flags))
+        self._program = _build(dict(zip(sources, kernels, strict=True)), texts, cache, (*_HOST_FLAGS, *flags))
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
 
@@ -416,25 +426,33 @@ def _three(sizes: int | tuple[int, ...]) -> tuple[int, int, int]:
     return x, y, z
 
 
-def _build(source: Path, text: str, names: list[str], cache: Path, flags: Sequence[str]) -> Path:
-    entries = ", ".join(f'{{"{name}", cuda_host::kernel({name})}}' for name in names)
+def _build(kernels: dict[Path, list[str]], texts: list[str], cache: Path, flags: Sequence[str]) -> Path:
+    folders = list(dict.fromkeys(source.parent.resolve() for source in kernels))
+    # Sources have constants of the same names, so each gets a namespace. Headers are included once, before all of them.
+    headers = [header for folder in folders for header in sorted(folder.glob("*.cuh"))] if len(kernels) > 1 else []
     # In a namespace without a name, the shared variables of templates belong to this program alone: only then does the
     # address sanitizer put margins around them.
-    main = (
-        f'#include "runner.h"\n'
-        f'namespace {{\n#include "{source.resolve()}"\n}}\n'
-        f"int main() {{ cuda_host::serve({{{entries}}}); }}\n"
-    )
-    parts = [text, main, *flags, *(path.read_text() for path in sorted(CUDA_HOST.iterdir()))]
+    lines = ['#include "runner.h"', "namespace {", *(f'#include "{header}"' for header in headers)]
+    entries = []
+    for i, (source, names) in enumerate(kernels.items()):
+        lines += [f"namespace source_{i} {{", f'#include "{source.resolve()}"', "}"]
+        entries += [f'{{"{name}", cuda_host::kernel(source_{i}::{name})}}' for name in names]
+    lines += ["}", f"int main() {{ cuda_host::serve({{{', '.join(entries)}}}); }}", ""]
+    main = "\n".join(lines)
+    parts = [*texts, main, *flags, *(path.read_text() for path in sorted(CUDA_HOST.iterdir()))]
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-    program = cache / f"{source.stem}-{key}"
-    if not program.exists():
-        with tempfile.TemporaryDirectory(dir=cache) as folder:
-            (Path(folder) / "main.cpp").write_text(main)
-            command = ["g++", *flags, f"-I{CUDA_HOST}", f"-I{source.parent}", f"-I{KERNELS}"]
-            command += [f"{folder}/main.cpp", "-o", f"{folder}/main"]
-            done = _compile(command)
-            if done.returncode:
-                raise KernelError(f"{source.name} does not compile for the CPU:\n{done.stderr}")
-            (Path(folder) / "main").rename(program)  # Whole or not at all, whoever else builds it
+    stem = next(iter(kernels)).stem if len(kernels) == 1 else "kernels"
+    program = cache / f"{stem}-{key}"
+    if program.exists():
+        program.touch()  # The cache keeps what was used last
+        return program
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        (Path(folder) / "main.cpp").write_text(main)
+        command = ["g++", *flags, *(f"-I{path}" for path in (CUDA_HOST, *folders, KERNELS))]
+        command += [f"{folder}/main.cpp", "-o", f"{folder}/main"]
+        done = _compile(command)
+        if done.returncode:
+            names = ", ".join(source.name for source in kernels)
+            raise KernelError(f"{names} does not compile for the CPU:\n{done.stderr}")
+        (Path(folder) / "main").rename(program)  # A rename is atomic: another process never finds half a program
     return program
