@@ -506,11 +506,11 @@ def merge_parts(index: str) -> tuple[dict[str, Any], object]:
 
 def read_known(index: str) -> tuple[dict[str, Any], object]:
     """The beginning of a build: what it reads of the rows that are there."""
-    from mgdali.index.build import _known
+    from mgdali.index.build import read_known as known_videos
 
     start = time.perf_counter()
     writer = IndexWriter(index)
-    known = _known(writer)
+    known = known_videos(writer)
     writer.close()
     return {"seconds": time.perf_counter() - start, "rows": len(known)}, known
 

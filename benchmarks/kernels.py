@@ -407,7 +407,7 @@ class Batch:
         return self._launch(kernel, grid, GATHER_BLOCK, self.on_device, self.chosen, self.addresses)
 
     def _function(self, source: str, name: str) -> Any:
-        return self.kernels._function(source, name)
+        return self.kernels.function(source, name)
 
     @staticmethod
     def _launch(kernel: Any, grid: tuple[int, ...], block: int, *arguments: Any) -> Launch:

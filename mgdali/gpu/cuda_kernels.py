@@ -183,7 +183,7 @@ class Kernels:
     def image_difference(self, videos: NDArray[Any], on_device: Any, channels: str) -> Any:
         """S at the image level of all frames of a batch, uint64 ``[sum of T]``."""
         motion = self.no_motion(videos)
-        kernel = self._function("image_difference", f"image_difference_{channels}")
+        kernel = self.function("image_difference", f"image_difference_{channels}")
         kernel(image_grid(videos), (IMAGE_BLOCK,), (on_device, motion))
         return motion
 
@@ -199,7 +199,7 @@ class Kernels:
         grid = feature_grid(videos, tensor_cores=tensor_cores)
         # The tensor cores' filters are scaled: what they measure is, too.
         measured = units / filter_scale(filters) if tensor_cores else units
-        self._function(name, name)(grid, (FEATURE_BLOCK,), (on_device, weights, np.float64(measured), motion))
+        self.function(name, name)(grid, (FEATURE_BLOCK,), (on_device, weights, np.float64(measured), motion))
         return motion, 1 / units
 
     def pick_motion_guided(
@@ -209,7 +209,7 @@ class Kernels:
         picks = self.arrays.empty(offsets.shape, np.int64)
         scratch = self.arrays.empty(len(motion), np.float64)
         arguments = (on_device, motion, np.float64(unit), np.float64(mu), np.int32(inverse == "nearest"))
-        self._function("pick", "pick_motion_guided")(
+        self.function("pick", "pick_motion_guided")(
             (len(videos),), (PICK_BLOCK,), (*arguments, offsets, np.int32(offsets.shape[1]), scratch, picks)
         )
         return picks
@@ -218,7 +218,7 @@ class Kernels:
         """Picks int64 ``[videos, N]``; motion is rounded to float32 first."""
         picks = self.arrays.empty((len(videos), num_picks), np.int64)
         arguments = (on_device, motion, np.float64(unit), np.int32(num_picks), picks)
-        self._function("pick", "pick_top_motion")((len(videos),), (PICK_BLOCK,), arguments)
+        self.function("pick", "pick_top_motion")((len(videos),), (PICK_BLOCK,), arguments)
         return picks
 
     def gather_frames(self, videos: NDArray[Any], on_device: Any, picks: Any) -> list[Any]:
@@ -226,14 +226,17 @@ class Kernels:
         count = picks.shape[1]
         clips = [self.arrays.empty((count, int(v["height"]), int(v["width"]), 3), np.uint8) for v in videos]
         arguments = (on_device, picks, self._addresses(clips))
-        self._function("gather", "gather_frames")(gather_grid(videos, count), (GATHER_BLOCK,), arguments)
+        self.function("gather", "gather_frames")(gather_grid(videos, count), (GATHER_BLOCK,), arguments)
         return clips
 
     def _addresses(self, arrays: list[Any]) -> Any:
         return self.arrays.asarray(np.array([array.data.ptr for array in arrays], np.uint64))
 
-    def _function(self, source: str, name: str) -> Any:
-        """A kernel by name, its source compiled when first asked for; CuPy keeps the result on disk."""
+    def function(self, source: str, name: str) -> Any:
+        """Return the kernel ``name`` of ``kernels/<source>.cu``, ready to launch.
+
+        The source is compiled on the first call; CuPy keeps the compiled code on disk.
+        """
         if source not in self._modules:
             code = (kernel_folder() / f"{source}.cu").read_text()
             headers = b"".join(path.read_bytes() for path in sorted(kernel_folder().glob("*.cuh")))

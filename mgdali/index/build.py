@@ -23,7 +23,7 @@ from mgdali.workers.pool import LocalPool, WorkerPool
 
 Engine = Literal["local", "ray"]
 
-__all__ = ["BuildReport", "Engine", "build_index", "media_of", "survey_locally"]
+__all__ = ["BuildReport", "Engine", "KnownVideo", "build_index", "media_of", "read_known", "survey_locally"]
 
 # Enough that no worker waits for its next video.
 _SLOTS_A_WORKER = 4
@@ -51,8 +51,15 @@ class BuildReport:
 
 
 @dataclass
-class _Known:
-    """What the rows so far say of a video."""
+class KnownVideo:
+    """The part of a video's index row that decides whether the video must be measured again.
+
+    Attributes:
+        fingerprint: Fingerprint of the file when it was measured; None if it could not be read.
+        error: Reason the video could not be decoded; None if it could.
+        measured: Keys of the representations that the row contains S for.
+        filters: Digest of the filters with which feature-level S was measured; None without feature-level S.
+    """
 
     fingerprint: Fingerprint | None
     error: str | None
@@ -220,7 +227,7 @@ def _survey(jobs: Sequence[SurveyJob], engine: Engine, num_workers: int | None) 
 def _plan(
     media: Mapping[str, Media], writer: IndexWriter, wanted: tuple[Representation, ...], retry_failed: bool
 ) -> _Plan:
-    known = _known(writer)
+    known = read_known(writer)
     plan = _Plan()
     rows = [known.get(name) for name in media]
     # Over a network each look takes milliseconds, of which many can be under way.
@@ -236,7 +243,7 @@ def _plan(
     return plan
 
 
-def _holds(row: _Known | None, media: Media, wanted: tuple[Representation, ...], retry_failed: bool) -> bool:
+def _holds(row: KnownVideo | None, media: Media, wanted: tuple[Representation, ...], retry_failed: bool) -> bool:
     """Whether a video need not be measured again."""
     if row is None or row.fingerprint is None or (row.error is not None and retry_failed):
         return False
@@ -249,7 +256,7 @@ def _holds(row: _Known | None, media: Media, wanted: tuple[Representation, ...],
     return row.error is not None or all(row.has(each) for each in wanted)
 
 
-def _others(row: _Known | None, wanted: tuple[Representation, ...]) -> tuple[Representation, ...]:
+def _others(row: KnownVideo | None, wanted: tuple[Representation, ...]) -> tuple[Representation, ...]:
     """What a row has beside what is wanted, so that measuring anew takes nothing away."""
     if row is None:
         return ()
@@ -258,10 +265,13 @@ def _others(row: _Known | None, wanted: tuple[Representation, ...]) -> tuple[Rep
     return tuple(each for each in every if representation_key(each) not in keys and row.has(each))
 
 
-def _known(writer: IndexWriter) -> dict[str, _Known]:
-    """What was measured so far, by name; of a video's rows the newest."""
+def read_known(writer: IndexWriter) -> dict[str, KnownVideo]:
+    """Return the videos in an index and in its unmerged parts, by name.
+
+    A video that has several rows is described by its newest row.
+    """
     kinds = ["image", "image_rgb", "feature"]
-    known: dict[str, _Known] = {}
+    known: dict[str, KnownVideo] = {}
     for batch in writer.rows(["path", "size", "mtime_ns", "head", "error", "filters", *(f"motion_{k}" for k in kinds)]):
         there = {kind: batch.column(f"motion_{kind}").is_valid().to_pylist() for kind in kinds}
         plain = [batch.column(name).to_pylist() for name in ("path", "size", "mtime_ns", "head", "error", "filters")]
@@ -271,5 +281,5 @@ def _known(writer: IndexWriter) -> dict[str, _Known]:
             if path not in known:
                 fingerprint = None if size is None else Fingerprint(size, mtime_ns, head)
                 measured = frozenset(kind for kind in kinds if there[kind][i])
-                known[path] = _Known(fingerprint, error, measured, filters)
+                known[path] = KnownVideo(fingerprint, error, measured, filters)
     return known
