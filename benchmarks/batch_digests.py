@@ -1,4 +1,4 @@
-"""Print a SHA-256 digest of every batch that the loader makes of some folders of videos.
+"""Print a SHA-256 digest of every batch that the loader makes from some folders of videos.
 
 Run it before and after a change and compare the two outputs: equal lines mean equal bytes. It uses public names only,
 so that it also runs against older versions of the package.
@@ -35,12 +35,12 @@ _BATCH_SIZE = 8
 
 
 def batch_digests(dataset: VideoDataset, *, feature: bool, num_workers: int) -> Iterator[str]:
-    """Yield one line a batch: the settings, the batch's number and the digest of everything in it.
+    """Yield one line per batch: the settings, the batch's number and the digest of its content.
 
     Args:
-        dataset: the videos.
-        feature: whether to measure motion at the feature level too, which takes most of the time.
-        num_workers: decoding processes.
+        dataset: The videos.
+        feature: Whether to measure motion also at the feature level, which takes most of the time.
+        num_workers: Number of decoding processes.
     """
     for name, sampler in _SAMPLERS.items():
         if name == "feature" and not feature:
@@ -60,7 +60,7 @@ def batch_digests(dataset: VideoDataset, *, feature: bool, num_workers: int) -> 
 
 
 def videos_in(folder: Path) -> VideoDataset:
-    """Return the videos of ``folder``: by class, or if it has no such folders all in one class."""
+    """Return the videos of ``folder``: by class, or all in one class if the folder has no class folders."""
     with contextlib.suppress(DatasetError):
         return VideoDataset.from_folder(folder)
     paths = sorted(folder.iterdir())
@@ -95,7 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Print a digest of every batch of some folders of videos.")
     parser.add_argument("folders", metavar="FOLDER", nargs="+", type=Path, help="Folder of videos.")
     parser.add_argument("--no-feature", action="store_true", help="Leave out the feature level, which is slow.")
-    parser.add_argument("--num-workers", type=int, default=2, help="Decoding processes.")
+    parser.add_argument("--num-workers", type=int, default=2, help="Number of decoding processes.")
     arguments = parser.parse_args()
     for folder in arguments.folders:
         dataset = videos_in(folder)

@@ -1,4 +1,4 @@
-"""What a benchmark ran on: written beside its figures, so that they can be compared."""
+"""Facts about the machine and its software, stored with a benchmark's results so that results can be compared."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["facts"]
 
 
 def facts() -> dict[str, Any]:
-    """The date, the machine and the versions, ready for JSON; what is not there is None."""
+    """Return the date, the machine and the versions, ready for JSON. Values that are missing are None."""
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -31,7 +31,7 @@ def facts() -> dict[str, Any]:
 
 
 def _gpu_facts() -> dict[str, Any]:
-    """Of CUDA's first device, which is the one that CuPy and torch use unless told otherwise."""
+    """Return facts about CUDA's first device, which CuPy and torch use by default."""
     found: dict[str, Any] = dict.fromkeys(
         ("gpu", "gpu_memory_bytes", "compute_capability", "driver", "driver_cuda", "cuda_runtime")
     )
@@ -44,30 +44,31 @@ def _gpu_facts() -> dict[str, Any]:
     found["compute_capability"] = ".".join(map(str, first.compute_capability))
     found["driver_cuda"] = ".".join(map(str, driver.cuda_version()))
     found["cuda_runtime"] = _cuda_runtime()
-    # Containers may lack NVML, which is what tells the driver's version.
+    # Containers may lack NVML, which returns the driver's version.
     with contextlib.suppress(driver.GPUError):
         found["driver"] = driver.driver_version()
     return found
 
 
 def _cuda_runtime() -> str | None:
-    """The version of the CUDA runtime that CuPy works with."""
+    """Return the version of the CUDA runtime that CuPy uses; None if CuPy does not work."""
     try:
         version = int(importlib.import_module("cupy").cuda.runtime.runtimeGetVersion())
-    except Exception:  # A CuPy that does not work is worth no benchmark's end
+    except Exception:  # A broken CuPy must not end a benchmark that does not need it
         return None
     return f"{version // 1000}.{version % 1000 // 10}"
 
 
 def _version(module: str) -> str | None:
-    """As the module itself gives it: a folder on PYTHONPATH need not have the package's metadata."""
+    """Return the module's own version, because a folder on PYTHONPATH may lack the package's metadata."""
     try:
         return str(importlib.import_module(module).__version__)
-    except Exception:  # Importing what is half installed raises anything
+    except Exception:  # Importing a half installed package may raise any error
         return None
 
 
 def _cpu() -> str | None:
+    """Return the name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -77,5 +78,5 @@ def _cpu() -> str | None:
 
 
 def _cores() -> int | None:
-    """Cores that this process may run on."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -1,8 +1,8 @@
-"""What motion-guided sampling costs a video, Table 7's counterpart: ``python benchmarks/sampling_cost.py VIDEOS``.
+"""Time per video of motion-guided sampling, as in the paper's Table 7: ``python benchmarks/sampling_cost.py VIDEOS``.
 
-The loader goes through the same videos with segment sampling and with motion-guided sampling at both levels, without an
-index and with one. All loaders live at once and take turns, an epoch each, another one first in each round; the paper
-pays for motion as it trains, and an index pays for it once, so its making is timed too.
+The loader loads the same videos with segment sampling and with motion-guided sampling at both levels, with an index and
+without. All loaders run at the same time and take turns, one epoch each, and each round starts with another one. In the
+paper, motion is measured during training. With an index it is measured once, so building the index is timed too.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-# The package beside this folder is the one to measure.
+# Measure the package of this checkout.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import machine
 from command import write_report
+from figures import in_turn
 
 from mgdali import MGDaliIterator, MotionGuided, Segment, VideoDataset, build_index
 from mgdali.samplers import Representation, Sampler
@@ -36,7 +37,7 @@ INDEXED = " with an index"
 
 
 def measure(folders: list[Path], rounds: int, levels: list[str]) -> dict[str, Any]:
-    """Milliseconds a video of each way, of each round."""
+    """Return the report: milliseconds per video of each sampler in each round, with an index and without."""
     paths = [path for folder in folders for path in find_media(folder)]
     dataset = VideoDataset(paths, [0] * len(paths))
     chosen = {name: sampler for name, sampler in SAMPLERS.items() if name in (BASE, *levels)}
@@ -68,10 +69,9 @@ def measure(folders: list[Path], rounds: int, levels: list[str]) -> dict[str, An
 
 def _take_turns(loaders: dict[str, MGDaliIterator], rounds: int, videos: int) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {name: [] for name in loaders}
-    names = list(loaders)
-    # The first round starts the workers and reads the files: it is not counted.
+    # The first round is not counted: it starts the workers and reads the files from disk.
     for number in range(rounds + 1):
-        for name in [*names[number % len(names) :], *names[: number % len(names)]]:
+        for name in in_turn(list(loaders), number):
             loaders[name].set_epoch(number)
             start = time.perf_counter()
             for clips, _ in loaders[name]:
@@ -82,20 +82,20 @@ def _take_turns(loaders: dict[str, MGDaliIterator], rounds: int, videos: int) ->
 
 
 def _summary(times: dict[str, list[float]], name: str) -> dict[str, float]:
-    """Medians; the ratio is of the same rounds."""
+    """Return the median, and the median of the ratios to segment sampling in the same rounds."""
     over = [one / base for one, base in zip(times[name], times[BASE], strict=True)]
     return {"median": statistics.median(times[name]), "over_segment": statistics.median(over)}
 
 
 def render(report: dict[str, Any]) -> str:
-    """The table, in Markdown."""
+    """Return the report as a Markdown table."""
     facts, times = report["machine"], report["milliseconds_a_video"]
     lines = [
         f"{facts['date'][:10]}, {facts['cpu']}, {facts['cpu_cores']} cores; {report['videos']} videos, "
-        f"{report['frames']} frames, {report['rounds']} rounds. Making the index "
+        f"{report['frames']} frames, {report['rounds']} rounds. Building the index "
         f"({' and '.join(report['index_levels'])} level): {report['index_seconds']:.1f} s.",
         "",
-        "| sampling | ms a video | least | most | over segment |",
+        "| sampling | ms per video | least | most | over segment |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
     for name, own in report["summary"].items():
@@ -107,10 +107,11 @@ def render(report: dict[str, Any]) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print the table and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("videos", nargs="+", type=Path, help="folders of videos")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--levels", nargs="+", choices=list(SAMPLERS)[1:], default=list(SAMPLERS)[1:])
-    parser.add_argument("--out", type=Path, help="JSON file")
+    parser.add_argument("videos", nargs="+", type=Path, metavar="DIR", help="Folder of videos.")
+    parser.add_argument("--rounds", type=int, default=7, help="Number of timed rounds (default: %(default)s).")
+    levels = list(SAMPLERS)[1:]
+    parser.add_argument("--levels", nargs="+", choices=levels, default=levels, help="Levels (default: both).")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="File to write the results to.")
     given = parser.parse_args(arguments)
     report = measure(given.videos, given.rounds, given.levels)
     write_report(report, given.out)

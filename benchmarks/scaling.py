@@ -1,8 +1,8 @@
-"""How the loader scales, beside another one: ``python benchmarks/scaling.py --help``.
+"""Scaling of this loader and of others: ``python benchmarks/scaling.py --help``.
 
-``workers`` and ``batch`` vary one setting, all loaders alive and taking turns; ``entries`` times the first batch of
-data sets of a hundred to a hundred thousand entries, the same videos over and over, each time in a new process;
-``memory`` looks at what all processes of a loader hold after each epoch.
+``workers`` and ``batch`` vary one setting; all loaders run at the same time and take turns. ``entries`` times the first
+batch of data sets of a hundred to a hundred thousand entries, which repeat the same videos, each time in a new process.
+``memory`` measures the memory of all processes of a loader after each epoch.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-# The package beside this folder is the one to measure.
+# Measure the package of this checkout.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import machine
-from command import write_report
+from command import say, write_report
+from figures import heading, in_turn, spread, table, with_spread
 from peers.process import PeerProcess, Refusal
 from peers.registry import PEERS, Peer
-from peers.report import heading, spread, table
 from peers.task import Task, cores
 from peers.workloads import WORKLOADS, add_places, videos_of
-from throughput import choose, explain, make_index, say
+from throughput import choose, explain, make_index
 
 BATCH_SIZES = (1, 4, 16, 64)
 ENTRIES = (100, 1_000, 10_000, 100_000)
@@ -38,7 +38,16 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Setting:
-    """The loaders to measure, and what on."""
+    """Loaders to measure, videos and settings.
+
+    Attributes:
+        peers: Loaders to measure.
+        paths: Paths of the videos.
+        task: Task of the loaders.
+        rounds: Number of timed rounds.
+        entries: Sizes of the data sets of the part ``entries``.
+        epochs: Number of epochs of the part ``memory``.
+    """
 
     peers: list[Peer]
     paths: list[str]
@@ -50,7 +59,7 @@ class Setting:
 
 @contextmanager
 def started(peer: Peer, task: Task, paths: Sequence[str]) -> Iterator[PeerProcess]:
-    """A peer's process with everything imported; what it cannot do ends the command with one line."""
+    """Yield a peer's process with all its packages imported; end the command with one line if the peer refuses."""
     process = PeerProcess(peer, task, paths)
     try:
         process.prepare()
@@ -65,13 +74,13 @@ def started(peer: Peer, task: Task, paths: Sequence[str]) -> Iterator[PeerProces
 
 
 def by_workers(setting: Setting) -> dict[str, Any]:
-    """Clips a second with one worker, two, and as many as there are cores."""
+    """Return clips per second with one worker, with two, and with one per core."""
     counts = sorted({1, 2, cores()})
     return _vary(setting, {str(count): replace(setting.task, workers=count) for count in counts})
 
 
 def by_batch(setting: Setting) -> dict[str, Any]:
-    """Clips a second in batches of several sizes."""
+    """Return clips per second with several batch sizes."""
     return _vary(setting, {str(size): replace(setting.task, batch_size=size) for size in BATCH_SIZES})
 
 
@@ -86,7 +95,7 @@ def _vary(setting: Setting, tasks: dict[str, Task]) -> dict[str, Any]:
             processes[peer.name, label] = process
         for number in range(setting.rounds):
             say(f"  round {number + 1} of {setting.rounds}")
-            for key in _in_turn(list(processes), number):
+            for key in in_turn(list(processes), number):
                 seconds.setdefault(key, []).append(processes[key].epoch().seconds)
     clips = len(setting.paths)
     return {
@@ -96,14 +105,14 @@ def _vary(setting: Setting, tasks: dict[str, Task]) -> dict[str, Any]:
 
 
 def by_entries(setting: Setting) -> dict[str, Any]:
-    """Seconds from making the loader to its first batch, with all modules imported, and memory then."""
+    """Return the seconds from creating the loader to its first batch, all modules imported, and the memory then."""
     found: dict[str, dict[str, Any]] = {peer.name: {} for peer in setting.peers}
     for count in setting.entries:
         say(f"  {count} entries")
         paths = list(itertools.islice(itertools.cycle(setting.paths), count))
         looks: dict[str, list[tuple[float, int]]] = {peer.name: [] for peer in setting.peers}
         for number in range(setting.rounds):
-            for peer in _in_turn(setting.peers, number):
+            for peer in in_turn(setting.peers, number):
                 with started(peer, setting.task, paths) as process:
                     looks[peer.name].append((process.first(), process.memory()))
         for name, own in looks.items():
@@ -113,7 +122,7 @@ def by_entries(setting: Setting) -> dict[str, Any]:
 
 
 def by_epoch(setting: Setting) -> dict[str, Any]:
-    """Memory after each epoch."""
+    """Return the memory after each epoch, and its growth over the second half of the epochs."""
     found = {}
     for peer in setting.peers:
         say(f"  {peer.name}: {setting.epochs} epochs")
@@ -122,15 +131,9 @@ def by_epoch(setting: Setting) -> dict[str, Any]:
             for _ in range(setting.epochs):
                 process.epoch()
                 memory.append(process.memory())
-        # What the first epochs fill, queues and pools, is full half-way.
+        # The first half is left out, because queues and memory pools still fill up then.
         found[peer.name] = {"memory_bytes": memory, "growth_bytes": memory[-1] - memory[len(memory) // 2]}
     return found
-
-
-def _in_turn(things: list[Any], number: int) -> list[Any]:
-    """Another one first each round."""
-    start = number % len(things)
-    return [*things[start:], *things[:start]]
 
 
 PARTS: dict[str, Callable[[Setting], dict[str, Any]]] = {
@@ -141,14 +144,14 @@ PARTS: dict[str, Callable[[Setting], dict[str, Any]]] = {
 }
 
 
-# --- What is printed -------------------------------------------------------------------------------------------------
+# --- Tables ----------------------------------------------------------------------------------------------------------
 
 
 def rendered(report: dict[str, Any]) -> str:
     task = report["task"]
     lines = [
         f"{heading(report)}; {report['videos']} videos ({report['workload']}), {task['workers']} workers and batches "
-        f"of {task['batch_size']} unless said otherwise, {report['rounds']} rounds; medians (least to most)"
+        f"of {task['batch_size']} unless stated otherwise, {report['rounds']} rounds; medians (least to most)"
     ]
     for part in report["parts"]:
         lines.append(_TABLES[part](report["parts"][part]))
@@ -158,7 +161,7 @@ def rendered(report: dict[str, Any]) -> str:
 def _speeds(what: str) -> Callable[[dict[str, Any]], str]:
     def made(part: dict[str, Any]) -> str:
         labels = list(next(iter(part.values())))
-        rows = [[name, *(_with_spread(own[label]) for label in labels)] for name, own in part.items()]
+        rows = [[name, *(with_spread(own[label]) for label in labels)] for name, own in part.items()]
         return table([f"clips/s, {what}", *labels], rows)
 
     return made
@@ -168,7 +171,7 @@ def _entries(part: dict[str, Any]) -> str:
     labels = list(next(iter(part.values())))
     rows = []
     for name, own in part.items():
-        rows.append([f"{name}, s", *(_with_spread(own[label]["seconds"], ".2f") for label in labels)])
+        rows.append([f"{name}, s", *(with_spread(own[label]["seconds"], ".2f") for label in labels)])
         memory = (statistics.median(own[label]["memory_bytes"]["values"]) / _MIB for label in labels)
         rows.append([f"{name}, MiB", *(f"{each:.0f}" for each in memory)])
     return table(["to the first batch, entries", *(f"{int(label):,}" for label in labels)], rows)
@@ -183,13 +186,9 @@ def _memory(part: dict[str, Any]) -> str:
     return table(["MiB after an epoch", "first", "half-way", "last", "most", "last over half-way"], rows)
 
 
-def _with_spread(values: dict[str, Any], form: str = ".1f") -> str:
-    return f"{values['median']:{form}} ({values['least']:{form}} to {values['most']:{form}})"
-
-
 _TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "workers": _speeds("workers"),
-    "batch": _speeds("clips a batch"),
+    "batch": _speeds("clips per batch"),
     "entries": _entries,
     "memory": _memory,
 }
@@ -199,7 +198,7 @@ _TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
 
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:
-    """Everything that the JSON holds."""
+    """Measure all parts, and return the content of the JSON file."""
     peers, no_gpu = choose(given.peers)
     if no_gpu:
         raise SystemExit(f"scaling.py: {no_gpu}")
@@ -228,14 +227,17 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS), help="default: all")
-    parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=["mgdali", "dataloader-pyav"])
-    parser.add_argument("--workload", choices=list(WORKLOADS), default="short")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--entries", type=int, nargs="+", default=ENTRIES, help=f"default: {ENTRIES}")
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"of the part memory (default: {EPOCHS})")
-    parser.add_argument("--workers", type=int, default=cores())
-    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS), help="Parts (default: all).")
+    add = parser.add_argument
+    peers = ["mgdali", "dataloader-pyav"]
+    add("--peers", nargs="+", choices=list(PEERS), default=peers, help=f"Loaders (default: {' '.join(peers)}).")
+    add("--workload", choices=list(WORKLOADS), default="short", help="Workload (default: %(default)s).")
+    add("--rounds", type=int, default=5, help="Number of timed rounds (default: %(default)s).")
+    sizes = " ".join(map(str, ENTRIES))
+    add("--entries", type=int, nargs="+", default=ENTRIES, help=f"Sizes of the data sets (default: {sizes}).")
+    add("--epochs", type=int, default=EPOCHS, help="Number of epochs of the part memory (default: %(default)s).")
+    add("--workers", type=int, default=cores(), help="Number of workers (default: all cores).")
+    add("--batch-size", type=int, default=8, help="Number of clips per batch (default: %(default)s).")
     add_places(parser)
     given = parser.parse_args(arguments)
     report = measure(given)

@@ -1,8 +1,8 @@
-"""Where a clip's time goes on the CPU route: ``python benchmarks/stages.py --help``.
+"""CPU time per clip of each stage of the CPU route: ``python benchmarks/stages.py --help``.
 
-Time of a processor a clip. In a worker process each video goes through one stage after another, another one first in
-each round; the last stage is what a worker does for the loader. What the main process spends is read off its threads
-while the loader runs, DALI's apart from the others.
+In a worker process, each video goes through one stage after another, and each round starts with another stage. The last
+stage is the complete work of a loader's worker. The CPU time of the main process is read from its threads while the
+loader runs: DALI's threads, and all others.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# The package beside this folder is the one to measure.
+# Measure the package of this checkout.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import av
 import machine
 import numpy as np
-from command import write_report
+from command import say, write_report
+from figures import in_turn, table
 from numpy.typing import NDArray
 from peers.floor import count_frames
-from peers.report import table
 from peers.task import Task, cores
 from peers.workloads import WORKLOADS, add_places, videos_of
-from throughput import make_index, say
+from throughput import make_index
 
 from mgdali import MGDaliIterator, MotionGuided, MotionIndex, VideoDataset
 from mgdali.choices import draw
 from mgdali.samplers import Representation
 from mgdali.transforms import SpatialTransform
 from mgdali.video.decoder import MEMORY_BUDGET, known_picks
-from mgdali.video.meters import make_meter
 from mgdali.video.frames import read_frames
 from mgdali.video.media import Media
+from mgdali.video.meters import make_meter
 from mgdali.video.opening import open_video
 from mgdali.video.picked_frames import read_picked
 from mgdali.workers.clip_job import ClipConfig, ClipJob, ClipLoader
@@ -55,17 +55,17 @@ TRANSFORM = SpatialTransform(training=False, crop_size=TASK.crop_size, resize=TA
 
 @dataclass(frozen=True)
 class StagesConfig:
-    """What a worker measures its stages with."""
+    """Settings of the worker process that measures the stages."""
 
     def make_loader(self) -> StagesLoader:
         return StagesLoader()
 
 
 class StagesLoader:
-    """Does all stages with a video; what comes of a job is the seconds of each."""
+    """The worker's side: runs all stages for a video and returns the seconds of each."""
 
     def __init__(self) -> None:
-        self._loader = ClipLoader(ClipConfig(SAMPLER, TRANSFORM, MEMORY_BUDGET))
+        self._loader = ClipLoader(ClipConfig(sampler=SAMPLER, transform=TRANSFORM, memory_budget=MEMORY_BUDGET))
         self._calls = 0
 
     def load(self, job: ClipJob, allocate: Callable[[tuple[int, ...]], NDArray[np.uint8]]) -> dict[str, float]:
@@ -78,10 +78,8 @@ class StagesLoader:
             "all of a worker's, with an index": lambda: self._loader.load(job, allocate),
         }
         self._calls += 1
-        names = list(stages)
-        start = self._calls % len(names)
-        seconds = {name: _seconds(stages[name]) for name in (*names[start:], *names[:start])}
-        return {name: seconds[name] for name in names}
+        seconds = {name: _seconds(stages[name]) for name in in_turn(list(stages), self._calls)}
+        return {name: seconds[name] for name in stages}
 
 
 def _seconds(stage: Callable[[], object]) -> float:
@@ -114,7 +112,7 @@ def _decode_needed(job: ClipJob) -> None:
 
 
 def in_a_worker(paths: Sequence[str], index: MotionIndex, rounds: int) -> dict[str, float]:
-    """Milliseconds a clip of each stage: of each video the median of the rounds."""
+    """Return milliseconds per clip of each stage: the mean over the videos of the median over the rounds."""
     choices = draw(0, 0, 0, TASK.num_frames, training=False)
     jobs = [ClipJob(Media(path), choices, index.find(path)) for path in paths]
     seen: list[list[dict[str, float]]] = [[] for _ in jobs]
@@ -144,7 +142,7 @@ def in_a_worker(paths: Sequence[str], index: MotionIndex, rounds: int) -> dict[s
 
 
 def in_the_main_process(paths: Sequence[str], index: MotionIndex, workers: int, epochs: int) -> dict[str, float]:
-    """Milliseconds a clip of the main process's threads, with an index."""
+    """Return milliseconds per clip of the main process's threads, with an index."""
     dataset = VideoDataset(paths, [0] * len(paths))
     with MGDaliIterator(
         dataset,
@@ -174,7 +172,7 @@ def in_the_main_process(paths: Sequence[str], index: MotionIndex, workers: int, 
 
 
 def _ticks() -> dict[tuple[str, str], int]:
-    """What each thread of this process has taken so far, by name and number, in ticks of the system's clock."""
+    """Return the CPU time of each thread of this process so far, by name and number, in ticks of the system's clock."""
     found = {}
     for folder in Path("/proc/self/task").iterdir():
         name, _, rest = (folder / "stat").read_text().partition("(")[2].rpartition(")")
@@ -187,7 +185,7 @@ def _ticks() -> dict[tuple[str, str], int]:
 
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:
-    """Everything that the JSON holds."""
+    """Measure all workloads, and return the content of the JSON file."""
     measured = {}
     for name in given.workload:
         say(name)
@@ -219,15 +217,21 @@ def rendered(report: dict[str, Any]) -> str:
         for where, stages in first.items()
         for stage in stages
     ]
-    return f"{head}\n\n{table(['ms of a processor a clip', *measured], rows)}"
+    return f"{head}\n\n{table(['CPU ms per clip', *measured], rows)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workload", nargs="+", choices=list(WORKLOADS), default=["mixed"], help="default: mixed")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--epochs", type=int, default=10, help="of the loader, for the main process (default: 10)")
-    parser.add_argument("--workers", type=int, default=cores())
+    parser.add_argument(
+        "--workload", nargs="+", choices=list(WORKLOADS), default=["mixed"], help="Workloads (default: mixed)."
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="Number of timed rounds of the stages (default: %(default)s)."
+    )
+    parser.add_argument(
+        "--epochs", type=int, default=10, help="Number of epochs for the main process (default: %(default)s)."
+    )
+    parser.add_argument("--workers", type=int, default=cores(), help="Number of workers (default: all cores).")
     add_places(parser)
     given = parser.parse_args(arguments)
     report = measure(given)

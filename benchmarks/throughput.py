@@ -1,9 +1,9 @@
-"""Clips a second beside other loaders: ``python benchmarks/throughput.py --help``.
+"""Clips per second of this loader and of others ("peers"): ``python benchmarks/throughput.py --help``.
 
-Each peer does the whole job as its own documentation advises: it decodes, measures the luma difference, picks, resizes
-and crops the picks, normalizes them and puts them into batches. Each runs in a process of its own, sees the same videos
-in the same order with as many workers, and takes turns with the others, another one first in each round. Before its
-time counts, its picks are compared with the reference's. Under them all lies decoding alone.
+Each peer does the whole task as its own documentation advises: it decodes, measures the luma difference, picks frames,
+resizes, crops and normalizes them, and puts them into batches. Each runs in a process of its own, with the same videos
+in the same order and the same number of workers. Peers take turns, and each round starts with another one. Before a
+peer is timed, its picks are compared with the reference's. Decoding alone is measured as the lower bound.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-# The package beside this folder is the one to measure.
+# Measure the package of this checkout.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import av
 import machine
-from command import write_report
+from command import say, write_report
+from figures import in_turn
 from peers.process import Epoch, Missing, PeerProcess, Refusal
 from peers.reference import Agreement, Expected, compare, expect
 from peers.registry import PEERS, Peer
@@ -36,12 +37,20 @@ from mgdali.errors import VideoDecodeError
 from mgdali.gpu import driver
 
 SETTINGS = ("num_frames", "mu", "resize", "crop_size", "batch_size", "workers")
-"""What of a task is the same for all workloads."""
+"""Fields of a task that are equal for all workloads."""
 
 
 @dataclass
 class Measured:
-    """A peer that does what the reference does, and what its epochs took."""
+    """A peer whose picks agree with the reference, and its measurements.
+
+    Attributes:
+        process: Process of the peer.
+        versions: Versions of the packages that it needs.
+        agreement: Comparison of its picks with the reference; None if it does not pick.
+        epochs: Timed epochs.
+        peak_memory: Peak memory of all its processes together, in bytes.
+    """
 
     process: PeerProcess
     versions: dict[str, str | None]
@@ -54,21 +63,16 @@ class Measured:
         return self.process.peer
 
 
-def say(text: str) -> None:
-    """What is going on, beside the results."""
-    print(text, file=sys.stderr, flush=True)
-
-
 # --- Setting up ------------------------------------------------------------------------------------------------------
 
 
 def choose(names: Sequence[str]) -> tuple[list[Peer], str | None]:
-    """The peers that can be tried here, and a line on those for which there is no GPU."""
+    """Return the peers that this machine can run, and one line about those that need a GPU if it has none."""
     peers = [PEERS[name] for name in names]
     left_out = [peer.name for peer in peers if peer.gpu]
     if not left_out or (reason := _missing_gpu()) is None:
         return peers, None
-    return [peer for peer in peers if not peer.gpu], f"No GPU ({reason}): not measured are {', '.join(left_out)}."
+    return [peer for peer in peers if not peer.gpu], f"No GPU ({reason}): not measured: {', '.join(left_out)}."
 
 
 def _missing_gpu() -> str | None:
@@ -79,7 +83,7 @@ def _missing_gpu() -> str | None:
 
 
 def expect_all(paths: Sequence[str], task: Task) -> list[Expected]:
-    """What the reference makes of each video."""
+    """Return the expected results of each video."""
     try:
         known = {path: expect(path, task) for path in dict.fromkeys(paths)}
     except VideoDecodeError as error:
@@ -88,7 +92,7 @@ def expect_all(paths: Sequence[str], task: Task) -> list[Expected]:
 
 
 def make_index(paths: Sequence[str], to: Path) -> float:
-    """Seconds that the index of the videos took."""
+    """Build the index of the videos, and return the seconds it took."""
     start = time.perf_counter()
     unique = list(dict.fromkeys(paths))
     build_index(VideoDataset(unique, [0] * len(unique)), to)
@@ -96,10 +100,10 @@ def make_index(paths: Sequence[str], to: Path) -> float:
 
 
 def admit(process: PeerProcess, expected: Sequence[Expected]) -> Measured:
-    """Run the warm-up epoch and compare its picks.
+    """Run a peer's warm-up epoch and compare its picks with the expected ones.
 
     Raises:
-        Refusal: the peer cannot do it, or does something else.
+        Refusal: If the peer cannot do the task, or if its results differ.
     """
     versions = process.prepare()
     picks, means = process.check()
@@ -112,7 +116,7 @@ def admit(process: PeerProcess, expected: Sequence[Expected]) -> Measured:
 
 
 def explain(peer: Peer, error: Refusal) -> str:
-    """Why a peer has no row, to be read after its name."""
+    """Return the reason that a peer has no row. It follows the peer's name in the report."""
     if isinstance(error, Missing):
         return f"is missing: {error}; pip install 'mgdali[{peer.extra}]'"
     return f"cannot take this workload: {error}"
@@ -122,7 +126,7 @@ def explain(peer: Peer, error: Refusal) -> str:
 
 
 def measure_workload(name: str, paths: Sequence[str], peers: Sequence[Peer], task: Task, rounds: int) -> dict[str, Any]:
-    """Everything of one workload that the JSON holds."""
+    """Measure a workload, and return its part of the JSON file."""
     say(f"{name}: {len(paths)} videos")
     expected = expect_all(paths, task)
     task = replace(task, longest=max(own.frames for own in expected))
@@ -149,16 +153,18 @@ def measure_workload(name: str, paths: Sequence[str], peers: Sequence[Peer], tas
 
 
 def take_turns(measured: dict[str, Measured], rounds: int) -> dict[str, str]:
-    """An epoch of each in every round, then one each with an eye on its memory, which would disturb the others.
+    """Run the timed rounds, one epoch of each peer per round, and then one epoch each to measure memory.
 
-    Who fails on the way is taken out; the reasons are returned.
+    Memory is measured apart because reading it slows the epoch down. Peers that fail are removed from ``measured``.
+
+    Returns:
+        Reasons of the failures, by peer.
     """
     failed: dict[str, str] = {}
     names = list(measured)
     for number in range(rounds + 1):
         say(f"  round {number + 1} of {rounds}" if number < rounds else "  memory")
-        start = number % max(1, len(names))
-        for name in (*names[start:], *names[:start]):
+        for name in in_turn(names, number):
             if name not in measured:
                 continue
             own = measured[name]
@@ -174,7 +180,7 @@ def take_turns(measured: dict[str, Measured], rounds: int) -> dict[str, str]:
 
 
 def summed_up(measured: dict[str, Measured], facts: dict[str, int]) -> dict[str, Any]:
-    """A row a peer, beside the fastest of those that are documented and beside decoding alone."""
+    """Return a row per peer, with its speed relative to the fastest documented peer and to decoding alone."""
     epochs = {name: own.epochs for name, own in measured.items()}
     best = fastest({name: epochs[name] for name, own in measured.items() if own.peer.kind == "documented"})
     floor = next((name for name, own in measured.items() if own.peer.kind == "floor"), None)
@@ -198,7 +204,7 @@ def summed_up(measured: dict[str, Measured], facts: dict[str, int]) -> dict[str,
 
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:
-    """Everything that the JSON holds."""
+    """Measure all workloads, and return the content of the JSON file."""
     peers, no_gpu = choose(given.peers)
     if not peers:
         raise SystemExit(f"throughput.py: {no_gpu}")
@@ -220,13 +226,15 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workload", nargs="+", choices=list(WORKLOADS), default=["mixed"], help="default: mixed")
+    parser.add_argument(
+        "--workload", nargs="+", choices=list(WORKLOADS), default=["mixed"], help="Workloads (default: mixed)."
+    )
     parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS), metavar="PEER", help=_peers())
-    parser.add_argument("--rounds", type=int, default=7, help="timed epochs of each peer (default: 7)")
-    parser.add_argument("--workers", type=int, default=cores(), help="default: the cores there are")
-    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=7, help="Number of timed epochs per peer (default: %(default)s).")
+    parser.add_argument("--workers", type=int, default=cores(), help="Number of workers per peer (default: all cores).")
+    parser.add_argument("--batch-size", type=int, default=8, help="Number of clips per batch (default: %(default)s).")
     add_places(parser)
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="where a plot of them goes")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="File to write a plot of the results to.")
     given = parser.parse_args(arguments)
     for name in ("rounds", "workers", "batch_size"):
         if getattr(given, name) < 1:
@@ -235,7 +243,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _peers() -> str:
-    return f"default: all of {', '.join(PEERS)}"
+    return f"Loaders to measure (default: all of {', '.join(PEERS)})."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

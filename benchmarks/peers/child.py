@@ -1,7 +1,7 @@
-"""A peer's own process: it is asked, a line of JSON each way, to set the peer up and to run epochs.
+"""The process of one peer: it receives requests to set the peer up and to run epochs, one line of JSON each way.
 
-Peers bring FFmpeg builds, threads and signal handlers that would meet in one process, and their memory could not be
-told apart.
+Each peer has a process of its own because peers bring their own FFmpeg builds, threads and signal handlers, which would
+conflict in one process, and because the memory of each must be measured separately.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LONGEST_REASON = 300
 
 
 class Session:
-    """One peer and one task; the loader is made when it is first asked for."""
+    """One peer with one task. The loader is created by the first request that needs it."""
 
     def __init__(self, peer: Peer, task: Task, paths: Sequence[str]) -> None:
         self._peer, self._task, self._paths = peer, task, paths
@@ -34,21 +34,21 @@ class Session:
         self._loader: Loader | None = None
 
     def prepare(self) -> Answer:
-        """Import what the peer needs."""
+        """Import the packages and the module of the peer, and return the packages' versions."""
         versions = {name: _version(name) for name in self._peer.needs}
         module, name = self._peer.maker.split(":")
         self._make = getattr(importlib.import_module(f"peers.{module}"), name)
         return {"versions": versions}
 
     def first(self) -> Answer:
-        """Make the loader and wait for its first batch."""
+        """Create the loader and wait for its first batch."""
         start = time.perf_counter()
         batch = next(iter(self._opened().epoch()))
         _finish(batch)
         return {"seconds": time.perf_counter() - start, "clips": batch.size}
 
     def check(self) -> Answer:
-        """The warm-up epoch: each clip's picks and means of its channels."""
+        """Run the warm-up epoch and return the picks and the channel means of each clip."""
         clips, picks, means = 0, [], []
         for batch in self._opened().epoch():
             clips += batch.size
@@ -60,7 +60,7 @@ class Session:
         return {"clips": clips, "picks": picks, "means": means}
 
     def epoch(self) -> Answer:
-        """An epoch's seconds, to the last batch's last operation."""
+        """Run an epoch and return its duration, up to the last operation of the last batch."""
         loader, clips, batch = self._opened(), 0, None
         start = time.perf_counter()
         for batch in loader.epoch():
@@ -75,13 +75,13 @@ class Session:
 
     def _opened(self) -> Loader:
         if self._loader is None:
-            assert self._make is not None, "prepare comes first"
+            assert self._make is not None, "call prepare first"
             self._loader = self._make(self._task, self._paths)
         return self._loader
 
 
 def _reason(error: Exception) -> str:
-    """In one line; errors of DataLoader's workers are tracebacks with the reason last."""
+    """Return the reason in one line. Errors of DataLoader workers are tracebacks whose last line is the reason."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return _KIND.sub("", lines[-1])[:_LONGEST_REASON]
 
@@ -107,7 +107,7 @@ def _check_batch(batch: Batch, task: Task) -> None:
 
 
 def _finish(batch: Batch | None) -> None:
-    """Wait for a GPU's last operation."""
+    """Wait until the GPU has finished its last operation, if the batch is on a GPU."""
     if batch is not None and batch.clips is not None and batch.clips.is_cuda:
         import torch
 
@@ -115,7 +115,7 @@ def _finish(batch: Batch | None) -> None:
 
 
 def serve(requests: TextIO, answers: TextIO) -> None:
-    """Answer until there is nothing more to be asked; the first request says what the session is of."""
+    """Answer requests until the input ends. The first line contains the peer, the task and the paths."""
     given = json.loads(requests.readline())
     session = Session(PEERS[given["peer"]], Task(**given["task"]), given["paths"])
     for line in requests:
@@ -127,7 +127,7 @@ def serve(requests: TextIO, answers: TextIO) -> None:
 
 
 def main() -> None:
-    # What libraries print goes to standard error, and only answers to the pipe.
+    # Only answers go to the pipe. Output that libraries print is sent to standard error.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     serve(sys.stdin, answers)

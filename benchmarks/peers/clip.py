@@ -1,7 +1,7 @@
-"""From frames to a clip on the CPU: what the peers that bring no such thing share, each step the fastest one known.
+"""From frames to a clip on the CPU, for peers that only decode. Each step uses the fastest known function.
 
-Luma is OpenCV's integer conversion and its difference OpenCV's L1 norm, which take a tenth of NumPy's time; resizing is
-torch's antialiased bilinear kernel on bytes, which is what torchvision's ``v2.Resize`` runs.
+Luma is OpenCV's integer conversion, and its difference is OpenCV's L1 norm: they take a tenth of NumPy's time. Resizing
+is torch's antialiased bilinear kernel on bytes, which torchvision's ``v2.Resize`` also runs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STD = 255 * torch.tensor(IMAGENET_STD).view(3, 1, 1)
 
 
 def motion_of(planes: Iterable[NDArray[Any]]) -> list[float]:
-    """S, frame by frame."""
+    """Return S of consecutive luma planes, one value per frame."""
     motion: list[float] = []
     previous = None
     for plane in planes:
@@ -33,22 +33,22 @@ def motion_of(planes: Iterable[NDArray[Any]]) -> list[float]:
 
 
 def grey(frames: Iterable[NDArray[Any]], code: int = cv2.COLOR_RGB2GRAY) -> Iterable[NDArray[Any]]:
-    """Luma of colour frames; ``code`` names the order of their channels as OpenCV does."""
+    """Yield the luma of colour frames. ``code`` is OpenCV's conversion code, which names the order of the channels."""
     return (cv2.cvtColor(frame, code) for frame in frames)
 
 
 def pick(motion: list[float], task: Task) -> NDArray[np.int64]:
-    # Rounded as the loader rounds it.
+    # The loader rounds S to float32 as well.
     return sample_motion_guided(np.array(motion, np.float32).astype(np.float64), task.num_frames, mu=task.mu)
 
 
 def finish(frames: NDArray[np.uint8], task: Task) -> torch.Tensor:
-    """RGB frames uint8 ``[T, H, W, 3]`` to a clip float32 ``[T, 3, crop_size, crop_size]``."""
+    """Convert RGB frames uint8 ``[T, H, W, 3]`` to a clip float32 ``[T, 3, crop_size, crop_size]``."""
     return normalized(cut(torch.from_numpy(frames).permute(0, 3, 1, 2), task), MEAN, STD)
 
 
 def cut(frames: torch.Tensor, task: Task) -> torch.Tensor:
-    """Resize and crop the centre of ``[T, 3, H, W]``, on any device."""
+    """Resize frames ``[T, 3, H, W]`` and crop their centre, on any device."""
     height, width = frames.shape[-2:]
     short = min(height, width)
     size = [task.resize * height // short, task.resize * width // short]
@@ -59,6 +59,6 @@ def cut(frames: torch.Tensor, task: Task) -> torch.Tensor:
 
 
 def normalized(pixels: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
-    """Pixels of 0 to 255 as float32; mean and std are for these."""
-    # Decoders lay channels last: to change that here is cheaper than to normalize as they lie.
+    """Normalize pixels of 0 to 255 to float32. Mean and std are in the same range."""
+    # Decoders store channels last. Copying to channels first here is faster than normalizing the decoder's layout.
     return pixels.to(torch.float32, memory_format=torch.contiguous_format, copy=True).sub_(mean).div_(std)

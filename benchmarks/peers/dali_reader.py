@@ -1,5 +1,7 @@
-"""DALI's plain ``fn.readers.video``: it gives sequences of one length, so that a whole video is one of the longest's
-length, padded; picking and the rest is torch's.
+"""DALI's plain ``fn.readers.video``.
+
+It returns sequences of one length. To get whole videos, that length is the longest video's, and shorter videos are
+padded. torch does the picking and all later steps.
 """
 
 from __future__ import annotations
@@ -16,11 +18,11 @@ from peers.task import Batch, Task
 
 
 class ReadersVideo:
-    """A pipeline that lives as long as the loader; it decodes up to two batches ahead, of the next epoch too."""
+    """A pipeline that lives as long as the loader. It decodes up to two batches ahead, also of the next epoch."""
 
     def __init__(self, task: Task, paths: Sequence[str]) -> None:
         if not task.longest:
-            raise ValueError("fn.readers.video has to be told the longest video's frames")
+            raise ValueError("fn.readers.video needs the number of frames of the longest video")
         self._task, self._count = task, len(paths)
         graph = pipeline_def(batch_size=task.batch_size, num_threads=task.workers, device_id=0)(_graph)
         self._pipeline = graph(list(paths), task.longest)
@@ -34,7 +36,7 @@ class ReadersVideo:
             count = min(left, self._task.batch_size)
             expected = range(self._count - left, self._count - left + count)
             if [int(labels[i].as_cpu()) for i in range(count)] != list(expected):
-                raise RuntimeError("fn.readers.video does not give one sequence a video, in order")
+                raise RuntimeError("fn.readers.video does not return one sequence per video, in order")
             clips = [clip_of(_whole(videos[i], numbers[i]), self._task) for i in range(count)]
             yield Batch(count, torch.stack([clip for clip, _ in clips]), torch.stack([picks for _, picks in clips]))
             left -= count
@@ -48,21 +50,21 @@ def _graph(paths: list[str], longest: int) -> Any:
     return fn.readers.video(
         device="gpu",
         filenames=paths,
-        # Each file's place.
+        # With an empty list, the label of a file is its position in the list of files.
         labels=[],
         sequence_length=longest,
         pad_sequences=True,
         pad_last_batch=True,
-        # -1 of what is padded.
+        # Numbers of padded frames are -1.
         enable_frame_num="sequence",
-        # Frames are counted here, not timed.
+        # Only the number of a frame matters here, not its time.
         skip_vfr_check=True,
         name="reader",
     )
 
 
 def _whole(video: Any, numbers: Any) -> torch.Tensor:
-    """A video's own frames, ``[T, 3, H, W]``."""
+    """Return the frames of a video without the padding, ``[T, 3, H, W]``."""
     frames = from_dlpack(video)
     own = int((from_dlpack(numbers) >= 0).sum())
     return frames[:own].permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""A torch ``DataLoader`` over each of the decoders that are commonly put into one: its workers do all of the job."""
+"""A torch ``DataLoader`` with each of the decoders that are commonly used in one. Its workers do the whole job."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def read_pyav(path: str, task: Task) -> Item:
-    """All frames to RGB. Threads are over videos; within PyAV's conversion they would only cost."""
+    """Convert all frames to RGB. Workers run in parallel, so threads within PyAV's conversion would only cost time."""
     with av.open(_source(path)) as container:
         stream = container.streams.video[0]
         stream.thread_type = "NONE"
@@ -38,7 +38,7 @@ def read_pyav(path: str, task: Task) -> Item:
 
 
 def read_pyav_luma(path: str, task: Task) -> Item:
-    """As well as one can write it by hand: luma as it lies in the decoder's memory, and only picked frames to RGB."""
+    """Read luma from the decoder's memory and convert only picked frames to RGB: the best code to write by hand."""
     with av.open(_source(path)) as container:
         stream = container.streams.video[0]
         stream.thread_type = "NONE"
@@ -49,18 +49,18 @@ def read_pyav_luma(path: str, task: Task) -> Item:
 
 
 def read_opencv(path: str, task: Task) -> Item:
-    """All frames to BGR, OpenCV's order; picked ones are turned to RGB."""
+    """Convert all frames to BGR, OpenCV's order of channels, and picked frames to RGB."""
     frames = _read_images(path) if os.path.isdir(path) else _read_capture(path)
     picks = pick(motion_of(grey(frames, cv2.COLOR_BGR2GRAY)), task)
     return finish(np.stack([cv2.cvtColor(frames[i], cv2.COLOR_BGR2RGB) for i in picks]), task), picks
 
 
 def read_decord(path: str, task: Task) -> Item:
-    """All frames in one ``get_batch``, which its documentation prefers to reading one by one."""
+    """Read all frames with one ``get_batch``, which decord's documentation prefers to reading them one by one."""
     from decord import VideoReader
 
     _only_files(path)
-    # decord takes a thread a core otherwise, in each worker.
+    # The default is one thread per core in each worker.
     reader = VideoReader(path, num_threads=1)
     frames = reader.get_batch(range(len(reader))).asnumpy()
     picks = pick(motion_of(grey(frames)), task)
@@ -68,11 +68,11 @@ def read_decord(path: str, task: Task) -> Item:
 
 
 def read_torchcodec(path: str, task: Task) -> Item:
-    """All frames in one call. ``exact`` is the documentation's mode where a frame's number matters, and the default."""
+    """Read all frames in one call. ``exact``, the default, is the documented mode if frame numbers matter."""
     from torchcodec.decoders import VideoDecoder
 
     _only_files(path)
-    # Channels last is how it decodes; one FFmpeg thread is its advice where decoders run side by side.
+    # It decodes with channels last. Its documentation advises one FFmpeg thread if decoders run in parallel.
     decoder = VideoDecoder(path, dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode="exact", device="cpu")
     frames: NDArray[np.uint8] = decoder.get_all_frames().data.numpy()
     picks = pick(motion_of(grey(frames)), task)
@@ -89,7 +89,7 @@ def _read_capture(path: str) -> list[NDArray[Any]]:
         frames.append(frame)
     capture.release()
     if not frames:
-        raise OSError("cv2.VideoCapture reads no frame of it")
+        raise OSError("cv2.VideoCapture cannot read any frame")
     return frames
 
 
@@ -98,7 +98,7 @@ def _read_images(folder: str) -> list[NDArray[Any]]:
     for file in Media(folder).frame_files() or []:
         frame = cv2.imread(file, cv2.IMREAD_COLOR)
         if frame is None:
-            raise OSError(f"cv2.imread does not read {Path(file).name}")
+            raise OSError(f"cv2.imread cannot read {Path(file).name}")
         frames.append(frame)
     return frames
 
@@ -106,32 +106,32 @@ def _read_images(folder: str) -> list[NDArray[Any]]:
 def _luma_plane(frame: av.VideoFrame) -> NDArray[Any]:
     kind = frame.format.name
     if not kind.startswith(("yuv4", "yuvj4")):
-        raise OSError(f"its pixel format {kind} is not one that a loader written by hand knows")
+        raise OSError(f"the pixel format {kind} is not supported by this loader")
     samples = np.frombuffer(memoryview(frame.planes[0]), np.uint16 if kind.endswith("le") else np.uint8)
     return samples.reshape(-1, frame.planes[0].line_size // samples.itemsize)[: frame.height, : frame.width]
 
 
 def _source(path: str) -> str:
-    """What FFmpeg opens: a folder of numbered JPEG files is a pattern to it."""
+    """Return the name to open with FFmpeg, which takes a folder of numbered JPEG files as a pattern."""
     if not os.path.isdir(path):
         return path
     first = (Media(path).frame_files() or [""])[0]
     digits = len(Path(first).stem)
     if not Path(first).stem.isdigit() or int(Path(first).stem) > 4:
-        raise OSError("FFmpeg takes a folder of JPEG files where their names are numbers from 0 or 1 on")
+        raise OSError("FFmpeg reads a folder of JPEG files only if their names are numbers that start at 0 or 1")
     return os.path.join(path, f"%0{digits}d{Path(first).suffix}")
 
 
 def _only_files(path: str) -> None:
     if os.path.isdir(path):
-        raise OSError("it reads no folders of JPEG files")
+        raise OSError("folders of JPEG files are not supported by this loader")
 
 
 # --- The loader ------------------------------------------------------------------------------------------------------
 
 
 class Clips(Dataset["Item"]):
-    """The map-style data set that PyTorch's documentation asks for."""
+    """The map-style data set of clips for the ``DataLoader``."""
 
     def __init__(self, paths: Sequence[str], task: Task, read: Read) -> None:
         self._paths, self._task, self._read = paths, task, read
@@ -144,12 +144,12 @@ class Clips(Dataset["Item"]):
         try:
             return self._read(path, self._task)
         except Exception as error:
-            # DataLoader makes the error anew from a message: most errors of C++ libraries cannot be.
+            # DataLoader creates the error again from its message, which fails for most errors of C++ libraries.
             raise RuntimeError(f"{Path(path).name}: {error}") from None
 
 
 class TorchLoader:
-    """Workers that stay, two batches ahead each: PyTorch's advice and default."""
+    """A ``DataLoader`` with persistent workers, which PyTorch advises, that load two batches ahead, the default."""
 
     def __init__(self, task: Task, paths: Sequence[str], read: Read) -> None:
         self._loader = DataLoader(
@@ -167,12 +167,12 @@ class TorchLoader:
             yield Batch(len(clips), clips, picks)
 
     def close(self) -> None:
-        """End the workers, which the loader has with its iterator."""
+        """End the workers by deleting the loader, which owns them."""
         del self._loader
 
 
 def _begin(worker: int) -> None:
-    # PyTorch takes one thread in workers, OpenCV would take one a core.
+    # PyTorch uses one thread in workers. OpenCV would use one per core.
     cv2.setNumThreads(0)
 
 

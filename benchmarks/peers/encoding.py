@@ -1,4 +1,4 @@
-"""Videos that workloads need and no folder holds, made once from those that are there and kept in a cache folder."""
+"""Videos that workloads need in addition to the samples: made once from the samples and kept in a cache folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mgdali.video.frames import RGBConverter, read_frames
 
 @dataclass(frozen=True)
 class Coding:
-    """How a video is encoded anew."""
+    """Encoder, file extension and options for encoding a video again."""
 
     codec: str
     ending: str
@@ -33,28 +33,28 @@ VP9 = Coding("libvpx-vp9", ".webm", {"deadline": "realtime", "cpu-used": "8", "c
 
 
 def transcoded(path: str, cache: Path, coding: Coding) -> str:
-    """The same frames in another codec, 25 a second."""
-    return _made(path, cache / coding.codec, coding.ending, lambda target: _transcode(path, target, coding))
+    """Return the path of a video with the same frames in another codec, at 25 frames per second."""
+    return _cached(path, cache / coding.codec, coding.ending, lambda target: _transcode(path, target, coding))
 
 
 def repeated(path: str, cache: Path, times: int) -> str:
-    """The video over and over, its packets unchanged."""
+    """Return the path of a video that repeats the packets of ``path`` several times, unchanged."""
     ending = Path(path).suffix
-    return _made(path, cache / f"times-{times}", ending, lambda target: _repeat(path, target, times))
+    return _cached(path, cache / f"times-{times}", ending, lambda target: _repeat(path, target, times))
 
 
 def jpeg_frames(path: str, cache: Path, quality: int = 90) -> str:
-    """A folder of the video's frames."""
-    return _made(path, cache / f"jpeg-{quality}", "", lambda target: _write_frames(path, target, quality))
+    """Return a folder with the video's frames as JPEG files."""
+    return _cached(path, cache / f"jpeg-{quality}", "", lambda target: _write_frames(path, target, quality))
 
 
-def _made(source: str, folder: Path, ending: str, make: Callable[[Path], None]) -> str:
+def _cached(source: str, folder: Path, ending: str, make: Callable[[Path], None]) -> str:
     stat = os.stat(source)
     version = hashlib.blake2b(f"{source}:{stat.st_size}:{stat.st_mtime_ns}".encode(), digest_size=4).hexdigest()
     target = folder / f"{Path(source).stem}-{version}{ending}"
     if not target.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        # Whole or not at all.
+        # Renamed when complete, so that an interrupted command leaves no partial file under the final name.
         part = folder / f"part-{os.getpid()}{ending}"
         shutil.rmtree(part, ignore_errors=True)
         make(part)
@@ -72,7 +72,7 @@ def _transcode(path: str, target: Path, coding: Coding) -> None:
                 stream.width, stream.height = frame.width, frame.height
             whole = frame.reformat(format="yuv420p")
             whole.pts, whole.time_base = t, Fraction(1, 25)
-            # Encoders would take over the kinds of pictures that the source had.
+            # Without this, encoders copy the picture types of the source.
             whole.pict_type = PictureType.NONE
             container.mux(stream.encode(whole))
         container.mux(stream.encode())
@@ -93,7 +93,7 @@ def _repeat(path: str, target: Path, times: int) -> None:
                     packet.pts, packet.dts = (packet.pts or 0) + shift, (packet.dts or 0) + shift
                     packet.stream, packet.time_base = stream, base
                     output.mux(packet)
-                # Packets without a duration have at least a tick between the last and the next first.
+                # Packets without a duration need at least one tick before the first packet of the next repetition.
                 shift += max(itertools.chain(ends, [0])) + 1
     assert stream is not None
 

@@ -1,7 +1,7 @@
-"""PyAV's FFmpeg, lent to the packages that bring none: torchcodec and SPDL look for one that is installed.
+"""PyAV's FFmpeg libraries for torchcodec and SPDL, which contain none and search for an installed FFmpeg.
 
-So all that can be made to decodes with the same build. Wheels rename the libraries that they carry; a folder of links
-gives them back the names that the dynamic loader is asked for.
+With them, as many peers as possible decode with the same build. Wheels rename the libraries that they contain, so
+a folder of links provides the names that the dynamic loader searches for.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ _CARRIED = re.compile(r"(lib(?:av|sw)[a-z]+)-[0-9a-f]+\.so\.(\d+)(?:\.\d+)*")
 
 
 def link_libraries(folder: Path) -> bool:
-    """Fill an empty folder for ``LD_LIBRARY_PATH``; False where this PyAV carries no libraries, as one built from
-    source, which uses the system's.
+    """Fill an empty folder for ``LD_LIBRARY_PATH`` with links to PyAV's FFmpeg libraries.
+
+    Returns:
+        Whether PyAV contains libraries. If it was built from source, it uses the system's.
     """
     carried = Path(av.__file__).resolve().parents[1] / "av.libs"
     if not carried.is_dir():
         return False
     for library in carried.iterdir():
-        # Under their own names too: they look for each other beside themselves.
+        # Also linked under their own names, because the libraries search for each other in the same folder.
         (folder / library.name).symlink_to(library)
         if match := _CARRIED.fullmatch(library.name):
             (folder / f"{match[1]}.so.{match[2]}").symlink_to(library)

@@ -1,4 +1,4 @@
-"""The floor under every loader: PyAV decodes every frame in as many processes, and nothing else is done."""
+"""Decoding alone, the lower bound of every loader's time: PyAV decodes every frame in several processes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from peers.task import Batch, Task
 
 
 class Decoding:
-    """Processes that take paths from a queue, so that none waits for another."""
+    """Processes that take paths from a queue, so that no process waits for another."""
 
     def __init__(self, task: Task, paths: Sequence[str]) -> None:
         self._paths = paths
         self._pool = multiprocessing.get_context("spawn").Pool(task.workers)
 
     def epoch(self) -> Iterator[Batch]:
-        """All videos once; there are no clips and no picks."""
+        """Decode all videos once. The batches contain neither clips nor picks."""
         for frames in self._pool.imap_unordered(count_frames, self._paths, chunksize=1):
             assert frames > 0
             yield Batch(1, None, None)
@@ -31,7 +31,8 @@ class Decoding:
 
 
 def count_frames(path: str) -> int:
-    # A folder of JPEG files is one stream here, its packets the files.
+    """Decode a video and return its number of frames."""
+    # A folder of JPEG files is read as one stream whose packets are the files.
     with av.open(Media(path).open(), "r", metadata_errors="ignore") as container:
         stream = container.streams.video[0]
         stream.thread_type = "NONE"

@@ -1,5 +1,6 @@
-"""Decoders of NVIDIA GPUs that one calls video by video, torchcodec and PyNvVideoCodec, in threads: a GPU has several
-hardware decoders, and both packages advise a decoder a thread to fill them.
+"""torchcodec and PyNvVideoCodec on NVIDIA GPUs, in threads.
+
+A GPU has several hardware decoders. To use all of them, both packages advise one decoder per thread.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from peers.cuda_clip import clip_of
 from peers.task import Batch, Task
 
 Decode = Callable[[str], torch.Tensor]
-"""A whole video's frames, uint8 ``[T, 3, H, W]`` on the GPU."""
+"""Function that returns all frames of a video, uint8 ``[T, 3, H, W]`` on the GPU."""
 
 _LARGEST = 4096
-"""Sides that a decoder is made for, so that it takes the next video without being made anew."""
+"""Largest height and width of a video, so that a decoder can be reused for all videos."""
 _own = threading.local()
 
 
@@ -35,7 +36,7 @@ def decode_torchcodec(path: str) -> torch.Tensor:
 
 
 def decode_pynvvideocodec(path: str) -> torch.Tensor:
-    """A thread keeps its decoder and has it take the next file, as NVIDIA's sample for many files does."""
+    """Decode with the thread's decoder, which is reconfigured for each file, as in NVIDIA's sample for many files."""
     import PyNvVideoCodec as nvc
 
     decoder: Any = getattr(_own, "decoder", None)
@@ -50,7 +51,7 @@ def decode_pynvvideocodec(path: str) -> torch.Tensor:
             output_color_type=nvc.OutputColorType.RGB,
         )
     else:
-        # Its memory is written to anew.
+        # The decoder overwrites its frames, so earlier work on them must be finished.
         torch.cuda.current_stream().synchronize()
         decoder.reconfigure_decoder(path)
     frames = [torch.utils.dlpack.from_dlpack(frame) for frame in decoder[0 : len(decoder)]]
@@ -58,7 +59,7 @@ def decode_pynvvideocodec(path: str) -> torch.Tensor:
 
 
 class ThreadedLoader:
-    """Threads decode and finish clips, two batches ahead of the one handed out."""
+    """Threads that decode videos and make clips, two batches ahead of the current one."""
 
     def __init__(self, task: Task, paths: Sequence[str], decode: Decode) -> None:
         self._task, self._paths, self._decode = task, paths, decode
@@ -81,13 +82,13 @@ class ThreadedLoader:
         self._threads.shutdown(cancel_futures=True)
 
     def _load(self, path: str) -> tuple[torch.Tensor, torch.Tensor]:
-        # A stream a thread, or all would wait for each other's work.
+        # One CUDA stream per thread; on a shared stream, threads would wait for each other's work.
         if not hasattr(_own, "stream"):
             _own.stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         try:
             with torch.cuda.stream(_own.stream):
                 clip, picks = clip_of(self._decode(path), self._task)
-            # The clip is handed to another thread, which works on another stream.
+            # Another thread uses the clip on another stream.
             _own.stream.synchronize()
         except Exception as error:
             raise RuntimeError(f"{Path(path).name}: {error}") from None

@@ -1,4 +1,4 @@
-"""The loader that this project is about: without an index, with one, and on a GPU."""
+"""This project's loader: without an index, with one, and on a GPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from peers.task import Batch, Task
 
 
 class OurLoader:
-    """``MGDaliIterator`` in testing order."""
+    """``MGDaliIterator`` over all videos in order, without random choices."""
 
     def __init__(self, task: Task, paths: Sequence[str], *, device: str = "cpu", indexed: bool = False) -> None:
         self._loader = MGDaliIterator(
@@ -31,7 +31,7 @@ class OurLoader:
         for clips, _, meta in self._loader:
             yield Batch(len(clips), clips, meta["frames"])
         if self._indexed and self._loader.unindexed:
-            raise RuntimeError(f"the index was of no use for {next(iter(self._loader.unindexed))}")
+            raise RuntimeError(f"the index was not used for {next(iter(self._loader.unindexed))}")
 
     def close(self) -> None:
         """End the workers."""

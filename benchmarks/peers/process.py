@@ -1,4 +1,4 @@
-"""The comparison's side of a peer's process: start it, ask it, watch its memory."""
+"""The comparing side of a peer's process: starts the process, sends requests, measures its time and memory."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ from peers.usage import cpu_seconds, memory_bytes
 _BENCHMARKS = Path(__file__).resolve().parents[1]
 _SAMPLE_SECONDS = 0.05
 _LIMIT_SECONDS = 900.0
-"""No answer takes longer than this."""
+"""Maximum duration of a request. A peer that takes longer is refused."""
 
 
 Look = Callable[[], None]
-"""What is done every now and then while an answer is waited for."""
+"""Function that is called repeatedly while an answer is awaited."""
 
 
 class Refusal(Exception):
-    """A peer cannot do what it was asked; the message says why, in one line."""
+    """Raised if a peer cannot do a request. The message contains the reason in one line."""
 
 
 class Missing(Refusal):
-    """What a peer needs is not installed, or cannot be imported here."""
+    """Raised if a package that a peer needs is not installed or cannot be imported."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch took: ``cpu_seconds`` of all of the peer's processes."""
+    """Duration of an epoch, and CPU time of all processes of the peer during it."""
 
     seconds: float
     cpu_seconds: float
 
 
 class PeerProcess:
-    """A peer that is set up in a process of its own; it waits while others are measured."""
+    """A peer in a process of its own. It is idle while other peers are measured."""
 
     def __init__(self, peer: Peer, task: Task, paths: Sequence[str]) -> None:
         self.peer = peer
@@ -70,10 +70,10 @@ class PeerProcess:
             self._send({"peer": peer.name, "task": asdict(task), "paths": list(paths)})
 
     def prepare(self) -> dict[str, str | None]:
-        """Have it import what it needs; the versions of those packages.
+        """Have the peer import its packages, and return their versions.
 
         Raises:
-            Missing: something cannot be imported.
+            Missing: If a package cannot be imported.
         """
         try:
             versions: dict[str, str | None] = self._ask("prepare")["versions"]
@@ -82,21 +82,25 @@ class PeerProcess:
         return versions
 
     def first(self) -> float:
-        """Seconds from making the loader to its first batch."""
+        """Return the seconds from creating the loader to its first batch."""
         return float(self._ask("first")["seconds"])
 
     def check(self) -> tuple[list[list[int]], list[list[float]]]:
-        """The warm-up epoch: picks, and means of R, G and B, of each clip."""
+        """Run the warm-up epoch; return the picks and the means of R, G and B of each clip."""
         answer = self._counted("check")
         return answer["picks"], answer["means"]
 
     def epoch(self) -> Epoch:
+        """Run and measure an epoch."""
         before = cpu_seconds(self._process.pid)
         answer = self._counted("epoch")
         return Epoch(answer["seconds"], cpu_seconds(self._process.pid) - before)
 
     def peak_memory(self) -> int:
-        """The most bytes that its processes held together in an epoch; looking so often costs time."""
+        """Run an epoch and return the peak memory of all its processes together, in bytes.
+
+        The memory is read so often that the epoch's time would be of no use.
+        """
         most = 0
 
         def look() -> None:
@@ -108,11 +112,11 @@ class PeerProcess:
         return most
 
     def memory(self) -> int:
-        """Bytes that its processes hold together now."""
+        """Return the current memory of all its processes together, in bytes."""
         return memory_bytes(self._process.pid)
 
     def close(self) -> None:
-        """End it and what it started; nothing happens the second time."""
+        """End the process and the processes that it started. Further calls do nothing."""
         if self._process.stdout is None or self._process.stdout.closed:
             return
         with suppress(Refusal):
@@ -132,7 +136,7 @@ class PeerProcess:
     def _counted(self, request: str, look: Look | None = None) -> dict[str, Any]:
         answer = self._ask(request, look)
         if answer["clips"] != self._clips:
-            raise Refusal(f"it gave {answer['clips']} clips of {self._clips}")
+            raise Refusal(f"it returned {answer['clips']} clips of {self._clips}")
         return answer
 
     def _ask(self, request: str, look: Look | None = None, limit: float = _LIMIT_SECONDS) -> dict[str, Any]:
@@ -150,11 +154,11 @@ class PeerProcess:
         assert self._process.stdout is not None
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
-            # An answer is one line, written at once.
+            # An answer is one line, written in one piece.
             while not selector.select(_SAMPLE_SECONDS if look else max(0.0, end - time.monotonic())):
                 if time.monotonic() > end:
                     self._process.kill()
-                    raise Refusal("it gave no answer in time")
+                    raise Refusal(f"it did not answer within {_LIMIT_SECONDS:.0f} s")
                 if look:
                     look()
         return self._process.stdout.readline()
@@ -166,7 +170,7 @@ class PeerProcess:
     def _last_message(self) -> str:
         self._messages.seek(0)
         lines = [line.strip() for line in self._messages if line.strip()]
-        return lines[-1] if lines else "it said nothing"
+        return lines[-1] if lines else "it printed no message"
 
 
 def _environment(libraries: Path | None) -> dict[str, str]:

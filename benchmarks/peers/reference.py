@@ -1,4 +1,4 @@
-"""What picks and clips of a video should be, by the package's own reference functions, and whether a peer's are."""
+"""Expected picks and clips of a video, from the package's reference functions, and the comparison with a peer's."""
 
 from __future__ import annotations
 
@@ -10,21 +10,30 @@ from numpy.typing import NDArray
 
 from mgdali.motion import luma_from_rgb
 from mgdali.samplers import Representation
-from mgdali.video.meters import make_meter
 from mgdali.video.frames import RGBConverter, read_frames
+from mgdali.video.meters import make_meter
 from peers.clip import finish, pick
 from peers.registry import Peer
 from peers.task import Task
 
 MEAN_TOLERANCE = 0.25
-"""How far the mean of a clip's channel may lie off, in units of standard deviations: another matrix from luma and
-chroma to RGB moves it a little, a mistaken order of channels or normalization far.
+"""Largest accepted difference of the mean of a clip's channel, in standard deviations.
+
+Another conversion matrix from luma and chroma to RGB changes the mean a little. A wrong order of channels or a wrong
+normalization changes it much more.
 """
 
 
 @dataclass(frozen=True)
 class Expected:
-    """Of one video: its frames' number, picks by luma planes and by luma of RGB, and the latter's means of R, G, B."""
+    """Expected results of one video.
+
+    Attributes:
+        frames: Number of frames.
+        plane: Picks by motion of the luma planes.
+        rgb: Picks by motion of the luma of RGB frames.
+        means: Means of R, G and B of the clip of ``rgb``.
+    """
 
     frames: int
     plane: list[int]
@@ -34,7 +43,13 @@ class Expected:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How a peer's picks compare: clips whose picks are the reference's, and the most that any pick is off."""
+    """Comparison of a peer's picks with the reference.
+
+    Attributes:
+        equal: Number of clips with equal picks.
+        clips: Number of clips.
+        most_off: Largest difference of a pick, in frames.
+    """
 
     equal: int
     clips: int
@@ -42,7 +57,7 @@ class Agreement:
 
 
 def expect(path: str, task: Task) -> Expected:
-    """Decode a video and do the job in the plainest way."""
+    """Return the expected results of a video, computed in the simplest way."""
     meter, to_rgb = make_meter(Representation()), RGBConverter()
     held, motion = [], [0.0]
     previous: NDArray[np.uint8] | None = None
@@ -61,16 +76,16 @@ def expect(path: str, task: Task) -> Expected:
 def compare(
     peer: Peer, expected: Sequence[Expected], picks: Sequence[Sequence[int]], means: Sequence[Sequence[float]]
 ) -> Agreement:
-    """How the peer's picks compare.
+    """Compare a peer's picks and channel means with the expected ones.
 
     Raises:
-        ValueError: picks are further off than the peer's may be, or clips look different.
+        ValueError: If a pick differs by more than the peer's tolerance, or if the clips look different.
     """
     wanted = [own.plane if peer.luma == "plane" else own.rgb for own in expected]
     off = np.abs(np.array(picks) - np.array(wanted)).max(axis=1)
     if off.max() > peer.tolerance:
-        raise ValueError(f"its picks are up to {off.max()} frames off, of {(off > peer.tolerance).sum()} videos")
+        raise ValueError(f"its picks differ by up to {off.max()} frames in {(off > peer.tolerance).sum()} of {len(off)} videos")
     distance = np.abs(np.array(means) - np.array([own.means for own in expected])).max()
     if not distance <= MEAN_TOLERANCE:
-        raise ValueError(f"its clips look different: the mean of a channel is {distance:.2f} off")
+        raise ValueError(f"its clips look different: the mean of a channel differs by {distance:.2f}")
     return Agreement(int((off == 0).sum()), len(off), int(off.max()))

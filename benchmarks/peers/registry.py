@@ -1,4 +1,4 @@
-"""Which peers there are: what each needs, and what its picks are held to."""
+"""All peers: the packages that each needs, and the reference that its picks are compared with."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ class Peer:
     """One loader of the comparison.
 
     Attributes:
-        name: as it is chosen and shown.
-        maker: the module below ``peers`` and its function that takes a task and paths and returns a loader. The module
-            is imported in the peer's own process only.
-        kind: "documented" is used as its documentation advises; "by hand" is what one can write without us; "floor"
-            decodes and does nothing else.
-        needs: packages beyond our own dependencies, as they are imported.
-        extra: what installs them.
-        luma: whether its motion is of the decoder's luma plane or of RGB frames; None where it picks nothing.
-        tolerance: frames that its picks may be off, where its RGB or its weights of R, G and B are not the reference's.
-        index: whether it is given a motion index.
-        gpu: whether it needs an NVIDIA GPU.
-        borrows_ffmpeg: whether its package brings no FFmpeg, so that it is lent PyAV's.
+        name: Name on the command line and in the tables.
+        maker: ``module:function`` below ``peers``. The function takes a task and paths and returns a loader. Only the
+            peer's own process imports the module.
+        kind: ``"ours"`` is this project; ``"documented"`` is used as its documentation advises; ``"by hand"`` is code
+            that a user can write without this project; ``"floor"`` only decodes.
+        needs: Modules to import beyond this project's own dependencies.
+        extra: Extra of this project that installs them.
+        luma: Whether motion is measured on the decoder's luma plane or on RGB frames; None if the peer does not pick.
+        tolerance: Largest accepted difference of a pick, in frames, for peers whose RGB conversion or luma weights
+            differ from the reference's.
+        index: Whether the peer uses a motion index.
+        gpu: Whether the peer needs an NVIDIA GPU.
+        borrows_ffmpeg: Whether the package contains no FFmpeg, so that PyAV's libraries are made available to it.
     """
 
     name: str

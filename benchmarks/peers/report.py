@@ -1,4 +1,4 @@
-"""The comparison's figures: rows for JSON, the table in Markdown, and the plot."""
+"""Results of the comparison: rows for JSON, tables in Markdown, and the plot."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from figures import heading, spread, table
 
 from peers.process import Epoch
 from peers.reference import Agreement
@@ -20,25 +22,21 @@ _HEADS = [
     "most",
     "over the fastest peer",
     "over decoding alone",
-    "CPU s a clip",
+    "CPU s per clip",
     "peak MiB",
     "picks equal",
 ]
 
 
-def spread(values: Sequence[float]) -> dict[str, Any]:
-    return {"median": statistics.median(values), "least": min(values), "most": max(values), "values": list(values)}
-
-
 def _over(base: Sequence[Epoch] | None, own: Sequence[Epoch]) -> dict[str, Any] | None:
-    """How many times as fast, each round against the same round."""
+    """Return the spread of the speed relative to ``base``, each ratio within one round; None without a base."""
     if base is None:
         return None
     return spread([theirs.seconds / ours.seconds for theirs, ours in zip(base, own, strict=True)])
 
 
 def fastest(epochs: dict[str, Sequence[Epoch]]) -> str | None:
-    """Whose median of clips a second is the largest; None of nobody."""
+    """Return the name with the largest median of clips per second; None if ``epochs`` is empty."""
     return max(epochs, key=lambda name: statistics.median(1 / epoch.seconds for epoch in epochs[name]), default=None)
 
 
@@ -52,7 +50,7 @@ def row(
     peak_memory: int,
     agreement: Agreement | None,
 ) -> dict[str, Any]:
-    """What a peer's epochs come to, ready for JSON."""
+    """Return the results of a peer, ready for JSON."""
     return {
         "name": peer.name,
         "kind": peer.kind,
@@ -73,24 +71,12 @@ def row(
 
 
 def in_order(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Ours, the others, what is written by hand, the floor; the faster first."""
+    """Sort rows by kind (ours, documented, by hand, floor), and within a kind by speed, the fastest first."""
     return sorted(rows, key=lambda own: (_ORDER.index(own["kind"]), -own["clips_per_s"]["median"]))
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; all columns but the first are figures."""
-    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def heading(report: dict[str, Any]) -> str:
-    facts = report["machine"]
-    on = facts["cpu"] if facts["gpu"] is None else f"{facts['cpu']}, {facts['gpu']}"
-    return f"{facts['date'][:10]}, {on}, {facts['cpu_cores']} cores, Python {facts['python']}, mgdali {facts['mgdali']}"
-
-
 def rendered(report: dict[str, Any]) -> str:
-    """All workloads, and why what is missing is."""
+    """Return the report as Markdown: a table per workload, and the reason for each missing peer."""
     task = report["task"]
     parts = [
         f"{heading(report)}; {task['workers']} workers, batches of {task['batch_size']}, {report['rounds']} rounds",
@@ -104,7 +90,7 @@ def rendered(report: dict[str, Any]) -> str:
 def _rendered_workload(load: dict[str, Any]) -> str:
     about = f"**{load['workload']}**: {load['videos']} videos, {load['frames']} frames, the longest {load['longest']}"
     if load["index_seconds"] is not None:
-        about += f"; their index was made in {load['index_seconds']:.1f} s"
+        about += f"; their index was built in {load['index_seconds']:.1f} s"
     lines = [about, "", table(_HEADS, [_cells(own, load["fastest_peer"]) for own in load["rows"]])]
     lines += [f"\n{name} {reason}" for name, reason in load["refused"].items()]
     return "\n".join(lines)
@@ -125,7 +111,7 @@ def _cells(own: dict[str, Any], fastest_peer: str | None) -> list[str]:
 
 
 def plot(report: dict[str, Any], path: Path) -> None:
-    """Bars of medians, with lines from the least to the most; a part a workload."""
+    """Plot the medians as bars, with lines from the least to the most, one panel per workload."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -157,7 +143,7 @@ def plot(report: dict[str, Any], path: Path) -> None:
             error_kw={"capsize": 3},
         )
         part.set_title(f"{load['workload']}: {load['videos']} videos, {load['frames']} frames")
-        part.set_xlabel("clips a second, median, least to most")
+        part.set_xlabel("clips per second, median, least to most")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     plt.close(figure)

@@ -1,4 +1,4 @@
-"""SPDL: a pipeline of threads in one process, with RGB frames, as its documentation's video example has it."""
+"""SPDL: a pipeline of threads in one process, with RGB frames, as in the video example of its documentation."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     Item = tuple[torch.Tensor, NDArray[np.int64]]
 
 _AT_ONCE = 16
-"""Frames that are decoded into one piece of memory."""
+"""Number of frames that are decoded into one buffer."""
 
 
 class SpdlLoader:
-    """A pipeline an epoch: one that goes on by itself would load the next epoch while others are measured."""
+    """A loader that builds one pipeline per epoch. An endless one would load ahead while other peers are measured."""
 
     def __init__(self, task: Task, paths: Sequence[str]) -> None:
-        # Threads within an operation would fight with those of the pipeline.
+        # Threads within an operation would compete with the pipeline's threads.
         torch.set_num_threads(1)
         cv2.setNumThreads(0)
         self._task, self._paths = task, paths
@@ -46,17 +46,17 @@ class SpdlLoader:
             .aggregate(task.batch_size)
             .pipe(_collate)
             .add_sink(2)
-            # Beside the loading threads one for putting batches together.
+            # One more thread than the loading threads, to assemble batches.
             .build(num_threads=task.workers + 1)
         )
         with pipeline.auto_stop():
             yield from pipeline
-        # A pipeline goes on without what failed.
+        # The pipeline skips items that failed.
         if self._errors:
             raise RuntimeError(self._errors[0])
 
     def close(self) -> None:
-        """Nothing outlives an epoch."""
+        """Do nothing: no thread outlives an epoch."""
 
     def _load(self, path: str) -> Item:
         try:
@@ -71,7 +71,7 @@ class SpdlLoader:
 def _read(path: str) -> list[NDArray[np.uint8]]:
     if os.path.isdir(path):
         return [spdl.io.to_numpy(spdl.io.load_image(file)) for file in Media(path).frame_files() or []]
-    # As its documentation streams long videos: cheaper than load_video for large ones, and no dearer for short ones.
+    # The documented way to stream long videos. It is faster than load_video for large videos and as fast for short.
     frames: list[NDArray[np.uint8]] = []
     with spdl.io.Demuxer(path) as demuxer:
         decoder = spdl.io.Decoder(demuxer.video_codec)

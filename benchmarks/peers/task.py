@@ -1,4 +1,4 @@
-"""What every peer is to do, and the shape in which it hands it over."""
+"""The task that every peer does, and the form of its batches."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ if TYPE_CHECKING:
 
 
 def cores() -> int:
-    """Cores that this process may run on."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """The job: every frame's luma difference, picks, resize, centre crop and normalization, in batches.
+    """The task: luma difference of every frame, picks, resizing, centre crop, normalization and batches.
 
     Attributes:
-        num_frames, mu: of motion-guided sampling, with offsets of 0.5.
-        resize: what the shorter side of a picked frame is resized to.
-        crop_size: side of the square that is cut out of its centre.
-        batch_size: clips a batch; clips come in the data set's order.
-        workers: processes or threads that decode.
-        index: a motion index of the videos, for those that use one.
-        longest: frames of the longest video, for those that have to be told.
+        num_frames, mu: Number of frames to pick and exponent of motion-guided sampling; its offsets are 0.5.
+        resize: Length of the shorter side of a picked frame after resizing, in pixels.
+        crop_size: Side of the square cut from its centre, in pixels.
+        batch_size: Number of clips per batch. Clips are in the data set's order.
+        workers: Number of processes or threads that decode.
+        index: Path of a motion index of the videos, for peers that use one.
+        longest: Number of frames of the longest video, for peers that need it.
     """
 
     num_frames: int = 8
@@ -41,7 +41,13 @@ class Task:
 
 
 class Batch(NamedTuple):
-    """Clips float32 ``[N, T, 3, crop_size, crop_size]`` and picks int64 ``[N, T]``; both None of what only decodes."""
+    """A batch of a peer.
+
+    Attributes:
+        size: Number of clips N.
+        clips: Float32 ``[N, T, 3, crop_size, crop_size]``; None if the peer only decodes.
+        picks: Int64 ``[N, T]``; None if the peer only decodes.
+    """
 
     size: int
     clips: torch.Tensor | None
@@ -49,7 +55,7 @@ class Batch(NamedTuple):
 
 
 class Loader(Protocol):
-    """A peer that is set up: its workers live until it is closed."""
+    """The loader of a peer. Its workers live until it is closed."""
 
     def epoch(self) -> Iterator[Batch]:
         """All videos once, in order."""

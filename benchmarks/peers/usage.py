@@ -1,4 +1,4 @@
-"""What a process and all that it started use: CPU seconds and memory, as Linux counts them."""
+"""CPU time and memory of a process and its descendants, from Linux's ``/proc``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 _TICKS = os.sysconf("SC_CLK_TCK")
-# Places in /proc/<pid>/stat after the command's name: parent, and user and system time of itself and reaped children.
+# Positions in /proc/<pid>/stat after the command's name: the parent; user and system time of the process itself and of
+# its ended children.
 _PARENT, _TIMES = 1, slice(11, 15)
 
 
 def tree(root: int) -> list[int]:
-    """The process and its living descendants."""
+    """Return the process and its living descendants."""
     children = defaultdict(list)
     for entry in _PROC.iterdir():
         if entry.name.isdigit() and (stat := _stat(int(entry.name))):
@@ -25,23 +26,23 @@ def tree(root: int) -> list[int]:
 
 
 def cpu_seconds(root: int) -> float:
-    """User and system time so far of the tree and of those in it that have ended and were waited for."""
+    """Return the user and system time of the tree so far, including ended processes whose parent waited for them."""
     stats = (_stat(pid) for pid in tree(root))
     return sum(sum(map(int, stat[_TIMES])) for stat in stats if stat) / _TICKS
 
 
 def memory_bytes(root: int) -> int:
-    """Memory of the tree, what processes share counted once: the sum of their proportional set sizes."""
+    """Return the memory of the tree: the sum of proportional set sizes, which counts shared memory once."""
     return sum(map(_proportional, tree(root)))
 
 
 def _stat(pid: int) -> list[str] | None:
-    """None where the process has ended."""
+    """Return the fields after the command's name; None if the process has ended."""
     try:
         text = (_PROC / str(pid) / "stat").read_text()
     except OSError:
         return None
-    # A command's name may hold anything.
+    # The command's name may contain any character, including parentheses.
     return text.rpartition(")")[2].split()
 
 

@@ -1,4 +1,4 @@
-"""What the peers load: the sample videos, or others made from them, mixed up but in the same order for all."""
+"""Workloads: the sample videos, or videos made from them, shuffled in the same order for all peers."""
 
 from __future__ import annotations
 
@@ -17,42 +17,45 @@ from mgdali.video.media import find_media
 from peers.encoding import H264, MPEG4, VP9, jpeg_frames, repeated, transcoded
 
 LONG_FRAMES = 600
-"""Frames that a long video has at least."""
+"""Smallest number of frames of a long video."""
 LONG_BYTES = 512 << 20
-"""What a long video's frames take as RGB at most, unless it is as large by itself: some peers hold all of them."""
+"""Largest size of a long video's frames as RGB, in bytes, because some peers keep all frames in memory.
+
+A sample that is larger is not repeated.
+"""
 _TO_REPEAT = 100
-"""Frames from which on a sample is taken for a long video."""
+"""Smallest number of frames of a sample from which a long video is made."""
 
 
 def short(clips: Path, cache: Path) -> list[str]:
-    """Many short clips: one codec, one size, half a second to two seconds each."""
+    """Return many short clips: one codec, one size, half a second to two seconds each."""
     return find_media(clips / "labelled")
 
 
 def mixed(clips: Path, cache: Path) -> list[str]:
-    """The short clips among videos of many lengths, sizes, codecs and pixel formats."""
+    """Return the short clips, mixed with videos of many lengths, sizes, codecs and pixel formats."""
     return _shuffled([*short(clips, cache), *(path for path, _ in _common(clips, cache))])
 
 
 def long_tail(clips: Path, cache: Path) -> list[str]:
-    """The short clips among a few videos that take as long as dozens of them."""
+    """Return the short clips, mixed with a few videos that each take as long as dozens of them."""
     long = [_lengthened(path, facts, cache) for path, facts in _common(clips, cache) if facts.num_frames >= _TO_REPEAT]
     return _shuffled([*short(clips, cache), *long])
 
 
 def frames(clips: Path, cache: Path) -> list[str]:
-    """Folders of JPEG files: the short clips' frames, and the sample folder."""
+    """Return folders of JPEG files: the frames of the short clips, and the sample folders."""
     own = [jpeg_frames(path, cache) for path in short(clips, cache)]
     return _shuffled([*own, *find_media(clips / "frames")])
 
 
 def vp9(clips: Path, cache: Path) -> list[str]:
-    """The short clips in VP9."""
+    """Return the short clips in VP9."""
     return [transcoded(path, cache, VP9) for path in short(clips, cache)]
 
 
 def formats(clips: Path, cache: Path) -> list[str]:
-    """The samples of formats as they are, which not every peer takes."""
+    """Return the format samples unchanged. Some peers cannot read all of them."""
     return find_media(clips / "formats")
 
 
@@ -67,28 +70,36 @@ WORKLOADS: dict[str, Callable[[Path, Path], list[str]]] = {
 
 
 def add_places(parser: argparse.ArgumentParser) -> None:
-    """The arguments that say where videos come from and figures go."""
+    """Add the options for the folders of sample and generated videos and for the results file."""
     add = parser.add_argument
-    add("--clips", type=Path, metavar="DIR", help="sample videos: labelled/, formats/ and frames/")
-    add("--cache", type=Path, metavar="DIR", default=cache_folder() / "benchmarks", help="made videos")
-    add("--out", type=Path, metavar="FILE.json", help="where the figures go")
+    add("--clips", type=Path, metavar="DIR", help="Folder of sample videos, with labelled/, formats/ and frames/.")
+    add(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        default=cache_folder() / "benchmarks",
+        help="Folder for generated videos (default: %(default)s).",
+    )
+    add("--out", type=Path, metavar="FILE.json", help="File to write the results to.")
 
 
 def videos_of(name: str, given: argparse.Namespace) -> list[str]:
-    """A workload's videos; a folder that has none for it ends the command with one line."""
+    """Return a workload's videos. The command ends with one line if the folder contains none."""
     clips, command = clips_folder(given.clips), Path(sys.argv[0]).name
     try:
         paths = WORKLOADS[name](clips, given.cache)
     except DatasetError as error:
         raise SystemExit(f"{command}: {error}") from None
     if not paths:
-        raise SystemExit(f"{command}: {clips} holds nothing for the workload {name}")
+        raise SystemExit(f"{command}: {clips} has no videos for the workload {name}: pass another folder with --clips")
     return paths
 
 
 def _common(clips: Path, cache: Path) -> Iterator[tuple[str, StreamFacts]]:
-    """The samples of formats in a form that every peer takes: without AV1, which the FFmpeg builds in OpenCV's and
-    decord's wheels do not decode, and with MP4 in place of AVI, of which torchcodec reads no ranges.
+    """Yield the format samples in a form that every peer can read, with the properties of the original streams.
+
+    AV1 is left out, because the FFmpeg builds in the wheels of OpenCV and decord do not decode it. AVI is converted to
+    MP4, because torchcodec cannot read ranges of AVI files.
     """
     for path in formats(clips, cache):
         facts = probe(Path(path).read_bytes(), path)

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 
-from mgdali import VideoDataset
+from mgdali import MotionGuided, VideoDataset
 from mgdali.index.schema import SCHEMA, from_batch
 from tests.support.videos import moving_square, write_video
 
@@ -70,9 +70,9 @@ def test_the_machines_facts_are_ready_for_json(machine: Any) -> None:
 
 def test_without_a_driver_the_gpus_facts_are_none(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> None:
-        raise machine.gpu.GPUError("no driver")
+        raise machine.driver.GPUError("no driver")
 
-    monkeypatch.setattr(machine.gpu, "find_gpus", missing)
+    monkeypatch.setattr(machine.driver, "find_gpus", missing)
     facts = machine.facts()
     absent = ("gpu", "gpu_memory_bytes", "compute_capability", "driver", "driver_cuda", "cuda_runtime")
     assert [facts[name] for name in absent] == [None] * len(absent)
@@ -289,8 +289,9 @@ def test_loading_is_compared_with_an_index_and_without(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(index, "LEAST_CLIPS", 4)
-    monkeypatch.setattr(index, "SAMPLERS", {"motion-guided": index.MotionGuided(num_frames=2)})
+    loading = _script("index_loading")
+    monkeypatch.setattr(loading, "LEAST_CLIPS", 4)
+    monkeypatch.setattr(loading, "SAMPLERS", {"motion-guided": MotionGuided(num_frames=2)})
     (tmp_path / "long").mkdir()
     for num_frames in (99, 100):
         write_video(tmp_path / "long" / f"{num_frames}.mp4", moving_square(num_frames, 48, 64))
@@ -316,19 +317,20 @@ def test_building_is_compared_with_decoding_alone(built: Path, dataset: VideoDat
     assert report["targets"][0]["target"] == ">= 0.9"
 
 
-def test_a_run_counts_from_its_first_video_on(index: Any) -> None:
-    run = index.Run(begin=10.0, done=[12.0, 13.0, 15.0], frames=[50, 30, 10], end=16.0)
+def test_a_run_counts_from_its_first_video_on() -> None:
+    run = _script("index_build").Run(begin=10.0, done=[12.0, 13.0, 15.0], frames=[50, 30, 10], end=16.0)
     expected = {"seconds": 6.0, "frames_per_s": 10.0, "frames_per_s_with_start": 15.0, "last_share": 0.25}
     assert run.figures() == pytest.approx(expected)
 
 
-def test_made_up_videos_are_rows_of_an_index(index: Any) -> None:
-    batch = index.make_up(np.random.default_rng(0), 7, 20, 30)
+def test_made_up_videos_are_rows_of_an_index() -> None:
+    rows = _script("index_rows")
+    batch = rows.make_up(np.random.default_rng(0), 7, 20, 30)
     batch.validate(full=True)
     assert (batch.schema, batch.num_rows) == (SCHEMA, 20)
     for row in range(20):
         record = from_batch(batch, row)
-        assert record.path == index.path_of(7 + row)
+        assert record.path == rows.path_of(7 + row)
         assert 15 <= record.num_frames <= 45
         assert sorted(record.packets) == list(range(record.num_frames))
         assert record.motion["image"][0] == 0
