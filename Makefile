@@ -6,7 +6,7 @@ VIDEOS ?=
 BIN := .venv/bin
 ENV := .venv/.installed-$(CUDA)
 
-.PHONY: demo train-demo test gpu-check lint types clean
+.PHONY: demo train-demo test gpu-check lint types imports clean
 
 demo: $(ENV)
 	$(BIN)/mgdali demo $(if $(VIDEOS),"$(VIDEOS)")
@@ -24,9 +24,13 @@ gpu-check:
 lint: $(ENV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python .ci/check_phrases.py
 
 types: $(ENV)
 	$(BIN)/mypy
+
+imports: $(ENV)
+	$(BIN)/lint-imports
 
 clean:
 	rm -rf .venv mgdali-demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,6 +1,6 @@
 """MGDali: a video dataloader on NVIDIA DALI that picks frames by motion (MGSampler, ICCV 2021).
 
-Names are loaded when they are first used: importing this package imports neither DALI, CuPy nor torch.
+Names are imported when they are first used: ``import mgdali`` imports neither DALI, CuPy nor torch.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = [
     "sampling",
 ]
 
-_HOMES = {
+_MODULES = {
     "DatasetError": "errors",
     "MGDaliIterator": "iterator",
     "MotionGuided": "samplers",
@@ -55,8 +55,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name in ("motion", "sampling"):
         return importlib.import_module(f"mgdali.{name}")
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"mgdali.{_HOMES[name]}"), name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"mgdali.{_MODULES[name]}"), name)
     raise AttributeError(f"module 'mgdali' has no attribute {name!r}")
 
 

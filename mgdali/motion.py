@@ -1,7 +1,7 @@
-"""Measuring motion: how much each frame of a video differs from the one before, in plain NumPy.
+"""Measuring motion: the difference of each frame of a video from the previous one, in plain NumPy.
 
-These functions are the reference that the CPU route and the CUDA kernels are held to. They import neither DALI, CuPy
-nor torch.
+These functions are the reference: tests compare the CPU route and the CUDA kernels with them. They import neither DALI,
+CuPy nor torch.
 
 Reference: Zhi et al., "MGSampler: An Explainable Sampling Strategy for Video Action Recognition", ICCV 2021.
 """
@@ -18,7 +18,7 @@ Channels = Literal["luma", "rgb"]
 NUM_FILTERS = 8
 FILTER_SIZE = 7
 LUMA_WEIGHTS = (77, 150, 29)
-"""Parts of 256 that R, G and B have in luma."""
+"""Weights of R, G and B in luma, in units of 1/256."""
 
 __all__ = [
     "Channels",
@@ -33,7 +33,7 @@ _ROWS_AT_ONCE = 32
 
 
 def luma_from_rgb(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Luma of RGB frames, in integers throughout: ``(77 R + 150 G + 29 B) >> 8``.
+    """Return the luma of RGB frames, computed in integers: ``(77 R + 150 G + 29 B) >> 8``.
 
     Args:
         frames: uint8 ``[..., 3]``.
@@ -46,7 +46,7 @@ def luma_from_rgb(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def image_difference(frames: NDArray[np.uint8], *, channels: Channels = "luma") -> NDArray[np.float64]:
-    """Image-level motion: ``S[t] = sum |Y[t] - Y[t-1]|`` (Eq. 1).
+    """Return the image-level motion ``S[t] = sum |Y[t] - Y[t-1]|`` (Eq. 1).
 
     Args:
         frames: uint8 ``[T, H, W, 3]`` RGB, or ``[T, H, W]`` luma planes with ``channels="luma"``.
@@ -56,7 +56,7 @@ def image_difference(frames: NDArray[np.uint8], *, channels: Channels = "luma") 
         float64 ``[T]``, integers in ``[0, 255 * H * W * C]``, with ``S[0] = 0``.
 
     Raises:
-        ValueError: the frames' shape or type, or ``channels``, is not one of the above.
+        ValueError: If the frames' shape or type, or ``channels``, is not one of the above.
     """
     if channels not in get_args(Channels):
         raise ValueError(f"channels must be one of {get_args(Channels)}, got {channels!r}")
@@ -70,20 +70,20 @@ def image_difference(frames: NDArray[np.uint8], *, channels: Channels = "luma") 
 
 
 def feature_difference(frames: NDArray[np.uint8], weights: ArrayLike | None = None) -> NDArray[np.float64]:
-    """Feature-level motion: ``S[t] = sum_xy sqrt(sum_i (F_i[t] - F_i[t-1])^2)`` (Eq. 2 and 3).
+    """Return the feature-level motion ``S[t] = sum_xy sqrt(sum_i (F_i[t] - F_i[t-1])^2)`` (Eq. 2 and 3).
 
-    F is the response to eight 7x7 filters over RGB (cross-correlation, as torch's ``conv2d``), stride 1, zero padding
-    3. Convolution is linear and a bias cancels, so it is one convolution of the frames' difference.
+    F is the response to eight 7x7 filters over RGB (cross-correlation, as in torch's ``conv2d``), stride 1, zero
+    padding 3. Because convolution is linear and a bias cancels, one convolution of the frames' difference is enough.
 
     Args:
         frames: uint8 ``[T, H, W, 3]`` RGB, in units of 0 to 255.
-        weights: float ``[8, 3, 7, 7]``; by default :func:`default_filters`.
+        weights: Filters, float ``[8, 3, 7, 7]``; by default :func:`default_filters`.
 
     Returns:
         float64 ``[T]``, not negative, with ``S[0] = 0``.
 
     Raises:
-        ValueError: the frames' or the filters' shape or type is not one of the above.
+        ValueError: If the frames' or the filters' shape or type is not one of the above.
     """
     frames = _check_frames(frames, grey_too=False)
     filters = check_filters(default_filters() if weights is None else weights)
@@ -94,11 +94,11 @@ def feature_difference(frames: NDArray[np.uint8], weights: ArrayLike | None = No
 
 
 def default_filters() -> NDArray[np.float32]:
-    """The default bank: oriented derivatives of a Gaussian, blind to flat colour.
+    """Return the default filters: oriented derivatives of a Gaussian, which do not respond to uniform colour.
 
-    Filters 0 to 3 are first derivatives (they answer to boundaries) along 0, 45, 90 and 135 degrees, filters 4 to 7
-    second derivatives (they answer to texture: lines and bars) along the same. Sigma is 1.5 pixels, R, G and B are
-    weighed as in luma, each filter sums to 0 and its magnitudes sum to 1.
+    Filters 0 to 3 are first derivatives along 0, 45, 90 and 135 degrees, which respond to boundaries. Filters 4 to 7
+    are second derivatives along the same directions, which respond to texture (lines and bars). Sigma is 1.5 pixels.
+    R, G and B are weighted as in luma. Each filter sums to 0, and its absolute values sum to 1.
 
     Returns:
         float32 ``[8, 3, 7, 7]``, indexed filter, channel (R, G, B), row, column.
@@ -112,7 +112,7 @@ def default_filters() -> NDArray[np.float32]:
             along = x * np.cos(angle) + y * np.sin(angle)
             profile = along if order == 1 else along**2 - sigma**2
             kernel = profile * envelope
-            # The window cuts the Gaussian off, which leaves a small mean: taken out under the same envelope.
+            # The 7x7 window truncates the Gaussian and leaves a small mean: subtract it, weighted by the envelope.
             kernel -= kernel.sum() / envelope.sum() * envelope
             bank.append(kernel / np.abs(kernel).sum())
     colour = np.array(LUMA_WEIGHTS) / sum(LUMA_WEIGHTS)
@@ -120,10 +120,10 @@ def default_filters() -> NDArray[np.float32]:
 
 
 def check_filters(weights: ArrayLike) -> NDArray[np.float32]:
-    """A copy of ``weights`` as float32 ``[8, 3, 7, 7]``.
+    """Return a copy of ``weights`` as float32 ``[8, 3, 7, 7]``.
 
     Raises:
-        ValueError: another shape, or values that are not finite.
+        ValueError: If ``weights`` has another shape or contains values that are not finite.
     """
     filters = np.array(weights, dtype=np.float32, order="C")
     expected = (NUM_FILTERS, 3, FILTER_SIZE, FILTER_SIZE)
@@ -135,7 +135,7 @@ def check_filters(weights: ArrayLike) -> NDArray[np.float32]:
 
 
 def _response_norms(difference: NDArray[np.float64], filters: NDArray[np.float32]) -> float:
-    """Sum over pixels of the length of the filters' responses; a band of rows at a time bounds the memory."""
+    """Return the sum over pixels of the norm of the filters' responses; bands of rows limit the memory."""
     margin = FILTER_SIZE // 2
     padded = np.pad(difference, ((margin, margin), (margin, margin), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (FILTER_SIZE, FILTER_SIZE), axis=(0, 1))

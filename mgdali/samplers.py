@@ -1,7 +1,7 @@
-"""Sampling strategies as the loader takes them: what motion they need, and how they pick.
+"""Sampling strategies that users pass to the loader: the motion that they need, and how they pick frames.
 
-Each is a frozen dataclass over a function of :mod:`mgdali.sampling`. A strategy of one's own is any object with the
-three members of :class:`Sampler`.
+Each strategy is a frozen dataclass over a function of :mod:`mgdali.sampling`. Any object with the three members of
+:class:`Sampler` is a strategy too.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class Representation:
 
     Args:
         motion: ``"image"`` (Eq. 1) or ``"feature"`` (Eq. 2 and 3).
-        channels: for ``"image"``: ``"luma"`` or ``"rgb"``.
-        weights: for ``"feature"``: the filters, float ``[8, 3, 7, 7]``, a NumPy array or a tensor; by default
+        channels: For ``"image"``: ``"luma"``, or ``"rgb"`` to sum over R, G and B.
+        weights: For ``"feature"``: the filters, float ``[8, 3, 7, 7]``, a NumPy array or a tensor; by default
             :func:`mgdali.motion.default_filters`.
 
     Raises:
-        ValueError: an argument is not one of the above.
+        ValueError: If an argument is not one of the above.
     """
 
     motion: Motion = "image"
@@ -46,27 +46,29 @@ class Representation:
         if self.channels not in get_args(Channels):
             raise ValueError(f"channels must be one of {get_args(Channels)}, got {self.channels!r}")
         if self.motion == "feature" and self.channels != "luma":
-            raise ValueError('channels belongs to motion="image"; the feature level always takes RGB')
+            raise ValueError(
+                f'channels={self.channels!r} is only possible with motion="image": the feature level always uses RGB'
+            )
         if self.weights is None:
             return
         if self.motion != "feature":
-            raise ValueError('weights belongs to motion="feature"')
+            raise ValueError(f'weights are only possible with motion="feature", got motion={self.motion!r}')
         weights = self.weights.detach().cpu().float().numpy() if hasattr(self.weights, "detach") else self.weights
         object.__setattr__(self, "weights", reference.check_filters(weights))
 
     @property
     def filters(self) -> NDArray[np.float32]:
-        """The feature level's filters, float32 ``[8, 3, 7, 7]``."""
+        """Filters of the feature level, float32 ``[8, 3, 7, 7]``."""
         return reference.default_filters() if self.weights is None else self.weights
 
 
 @runtime_checkable
 class Sampler(Protocol):
-    """What the loader asks of a sampling strategy.
+    """Members that the loader needs of a sampling strategy.
 
     Attributes:
-        num_frames: N, the picks a video.
-        representation: how motion is to be measured, or None where the strategy does not look at motion.
+        num_frames: Number of picks per video, N.
+        representation: How motion must be measured; None if the strategy does not use motion.
     """
 
     @property
@@ -79,10 +81,10 @@ class Sampler(Protocol):
         """Pick frames of one video.
 
         Args:
-            motion: S, float64 ``[T]``, or None where ``representation`` is None.
-            total: T, the video's frames.
-            offsets: float64 ``[N]`` in [0, 1): random in training, 0.5 in testing. The only source of chance, so that
-                epochs can be repeated and resumed.
+            motion: S, float64 ``[T]``; None if ``representation`` is None.
+            total: Number of frames in the video, T.
+            offsets: float64 ``[N]`` in [0, 1): random in training, 0.5 in testing. A strategy must not use any other
+                source of random numbers, so that epochs can be repeated and resumed.
 
         Returns:
             int64 ``[N]`` in ``[0, T)``.
@@ -91,10 +93,15 @@ class Sampler(Protocol):
 
 
 def checked_picks(sampler: Sampler, picks: NDArray[np.int64], total: int) -> NDArray[np.int64]:
-    """A sampler's picks as int64 ``[N]``.
+    """Return a sampler's picks as int64 ``[N]``.
+
+    Args:
+        sampler: The strategy, for the error.
+        picks: The picks that it returned.
+        total: Number of frames in the video, T.
 
     Raises:
-        ValueError: they are not N integers in ``[0, total)``.
+        ValueError: If they are not N integers in ``[0, T)``.
     """
     picks = np.asarray(picks)
     expected = sampler.num_frames
@@ -107,16 +114,20 @@ def checked_picks(sampler: Sampler, picks: NDArray[np.int64], total: int) -> NDA
 
 @dataclass(frozen=True, kw_only=True)
 class MotionGuided:
-    """Frames at even steps of cumulative motion (Eq. 4 to 6): :func:`mgdali.sampling.sample_motion_guided`.
+    """Picks at even steps of cumulative motion (Eq. 4 to 6): :func:`mgdali.sampling.sample_motion_guided`.
 
     Args:
-        num_frames: N >= 1.
-        motion, channels, weights: as in :class:`Representation`.
-        mu: the exponent that smooths S, >= 0 (Table 1).
-        inverse: ``"step"``, or ``"nearest"`` as in the authors' released code.
+        num_frames: Number of picks per video, N >= 1.
+        motion, channels, weights: As in :class:`Representation`.
+        mu: Exponent that smooths S, >= 0 (Table 1).
+        inverse: ``"step"``, or ``"nearest"`` for the rule of the authors' released code.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: If an argument is out of range.
+
+    Example:
+        >>> MotionGuided(num_frames=3, mu=1.0).pick(np.array([0.0, 0, 0, 9, 9, 9, 0, 0]), 8, np.full(3, 0.5))
+        array([3, 4, 5])
     """
 
     num_frames: int = 8
@@ -127,8 +138,9 @@ class MotionGuided:
     inverse: Inverse = "step"
 
     def __post_init__(self) -> None:
-        # The reference checks every argument: one call on a video of one frame, and the representation.
-        sampling.sample_motion_guided([0.0], self.num_frames, mu=self.mu, inverse=self.inverse)
+        sampling.check_count("num_frames", self.num_frames)
+        sampling.check_mu(self.mu)
+        sampling.check_inverse(self.inverse)
         object.__setattr__(self, "weights", self.representation.weights)
 
     @property
@@ -142,16 +154,19 @@ class MotionGuided:
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """One frame from each of N equal parts, TSN's way: :func:`mgdali.sampling.sample_segment`.
+    """One frame from each of N equal parts, as in TSN: :func:`mgdali.sampling.sample_segment`.
+
+    Args:
+        num_frames: Number of picks per video, N >= 1.
 
     Raises:
-        ValueError: ``num_frames`` is not an integer >= 1.
+        ValueError: If ``num_frames`` is not an integer >= 1.
     """
 
     num_frames: int = 8
 
     def __post_init__(self) -> None:
-        sampling.sample_segment(1, self.num_frames)
+        sampling.check_count("num_frames", self.num_frames)
 
     @property
     def representation(self) -> None:
@@ -163,17 +178,22 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True)
 class Stride:
-    """Every ``stride``-th frame from a random start (the middle in testing): :func:`mgdali.sampling.sample_stride`.
+    """Every ``stride``-th frame from a random start; in testing, a centred run: :func:`mgdali.sampling.sample_stride`.
+
+    Args:
+        num_frames: Number of picks per video, N >= 1.
+        stride: Distance between two picks in frames, >= 1.
 
     Raises:
-        ValueError: an argument is not an integer >= 1.
+        ValueError: If an argument is not an integer >= 1.
     """
 
     num_frames: int = 8
     stride: int = 4
 
     def __post_init__(self) -> None:
-        sampling.sample_stride(1, self.num_frames, self.stride, start=0)
+        sampling.check_count("num_frames", self.num_frames)
+        sampling.check_count("stride", self.stride)
 
     @property
     def representation(self) -> None:
@@ -191,11 +211,11 @@ class TopMotion:
     """The N frames of largest motion, in temporal order: :func:`mgdali.sampling.sample_top_motion`.
 
     Args:
-        num_frames: N >= 1.
-        motion, channels, weights: as in :class:`Representation`.
+        num_frames: Number of picks per video, N >= 1.
+        motion, channels, weights: As in :class:`Representation`.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: If an argument is out of range.
     """
 
     num_frames: int = 8
@@ -204,7 +224,7 @@ class TopMotion:
     weights: Any = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        sampling.sample_top_motion([0.0], self.num_frames)
+        sampling.check_count("num_frames", self.num_frames)
         object.__setattr__(self, "weights", self.representation.weights)
 
     @property

@@ -1,7 +1,7 @@
-"""Picking frames: MGSampler's motion-guided rule and the rules it is compared with, in plain NumPy.
+"""Picking frames: MGSampler's motion-guided rule and the rules that the paper compares it with, in plain NumPy.
 
-These functions are the reference: every faster way of picking in this package is held to them. They import neither
-DALI, CuPy nor torch.
+These functions are the reference: tests compare every faster implementation in this package with them. They import
+neither DALI, CuPy nor torch.
 
 Reference: Zhi et al., "MGSampler: An Explainable Sampling Strategy for Video Action Recognition", ICCV 2021.
 """
@@ -19,6 +19,9 @@ Inverse = Literal["step", "nearest"]
 
 __all__ = [
     "Inverse",
+    "check_count",
+    "check_inverse",
+    "check_mu",
     "motion_weights",
     "sample_motion_guided",
     "sample_segment",
@@ -28,26 +31,21 @@ __all__ = [
 
 
 def motion_weights(motion: ArrayLike, mu: float = 0.5) -> NDArray[np.float64]:
-    """Each frame's weight ``w = S^mu`` on the time axis (Eq. 6).
+    """Return the weight of each frame, ``w = S^mu`` (Eq. 6).
 
     Args:
         motion: S, float ``[T]``, T >= 1, finite and not negative.
-        mu: the exponent that smooths S; 0 weighs all frames alike (``0^0 = 1``).
+        mu: Exponent that smooths S, >= 0. With 0 all frames have the same weight (``0^0 = 1``).
 
     Returns:
-        float64 ``[T]``. Where all weights would be 0 (a still video) they are all 1.
+        float64 ``[T]``. If all weights would be 0 (a still video), they are all 1.
 
     Raises:
-        ValueError: ``motion`` or ``mu`` is out of range.
+        ValueError: If ``motion`` or ``mu`` is out of range.
     """
     values = _check_motion(motion)
-    try:
-        fine = math.isfinite(mu) and mu >= 0
-    except TypeError:
-        fine = False
-    if not fine:
-        raise ValueError(f"mu must be a finite number >= 0, got {mu!r}")
-    # The operator, not np.power: it takes the exact square root for 0.5 and the exact square for 2.
+    check_mu(mu)
+    # The operator instead of np.power, because it computes the exact square root for 0.5 and the exact square for 2.
     weights = values**mu
     if not np.isfinite(weights).all():
         raise ValueError(
@@ -66,30 +64,29 @@ def sample_motion_guided(
 ) -> NDArray[np.int64]:
     """Pick frames at even steps of cumulative motion (Eq. 4 to 6).
 
-    Pick i of N is the smallest t with ``cumsum(w)[t] > (i + offsets[i]) * sum(w) / N``, with ``w = S^mu``. That is the
-    paper's rule with each frame's mass centred on its index. With ``mu=0`` it is :func:`sample_segment`.
+    Pick i of N is the smallest t with ``cumsum(w)[t] > (i + offsets[i]) * sum(w) / N``, with ``w = S^mu``. This is the
+    paper's rule with the mass of each frame centred on its index. With ``mu=0`` it equals :func:`sample_segment`.
 
     Args:
-        motion: S, float ``[T]``, T >= 1, finite and not negative; ``S[t]`` is how much frame t differs from t - 1.
-        num_frames: N >= 1. Where T < N, frames are repeated.
-        mu: the exponent that smooths S. The paper's default is 0.5 (Table 1).
-        offsets: where in its part of the y-axis each frame is picked, a float or float ``[N]`` in [0, 1). Random in
-            training, 0.5 in testing.
-        inverse: ``"step"`` is the rule above; ``"nearest"`` is the one in the authors' released code,
-            ``argmin |cdf - q|`` over the T - 1 differences.
+        motion: S, float ``[T]``, T >= 1, finite and not negative; ``S[t]`` is the difference of frame t from t - 1.
+        num_frames: Number of picks, N >= 1. If T < N, frames are repeated.
+        mu: Exponent that smooths S, >= 0. The paper's default is 0.5 (Table 1).
+        offsets: Position of each pick within its part of the cumulative distribution, a float or float ``[N]`` in
+            [0, 1). Random in training, 0.5 in testing.
+        inverse: ``"step"`` is the rule above. ``"nearest"`` is the rule of the authors' released code: ``argmin |cdf -
+            q|`` over the T - 1 differences.
 
     Returns:
         int64 ``[N]``, sorted, in ``[0, T)``.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: If an argument is out of range.
 
     Example:
         >>> sample_motion_guided([0, 0, 0, 9, 9, 9, 0, 0], 3, mu=1.0)
         array([3, 4, 5])
     """
-    if inverse not in get_args(Inverse):
-        raise ValueError(f"inverse must be one of {get_args(Inverse)}, got {inverse!r}")
+    check_inverse(inverse)
     weights = motion_weights(motion, mu)
     count, places = _check_picks(num_frames, offsets)
     steps = np.arange(count) + places
@@ -97,11 +94,11 @@ def sample_motion_guided(
         cumulative = np.cumsum(weights)
         levels = steps * cumulative[-1] / count
     if not (np.isfinite(cumulative[-1]) and np.isfinite(levels[-1])):
-        raise ValueError(f"the sum of motion ** mu overflows float64 ({num_frames} times over): scale motion down")
+        raise ValueError(f"{num_frames} times the sum of motion ** mu overflows float64: scale motion down")
     if inverse == "nearest":
         return _inverse_nearest(weights, steps / count)
     picks = np.searchsorted(cumulative, levels, side="right")
-    # An offset a rounding below 1 can reach the very top, where no frame lies above.
+    # With an offset just below 1, rounding can make the level equal to the whole sum, which no frame exceeds.
     last = np.searchsorted(cumulative, cumulative[-1], side="left")
     return np.asarray(np.minimum(picks, last), np.int64)
 
@@ -110,55 +107,55 @@ def sample_segment(total: int, num_frames: int, *, offsets: ArrayLike = 0.5) -> 
     """Pick one frame from each of N equal parts of the video: TSN's segment sampling (Wang et al., ECCV 2016).
 
     Args:
-        total: T >= 1, the video's frames.
-        num_frames: N >= 1.
-        offsets: where in its part each frame is picked, a float or float ``[N]`` in [0, 1).
+        total: Number of frames in the video, T >= 1.
+        num_frames: Number of picks, N >= 1.
+        offsets: Position of each pick within its part, a float or float ``[N]`` in [0, 1).
 
     Returns:
         int64 ``[N]`` in ``[0, T)``: ``floor((i + offsets[i]) * T / N)``.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: If an argument is out of range.
 
     Example:
         >>> sample_segment(10, 5)
         array([1, 3, 5, 7, 9])
     """
-    frames = _check_count("total", total)
+    frames = check_count("total", total)
     count, places = _check_picks(num_frames, offsets)
     picks = np.floor((np.arange(count) + places) * frames / count)
     return np.asarray(np.minimum(picks, frames - 1), np.int64)
 
 
 def sample_stride(total: int, num_frames: int, stride: int, *, start: int) -> NDArray[np.int64]:
-    """Pick every ``stride``-th frame from ``start`` on (Table 3, "fixed stride").
+    """Pick every ``stride``-th frame, beginning with ``start`` (Table 3, "fixed stride").
 
     Args:
-        total: T >= 1, the video's frames.
-        num_frames: N >= 1.
-        stride: frames from one pick to the next, >= 1.
-        start: the first pick, in ``[0, T)``.
+        total: Number of frames in the video, T >= 1.
+        num_frames: Number of picks, N >= 1.
+        stride: Distance between two picks in frames, >= 1.
+        start: The first pick, in ``[0, T)``.
 
     Returns:
-        int64 ``[N]``, sorted, in ``[0, T)``: ``start + i * stride``; past the end the last frame is repeated.
+        int64 ``[N]``, sorted, in ``[0, T)``: ``start + i * stride``. Past the end the last frame is repeated.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: If an argument is out of range.
 
     Example:
         >>> sample_stride(10, 4, 3, start=2)
         array([2, 5, 8, 9])
     """
-    frames = _check_count("total", total)
-    count = _check_count("num_frames", num_frames)
-    step = _check_count("stride", stride)
+    frames = check_count("total", total)
+    count = check_count("num_frames", num_frames)
+    step = check_count("stride", stride)
     try:
         first = operator.index(start)
     except TypeError:
         first = -1
     if not 0 <= first < frames:
         raise ValueError(f"the integer start must be in [0, {frames}), got {start!r}")
-    # Any longer step leaves the video as well, and this one cannot overflow.
+    # A longer step would leave the video too, but could overflow.
     step = min(step, frames)
     return np.asarray(np.minimum(first + step * np.arange(count), frames - 1), np.int64)
 
@@ -167,34 +164,69 @@ def sample_top_motion(motion: ArrayLike, num_frames: int) -> NDArray[np.int64]:
     """Pick the N frames of largest S, in temporal order (Table 3, "top motion").
 
     Args:
-        motion: S, float ``[T]``, T >= 1, finite and not negative. Of equal values the earlier frame goes first.
-        num_frames: N >= 1. Where T < N, every frame is picked and repeats are spread evenly.
+        motion: S, float ``[T]``, T >= 1, finite and not negative. Of equal values the earlier frame is preferred.
+        num_frames: Number of picks, N >= 1. If T < N, every frame is picked and the repeats are spread evenly.
 
     Returns:
         int64 ``[N]``, sorted, in ``[0, T)``.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: If an argument is out of range.
 
     Example:
         >>> sample_top_motion([0, 5, 1, 9, 2], 2)
         array([1, 3])
     """
     values = _check_motion(motion)
-    count = _check_count("num_frames", num_frames)
+    count = check_count("num_frames", num_frames)
     if len(values) < count:
         return sample_segment(len(values), count)
     return np.sort(np.argsort(-values, kind="stable")[:count])
 
 
+def check_count(name: str, value: int) -> int:
+    """Return ``value`` as an int.
+
+    Args:
+        name: Name of the argument, for the error.
+        value: A number of frames.
+
+    Raises:
+        ValueError: If it is not an integer >= 1.
+    """
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name} must be an integer >= 1, got {value!r}") from None
+    if count < 1:
+        raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
+    return count
+
+
+def check_mu(mu: float) -> None:
+    """Raise ValueError unless ``mu`` is a finite number >= 0."""
+    try:
+        valid = math.isfinite(mu) and mu >= 0
+    except TypeError:
+        valid = False
+    if not valid:
+        raise ValueError(f"mu must be a finite number >= 0, got {mu!r}")
+
+
+def check_inverse(inverse: str) -> None:
+    """Raise ValueError unless ``inverse`` is one of the rules of :func:`sample_motion_guided`."""
+    if inverse not in get_args(Inverse):
+        raise ValueError(f"inverse must be one of {get_args(Inverse)}, got {inverse!r}")
+
+
 def _inverse_nearest(weights: NDArray[np.float64], levels: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The released code's inverse: the difference whose cumulative share is closest to each level in [0, 1)."""
+    """Return, for each level in [0, 1), the difference whose cumulative share is closest (the released code's rule)."""
     differences = weights[1:]
     if len(differences) == 0:
         return np.zeros(len(levels), np.int64)
     if not differences.any():
         differences = np.ones_like(differences)
-    # Shares first, then their running sum: that order is the released code's, and ties hang on it.
+    # Divide first and then sum up, as the released code does: ties depend on the order of these two steps.
     shares = np.cumsum(differences / differences.sum())
     return np.asarray(np.abs(shares[None, :] - levels[:, None]).argmin(axis=1), np.int64)
 
@@ -210,18 +242,8 @@ def _check_motion(motion: ArrayLike) -> NDArray[np.float64]:
     return values
 
 
-def _check_count(name: str, value: int) -> int:
-    try:
-        count = operator.index(value)
-    except TypeError:
-        raise ValueError(f"{name} must be an integer >= 1, got {value!r}") from None
-    if count < 1:
-        raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
-    return count
-
-
 def _check_picks(num_frames: int, offsets: ArrayLike) -> tuple[int, NDArray[np.float64]]:
-    count = _check_count("num_frames", num_frames)
+    count = check_count("num_frames", num_frames)
     places = np.asarray(offsets, dtype=np.float64)
     if places.shape not in ((), (count,)):
         raise ValueError(f"offsets must be one number or have shape [{count}], got shape {list(places.shape)}")

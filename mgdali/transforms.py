@@ -1,4 +1,4 @@
-"""What is cut out of a clip's frames, and the form in which clips are handed out."""
+"""Crop windows and flips, and the data type, layout and normalization of the clips."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CropPosition = Literal["start", "center", "end"]
 DType = Literal["float32", "float16", "uint8"]
 Layout = Literal["NTCHW", "NCTHW", "NTHWC"]
 
-# Down and to the right: the four corners and the centre.
+# Vertical and horizontal position: the four corners and the centre.
 _PLACES: list[tuple[CropPosition, CropPosition]] = [
     ("start", "start"),
     ("start", "end"),
@@ -40,7 +40,7 @@ __all__ = [
 
 
 class Window(NamedTuple):
-    """A rectangle of a frame, in pixels from its top left corner."""
+    """A rectangle within a frame, in pixels from the frame's top left corner."""
 
     top: int
     left: int
@@ -50,27 +50,30 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class SpatialTransform:
-    """Crop window and flip of a clip; the same for all of its frames.
+    """Crop window and flip of a clip. All frames of a clip have the same.
 
-    Training takes the paper's multi-scale corner crop (TSN's): height and width are each one of ``scales`` times the
-    frame's shorter side, neighbours in ``scales`` at most ``max_distort`` apart, at one of the four corners or the
-    centre. Testing resizes the shorter side to ``resize`` and takes one square of the frame: its centre, or for one of
-    three crops that at an end of the longer side. Both end as ``crop_size`` squared. Windows begin at even pixels and
-    have even sizes, up to the whole side, since most videos keep one chroma sample for two by two pixels.
+    Training uses the paper's multi-scale corner crop (from TSN). Height and width of the window are the frame's shorter
+    side times one of ``scales`` each; their positions in ``scales`` differ by at most ``max_distort``. The window is in
+    one of the four corners or in the centre.
+
+    Testing resizes the shorter side to ``resize`` and crops one square: in the centre, or at an end of the longer side.
+
+    In both cases the window is then resized to ``crop_size`` by ``crop_size``. Windows begin at even pixels and have
+    even sizes, unless they take the whole side, because most videos store one chroma sample for two by two pixels.
 
     Args:
-        training: which of the two.
-        crop_size: side of the clip handed out, in pixels, >= 1.
-        resize: what the shorter side is resized to before the square is cropped, in testing; >= ``crop_size`` there.
-        crop_position: in testing, where along the frame's longer side the square lies: left, middle or right of a wide
-            frame, top, middle or bottom of a tall one. Along the shorter side it is centred.
-        scales: in training, sides of the window as parts of the frame's shorter side, each in (0, 1].
-        max_distort: in training, how many places in ``scales`` height and width may differ, >= 0.
-        flip_prob: in training, how likely a clip is mirrored left to right, in [0, 1]. 0 where labels name a side, as
-            in Something-Something.
+        training: Whether to crop and flip at random.
+        crop_size: Height and width of the clip, in pixels, >= 1.
+        resize: In testing, the size of the shorter side before the square is cropped, in pixels, >= ``crop_size``.
+        crop_position: In testing, the position of the square along the frame's longer side: ``"start"`` (left of a wide
+            frame, top of a tall one), ``"center"`` or ``"end"``. Along the shorter side it is centred.
+        scales: In training, sizes of the window relative to the frame's shorter side, each in (0, 1].
+        max_distort: In training, the largest difference between the positions of height and width in ``scales``, >= 0.
+        flip_prob: In training, probability that a clip is mirrored left to right, in [0, 1]. Use 0 if labels mention
+            left or right, as in Something-Something.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: If an argument is out of range.
     """
 
     training: bool = False
@@ -88,7 +91,7 @@ class SpatialTransform:
             raise ValueError(f"crop_position must be one of {get_args(CropPosition)}, got {self.crop_position!r}")
         if self.training and self.crop_position != "center":
             raise ValueError(
-                f"crop_position is for testing: with training=True windows lie at random, got {self.crop_position!r}"
+                f"crop_position requires training=False, because training crops at random; got {self.crop_position!r}"
             )
         check_integer("max_distort", self.max_distort, least=0)
         try:
@@ -108,12 +111,12 @@ class SpatialTransform:
 
     @cached_property
     def _sizes(self) -> list[tuple[float, float]]:
-        """Heights and widths that go together, as parts of the shorter side."""
+        """Possible pairs of height and width, relative to the shorter side."""
         numbered = list(enumerate(self.scales))
         return [(h, w) for (i, h), (j, w) in itertools.product(numbered, numbered) if abs(i - j) <= self.max_distort]
 
     def window(self, height: int, width: int, choices: Draw) -> Window:
-        """The part of a ``height`` by ``width`` frame that becomes the clip."""
+        """Return the part of a ``height`` by ``width`` frame that becomes the clip."""
         side = min(height, width)
         if not self.training:
             edge = _even_size(side * self.crop_size / self.resize, side)
@@ -128,23 +131,24 @@ class SpatialTransform:
         return Window(top, left, top + high, left + wide)
 
     def flip(self, choices: Draw) -> bool:
-        """Whether the clip is mirrored left to right."""
+        """Return whether the clip is mirrored left to right."""
         return self.training and choices.flip < self.flip_prob
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutputFormat:
-    """The tensors handed out.
+    """Data type, layout and normalization of the clips.
 
     Args:
-        dtype: ``"float32"``, ``"float16"`` or ``"uint8"``; a torch dtype is taken too.
-        layout: the order of axes: N videos, T frames, C channels (R, G, B), H rows, W columns.
-        mean: what is subtracted from each channel, in [0, 1] units; by default ImageNet's.
-        std: what each channel is divided by then, in the same units, > 0; by default ImageNet's. With ``"uint8"``
-            pixels stay as decoded, 0 to 255, and ``mean`` and ``std`` may not be given.
+        dtype: ``"float32"``, ``"float16"`` or ``"uint8"``, or the torch dtype. With ``"uint8"`` pixels are returned as
+            decoded, 0 to 255, and ``mean`` and ``std`` must be None.
+        layout: Order of the axes: N videos, T frames, C channels (R, G, B), H rows, W columns.
+        mean: Mean of R, G and B in units of [0, 1], which is subtracted; by default ImageNet's.
+        std: Standard deviation of R, G and B in units of [0, 1], by which clips are divided, > 0; by default
+            ImageNet's.
 
     Raises:
-        ValueError: an argument is not one of the above.
+        ValueError: If an argument is not one of the above.
     """
 
     dtype: DType = "float32"
@@ -161,7 +165,7 @@ class OutputFormat:
             raise ValueError(f"layout must be one of {get_args(Layout)}, got {self.layout!r}")
         if name == "uint8":
             if self.mean is not None or self.std is not None:
-                raise ValueError('dtype="uint8" hands out pixels as decoded: leave mean and std out')
+                raise ValueError('dtype="uint8" returns pixels without normalization: do not pass mean and std')
             return
         for field, default in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
             given = getattr(self, field)
@@ -177,12 +181,12 @@ class OutputFormat:
 
 
 def _even_size(length: float, most: int) -> int:
-    """The even number next to a length, or ``most`` where it is all of that."""
+    """Return the even number nearest to a length, at most ``most``; ``most`` itself for the whole side."""
     return most if length >= most else min(most, max(2, 2 * round(length / 2)))
 
 
 def _place(spare: int, position: CropPosition) -> int:
-    """The even number at or before a place, where ``spare`` pixels are left over."""
+    """Return the first pixel of a window, an even number, if ``spare`` pixels remain outside the window."""
     return {"start": 0, "center": spare // 4 * 2, "end": spare // 2 * 2}[position]
 
 

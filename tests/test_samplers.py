@@ -158,8 +158,8 @@ def test_the_number_of_frames_must_be_whole_and_positive(kind: Any, count: Any) 
     [
         ({"motion": "flow"}, "motion must be .* got 'flow'"),
         ({"channels": "hsv"}, "channels must be .* got 'hsv'"),
-        ({"motion": "feature", "channels": "rgb"}, 'channels belongs to motion="image"'),
-        ({"weights": random_weights()}, 'weights belongs to motion="feature"'),
+        ({"motion": "feature", "channels": "rgb"}, 'channels=.rgb. .* motion="image"'),
+        ({"weights": random_weights()}, 'weights .* motion="feature"'),
         ({"motion": "feature", "weights": np.zeros((8, 3, 5, 5))}, r"got \[8, 3, 5, 5\]"),
         ({"motion": "feature", "weights": torch.full((8, 3, 7, 7), math.nan)}, "weights must be finite, got NaN"),
     ],

@@ -1,4 +1,4 @@
-"""Runs a source's batches through its graph, one epoch after another, and cleans up after what goes wrong."""
+"""The loop that runs a source's batches through its graph, epoch after epoch, and cleans up after errors."""
 
 from __future__ import annotations
 
@@ -10,61 +10,85 @@ from typing import Any
 import torch
 
 from mgdali.errors import VideoDecodeError, WorkerError
-from mgdali.loading.graph import OUTPUTS, DALIGenericIterator, LastBatchPolicy, Pipeline
+from mgdali.gpu.picking import FramePicker
+from mgdali.loading.batch import Arrays, Part
+from mgdali.loading.graph import (
+    OUTPUTS,
+    DALIGenericIterator,
+    LastBatchPolicy,
+    Picker,
+    Pipeline,
+    clips_pipeline,
+    decoding_pipeline,
+)
 from mgdali.loading.read_ahead import ReadAhead
-from mgdali.loading.source import Arrays, ClipSource, Part
-from mgdali.workers.pool import LocalPool
+from mgdali.loading.settings import LoaderSettings
+from mgdali.loading.source import ClipSource
+from mgdali.workers.pool import LocalPool, WorkerPool
 from mgdali.workers.protocols import Pool
 
-__all__ = ["Batch", "Feed"]
+__all__ = ["Batch", "Feed", "make_pool"]
 
 Batch = tuple[dict[str, torch.Tensor], list[str]]
 """The graph's outputs by name, and the paths of the clips' videos."""
 
 
-class Feed:
-    """Pool, source and graph of a loader: made when first needed, and anew after they were left half done.
+def make_pool(settings: LoaderSettings) -> Pool:
+    """Start a loader's workers."""
+    if settings.num_workers == 0:
+        return LocalPool(settings.clip_config)
+    return WorkerPool(settings.num_workers, settings.slots, settings.clip_config)
 
-    The graph runs in the caller's thread, for the sake of CUDA's streams; a source with workers is asked ahead in a
-    thread of its own (:class:`ReadAhead`), which is idle wherever the source is touched here.
+
+class Feed:
+    """The pool, the source and the graph of a loader.
+
+    They are created when they are first needed, and again after an error that left them in an unknown state. The graph
+    runs in the caller's thread, because CUDA streams belong to threads. A source with workers prepares its next batch
+    in a thread of its own (:class:`ReadAhead`); that thread is idle whenever a method of this class uses the source.
 
     Args:
-        make_pool: starts the workers.
-        make_source: makes the source of a pool.
-        make_pipeline: makes the graph of what it gets its inputs from.
+        settings: Settings of the loader.
+        make_source: Creates the source that uses a pool.
+        make_pool: Starts the workers.
+        picker: Picks frames on the GPU; by default a new :class:`FramePicker`. Used only if the graph decodes.
     """
 
     def __init__(
         self,
-        make_pool: Callable[[], Pool],
+        settings: LoaderSettings,
         make_source: Callable[[Pool], ClipSource],
-        make_pipeline: Callable[[Callable[[], Arrays]], Pipeline],
+        *,
+        make_pool: Callable[[LoaderSettings], Pool] = make_pool,
+        picker: Picker | None = None,
     ) -> None:
-        self._make_pool = make_pool
+        self._settings = settings
         self._make_source = make_source
-        self._make_pipeline = make_pipeline
+        self._make_pool = make_pool
+        self._picker = picker
         self._pool: Pool | None = None
         self._source: ClipSource | None = None
         self._ahead: ReadAhead[Part] | None = None
         self._dali: DALIGenericIterator | None = None
-        # Of what the graph was given and has not put out yet, the paths and whether it completes a batch.
+        # One entry per part that the graph was given and has not returned yet: its paths, and whether it completes a
+        # batch.
         self._given: deque[tuple[list[str], bool]] = deque()
         self._drained = True
 
     def start(self, epoch: int, first_batch: int) -> None:
-        """Begin at a batch of an epoch."""
+        """Begin an epoch at one of its batches."""
         self.stop()
         if self._source is None:
-            self._pool = self._make_pool()
+            self._pool = self._make_pool(self._settings)
             self._source = self._make_source(self._pool)
-            # A pool without workers does its jobs when asked, in the thread that asks.
+            # A pool without workers does its jobs in the thread that asks for the results.
             self._ahead = None if isinstance(self._pool, LocalPool) else ReadAhead(self._source)
         self._guarded(partial(self._source.start, epoch, first_batch))
         self._given.clear()
         self._drained = False
         if self._dali is None:
             self._dali = DALIGenericIterator(
-                self._make_pipeline(_giving(self._ahead or self._source, self._given)),
+                self._make_pipeline(_noting(self._ahead or self._source, self._given)),
                 OUTPUTS,
                 size=-1,
                 auto_reset=False,
@@ -75,12 +99,12 @@ class Feed:
             self._guarded(self._dali.reset)
 
     def next(self) -> Batch | None:
-        """The next batch, or None at the epoch's end.
+        """Return the next batch, or None at the end of the epoch.
 
         Raises:
-            VideoDecodeError: the next batch has a video that cannot be decoded.
-            WorkerError: a worker ended or failed.
-            RuntimeError: the graph failed; the message names the videos that it had.
+            VideoDecodeError: If the next batch contains a video that cannot be decoded.
+            WorkerError: If a worker ended or failed.
+            RuntimeError: If the graph failed; the message names the videos that it had.
         """
         assert self._dali is not None
         assert self._source is not None
@@ -99,17 +123,18 @@ class Feed:
             except (VideoDecodeError, WorkerError):
                 raise
             except RuntimeError as error:
-                raise _named(error, [path for given, _ in self._given for path in given]) from error
+                raise _with_paths(error, [path for given, _ in self._given for path in given]) from error
             parts.append(outputs)
             part_paths, complete = self._given.popleft()
             paths += part_paths
-            # Not while the graph takes its inputs, which the thread would hold up. Without any, the epoch has ended.
+            # Started only now, because the thread would slow the graph down while it takes its inputs. If the graph
+            # was given nothing, the epoch has ended.
             if self._ahead is not None and self._given:
                 self._guarded(self._ahead.begin)
         return _joined(parts), paths
 
     def stop(self) -> None:
-        """Break off the epoch under way, if there is one: until the next begins, nothing is done in the background."""
+        """End the current epoch, if there is one. Nothing runs in the background until the next epoch begins."""
         if not self._drained:
             self._guarded(self._drain)
 
@@ -119,14 +144,19 @@ class Feed:
         self._pool, self._source, self._ahead, self._dali = None, None, None, None
         self._drained = True
         if pool is not None:
-            # First, as the thread may be waiting for them.
+            # The workers end first, because the thread may be waiting for them.
             pool.kill()
             if ahead is not None:
                 ahead.close()
             pool.close()
 
+    def _make_pipeline(self, source: Callable[[], Arrays]) -> Pipeline:
+        if not self._settings.decodes_in_graph:
+            return clips_pipeline(source, self._settings)
+        return decoding_pipeline(source, self._settings, self._picker or FramePicker(self._settings.sampler))
+
     def _guarded(self, step: Callable[[], Any]) -> Any:
-        """Take a step; after Ctrl-C or a dead worker in its midst, nothing half done is kept."""
+        """Call ``step``. If it is interrupted by Ctrl-C or fails, close everything that may be in an unknown state."""
         try:
             return step()
         except StopIteration:
@@ -136,11 +166,11 @@ class Feed:
             raise
 
     def _drain(self) -> None:
-        """Let the graph finish the batches it was given: it reads them from the source's memory."""
+        """Let the graph finish the batches that it was given, because it reads them from the source's memory."""
         assert self._source is not None
         error = None if self._ahead is None else self._ahead.rest()
         if error is not None and not isinstance(error, StopIteration):
-            # Of a batch that nobody asks for any more. Pool and source are made anew after it, as after any other.
+            # The error belongs to a batch that nobody needs any more. As after any error, start again with a new pool.
             self.close()
             return
         self._source.stop()
@@ -148,8 +178,11 @@ class Feed:
             pass
 
 
-def _giving(ask: Callable[[], Part], given: deque[tuple[list[str], bool]]) -> Callable[[], Arrays]:
-    """What the graph gets its inputs from, which notes what was given. No method: the graph is not to hold its feed."""
+def _noting(ask: Callable[[], Part], given: deque[tuple[list[str], bool]]) -> Callable[[], Arrays]:
+    """Return the function from which the graph gets its inputs; it notes in ``given`` what the graph was given.
+
+    It is not a method, so that the graph does not keep its feed alive.
+    """
 
     def give() -> Arrays:
         part = ask()
@@ -160,15 +193,15 @@ def _giving(ask: Callable[[], Part], given: deque[tuple[list[str], bool]]) -> Ca
 
 
 def _joined(parts: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """A batch of the parts that were decoded one after another."""
+    """Return the batch that was decoded in ``parts``."""
     if len(parts) == 1:
         return parts[0]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def _named(error: RuntimeError, paths: list[str]) -> RuntimeError:
-    """The graph's error with the videos that may be at fault: DALI fails on a batch and does not say on which video."""
+def _with_paths(error: RuntimeError, paths: list[str]) -> RuntimeError:
+    """Return the graph's error with the paths of its videos: DALI does not report which video of a batch failed."""
     return RuntimeError(
-        f'DALI failed on one of these videos: {", ".join(paths)}. decode="cpu" tells which, and why; make a new loader '
-        f"without it. DALI's words: {error}"
+        f'DALI failed on one of these videos: {", ".join(paths)}. Load them with decode="cpu" to see which and why, '
+        f"then create a new loader without it. DALI's error: {error}"
     )

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mgdali.loading.source import MADE_HERE, PICKS_KNOWN
+from mgdali.loading.batch import CLIP_INPUTS, ENCODED_INPUTS, KIND_CLIP, KIND_PICKS_KNOWN, Arrays, GraphInput
+from mgdali.loading.settings import LoaderSettings
 from mgdali.transforms import OutputFormat
 
 try:
@@ -16,120 +17,106 @@ try:
     from nvidia.dali.plugin.pytorch import DALIGenericIterator, LastBatchPolicy
 except ImportError as error:
     raise ImportError(
-        "MGDaliIterator needs NVIDIA DALI, on machines without a GPU too: pip install 'mgdali[cuda12]', "
-        f"or 'mgdali[cuda13]' beside a CUDA 13 driver ({error})"
+        "MGDaliIterator needs NVIDIA DALI, also on machines without a GPU: pip install 'mgdali[cuda12]', "
+        f"or 'mgdali[cuda13]' for a CUDA 13 driver ({error})"
     ) from error
 
-__all__ = ["OUTPUTS", "DALIGenericIterator", "LastBatchPolicy", "Pipeline", "clips_pipeline", "decoding_pipeline"]
+__all__ = [
+    "OUTPUTS",
+    "DALIGenericIterator",
+    "LastBatchPolicy",
+    "Picker",
+    "Pipeline",
+    "clips_pipeline",
+    "decoding_pipeline",
+]
 
 OUTPUTS = ["clips", "labels", "frames", "num_frames"]
-"""What every graph gives, in order: clips, labels int64 [N], picks int64 [N, T], frames in the video int64 [N]."""
+"""Outputs of every graph, in order: clips, labels int64 [N], picks int64 [N, T], frames in the video int64 [N]."""
 
+Picker = Callable[[list[Any], list[Any]], tuple[list[Any], list[Any]]]
+"""Picks frames of decoded videos: takes a batch's videos, uint8 ``[T, H, W, 3]`` each, and offsets, float64 ``[N]``
+each; returns the picked frames, uint8 ``[N, H, W, 3]`` each, and the picks, int64 ``[N]`` each. The arrays are CuPy's
+on DALI's stream, or NumPy's without a GPU."""
+
+_TYPES = {
+    np.uint8: types.UINT8,
+    np.int32: types.INT32,
+    np.int64: types.INT64,
+    np.float32: types.FLOAT,
+    np.float64: types.FLOAT64,
+}
 _DTYPES = {"float32": types.FLOAT, "float16": types.FLOAT16, "uint8": types.UINT8}
 
 
-def clips_pipeline(
-    source: Callable[[], Any],
-    *,
-    batch_size: int,
-    num_threads: int,
-    output: OutputFormat,
-    device_id: int | None = None,
-) -> Pipeline:
-    """The graph that gets clips: workers have decoded, cut out and resized, DALI does the rest.
+def clips_pipeline(source: Callable[[], Arrays], settings: LoaderSettings) -> Pipeline:
+    """Return the graph that gets finished clips: workers have decoded, cropped and resized them.
 
     Args:
-        source: gives batches as :func:`mgdali.loading.source.arrange_clips` makes them; a batch's memory is kept until
-            two more were given.
-        batch_size: the most clips a batch has.
-        num_threads: DALI's threads.
-        output: the clips' type, layout and normalization.
-        device_id: the GPU that does the rest, or None for the CPU.
+        source: Returns the next batch as :func:`mgdali.loading.batch.arrange_clips` arranges it. The memory of each
+            batch must stay valid until two further batches were returned.
+        settings: Settings of the loader.
     """
-    build = pipeline_def(**_execution(batch_size, num_threads, device_id))(_clips_graph)
-    return build(source, device_id is not None, output)
+    build = pipeline_def(**_execution(settings))(_clips_graph)
+    return build(source, settings.route.device_id is not None, settings.output)
 
 
-def decoding_pipeline(
-    source: Callable[[], Any],
-    picker: Callable[[list[Any], list[Any]], tuple[list[Any], list[Any]]],
-    *,
-    batch_size: int,
-    num_threads: int,
-    crop_size: int,
-    output: OutputFormat,
-    device_id: int | None,
-) -> Pipeline:
-    """The graph that gets files: DALI decodes whole videos, ``picker`` measures motion and picks. Where the picks are
-    known, DALI decodes no more than these need.
+def decoding_pipeline(source: Callable[[], Arrays], settings: LoaderSettings, picker: Picker) -> Pipeline:
+    """Return the graph that gets encoded files: DALI decodes them, and ``picker`` measures motion and picks frames.
+
+    If the picks of a video are known, DALI decodes only what they need. Without a GPU (``settings.route``), DALI
+    decodes on the CPU; its releases support VP8, VP9 and MJPEG there.
 
     Args:
-        source: gives batches as :func:`mgdali.loading.source.arrange_encoded` makes them; memory is kept as above.
-        picker: called with a batch's videos, uint8 ``[T, H, W, 3]`` each, and offsets, float64 ``[N]`` each; returns
-            the picked frames, uint8 ``[N, H, W, 3]`` each, and the picks, int64 ``[N]`` each. Arrays are CuPy's on
-            DALI's stream, or NumPy's without a GPU.
-        device_id: the GPU. None has DALI decode on the CPU, which its releases do for VP8, VP9 and MJPEG only.
-        crop_size: side of the clips handed out, in pixels.
-        batch_size, num_threads, output: as above; each of the threads drives a decoder.
+        source: Returns the next batch as :func:`mgdali.loading.batch.arrange_encoded` arranges it; memory as above.
+        settings: Settings of the loader.
+        picker: Picks frames of decoded videos.
     """
-    build = pipeline_def(**_execution(batch_size, num_threads, device_id))(_decoding_graph)
-    return build(source, picker, device_id is not None, crop_size, output)
+    build = pipeline_def(**_execution(settings))(_decoding_graph)
+    on_gpu = settings.route.device_id is not None
+    return build(source, picker, on_gpu, settings.transform.crop_size, settings.output)
 
 
-def _execution(batch_size: int, num_threads: int, device_id: int | None) -> dict[str, Any]:
-    # One batch ahead: the source looks ahead on its own, and what DALI holds is memory.
+def _execution(settings: LoaderSettings) -> dict[str, Any]:
+    # One batch ahead is enough: the source prepares further batches itself, and each batch in DALI takes memory.
     return {
-        "batch_size": batch_size,
-        "num_threads": num_threads,
-        "device_id": device_id,
+        "batch_size": settings.order.batch_size,
+        "num_threads": settings.num_threads,
+        "device_id": settings.route.device_id,
         "prefetch_queue_depth": 1,
         "py_num_workers": 0,
         "enable_conditionals": True,
     }
 
 
-def _clips_graph(source: Callable[[], Any], on_gpu: bool, output: OutputFormat) -> tuple[Any, ...]:
-    inputs: Any = fn.external_source(
-        source=source,
-        num_outputs=5,
-        batch=True,
-        no_copy=True,
-        layout=["FCHW", "", "", "", ""],
-        dtype=[types.UINT8, types.INT32, types.INT64, types.INT64, types.INT64],
-        ndim=[4, 0, 0, 1, 0],
-    )
-    clips, flip, labels, picks, num_frames = inputs
+def _clips_graph(source: Callable[[], Arrays], on_gpu: bool, output: OutputFormat) -> tuple[Any, ...]:
+    given = _inputs(source, CLIP_INPUTS)
+    clips, labels, picks, num_frames = given["pixels"], given["label"], given["picks"], given["num_frames"]
     if on_gpu:
         clips, labels, picks, num_frames = clips.gpu(), labels.gpu(), picks.gpu(), num_frames.gpu()
     elif output.layout == "NTCHW" and output.dtype != "float16":
-        return _finished_planes(clips, flip, output), labels, picks, num_frames
-    return _finished(clips, flip, output), labels, picks, num_frames
+        return _finished_planes(clips, given["flip"], output), labels, picks, num_frames
+    return _finished(clips, given["flip"], output), labels, picks, num_frames
 
 
 def _decoding_graph(
-    source: Callable[[], Any], picker: Callable[..., Any], on_gpu: bool, crop_size: int, output: OutputFormat
+    source: Callable[[], Arrays], picker: Picker, on_gpu: bool, crop_size: int, output: OutputFormat
 ) -> tuple[Any, ...]:
-    inputs: Any = fn.external_source(
-        source=source,
-        num_outputs=9,
-        batch=True,
-        no_copy=True,
-        layout=["", "", "", "FCHW", "", "", "", "", ""],
-        dtype=[types.UINT8, types.FLOAT64, types.INT32, types.UINT8, *[types.INT64] * 2, types.FLOAT, types.INT32]
-        + [types.INT64],
-        ndim=[1, 1, 0, 4, 1, 0, 1, 0, 0],
-    )
-    files, offsets, kind, pixels, known_picks, known_num_frames, window, flip, labels = inputs
-    # An argument of the decoder stays on the host.
+    given = _inputs(source, ENCODED_INPUTS)
+    files, kind, window = given["file"], given["kind"], given["window"]
+    offsets, pixels, labels = given["offsets"], given["pixels"], given["label"]
+    known_picks, known_num_frames = given["picks"], given["num_frames"]
+    # Arguments of the decoder must stay on the host.
     wanted = fn.cast(known_picks, dtype=types.INT32)
     if on_gpu:
         offsets, pixels, known_picks, labels = offsets.gpu(), pixels.gpu(), known_picks.gpu(), labels.gpu()
-    # DALI runs each branch on its part of the batch.
-    if kind == MADE_HERE:
+    # DALI splits the batch and runs each branch on its samples.
+    if kind == KIND_CLIP:
         frames = fn.transpose(pixels, perm=[0, 2, 3, 1])
         picks, num_frames = known_picks, known_num_frames
-    elif kind == PICKS_KNOWN:
-        # Not padded: picks beyond the end, of a file that has changed, are an error and no black frames.
+    elif kind == KIND_PICKS_KNOWN:
+        # Without padding, a pick past the end of a file that has changed raises an error; padding would return a black
+        # frame.
         frames = fn.decoders.video(files, frames=wanted, pad_mode="none", device="mixed" if on_gpu else "cpu")
         picks, num_frames = known_picks, known_num_frames
     else:
@@ -148,12 +135,27 @@ def _decoding_graph(
     if on_gpu:
         num_frames = num_frames.gpu()
     clips = fn.resize(frames, roi_start=window[:2], roi_end=window[2:], size=(crop_size, crop_size))
-    return _finished(clips, flip, output), labels, picks, num_frames
+    return _finished(clips, given["flip"], output), labels, picks, num_frames
+
+
+def _inputs(source: Callable[[], Arrays], inputs: tuple[GraphInput, ...]) -> dict[str, Any]:
+    """Return the graph's inputs by name."""
+    nodes: Any = fn.external_source(
+        source=source,
+        num_outputs=len(inputs),
+        batch=True,
+        no_copy=True,
+        layout=[each.layout for each in inputs],
+        dtype=[_TYPES[each.dtype] for each in inputs],
+        ndim=[each.ndim for each in inputs],
+    )
+    # DALI converts this function too, and its zip() does not accept strict=.
+    return {each.name: nodes[i] for i, each in enumerate(inputs)}
 
 
 def _finished(clips: Any, flip: Any, output: OutputFormat) -> Any:
-    """Mirror, normalize and lay out."""
-    # DALI normalizes pixels of 0 to 255; mean and std are given for [0, 1]. Without them pixels stay as they are.
+    """Mirror and normalize the clips, and change their layout."""
+    # DALI normalizes pixels of 0 to 255, while mean and std are in units of [0, 1]. Without them pixels stay unchanged.
     mean = output.mean or (0.0, 0.0, 0.0)
     std = output.std or (1 / 255, 1 / 255, 1 / 255)
     return fn.crop_mirror_normalize(
@@ -162,17 +164,20 @@ def _finished(clips: Any, flip: Any, output: OutputFormat) -> Any:
         mean=[255 * value for value in mean],
         std=[255 * value for value in std],
         dtype=_DTYPES[output.dtype],
-        # DALI names a clip's axes without the batch's N, and frames F.
+        # DALI's layouts do not include the batch's N, and call the frames F.
         output_layout=output.layout[1:].replace("T", "F"),
     )
 
 
 def _finished_planes(clips: Any, flip: Any, output: OutputFormat) -> Any:
-    """The same, to the bit, of clips that lie on the host as they are handed out, in half the time or less."""
+    """Do the same for clips on the host that already have their final layout.
+
+    The results are equal to the bit, in half of the time or less.
+    """
     if flip == 1:
         clips = fn.flip(clips)
     if output.mean is None or output.std is None:
-        # What is handed out must not lie in the workers' memory.
+        # The clips must not stay in the workers' memory, which is used again.
         return fn.copy(clips)
     channels = (1, 3, 1, 1)
     return fn.normalize(

@@ -1,4 +1,4 @@
-"""Making what is asked for next in a thread, while the caller works with what it has."""
+"""Preparing the next result in a thread while the caller uses the current one."""
 
 from __future__ import annotations
 
@@ -16,40 +16,41 @@ T = TypeVar("T")
 
 
 class ReadAhead(Generic[T]):
-    """Calls ``source`` in a thread of its own, at most one call ahead of the caller.
+    """Calls ``source`` in a thread, at most one call ahead of the caller.
 
-    There is no lock: what ``source`` touches is the thread's while a call is under way, and the caller's otherwise:
-    from a result or :meth:`rest` until the next :meth:`begin` or call. After Ctrl-C only :meth:`close` may follow.
+    No lock is needed: while a call is running, only the thread uses the source's data. Between a result (or
+    :meth:`rest`) and the next :meth:`begin` (or call), only the caller does. After Ctrl-C only :meth:`close` may be
+    called.
     """
 
     def __init__(self, source: Callable[[], T]) -> None:
         self._asked: SimpleQueue[Future[T] | None] = SimpleQueue()
         self._next: Future[T] | None = None
-        # A daemon, as a program may end without closing its loader.
+        # A daemon thread, because a program may end without closing its loader.
         self._thread = threading.Thread(target=_serve, args=(source, self._asked), name="read-ahead", daemon=True)
         self._thread.start()
 
     def begin(self) -> None:
-        """Have the next call made, where it is not under way."""
+        """Start the next call, unless it is running already."""
         self._begun()
 
     def __call__(self) -> T:
-        """The next call's result, waited for if need be; what the call raises, this raises."""
+        """Return the result of the next call, or raise its exception. Waits until the call has ended."""
         try:
             return _finished(self._begun()).result()
         finally:
             self._next = None
 
     def rest(self) -> BaseException | None:
-        """Wait for the call under way, if there is one, and drop its result; what it raised, or None."""
+        """Wait for a running call, drop its result, and return the exception that it raised, or None."""
         error = None if self._next is None else _finished(self._next).exception()
         self._next = None
         return error
 
     def close(self) -> None:
-        """End the thread, when a call under way has ended."""
+        """End the thread, after a running call has ended."""
         self._asked.put(None)
-        # The garbage collector may have found a loader in this very thread.
+        # The garbage collector may close a loader from within this thread, which cannot wait for itself.
         if threading.current_thread() is not self._thread:
             while self._thread.is_alive():
                 self._thread.join(CTRL_C_SECONDS)
@@ -62,18 +63,18 @@ class ReadAhead(Generic[T]):
 
 
 def _finished(future: Future[T]) -> Future[T]:
-    """The future, once its call has ended."""
+    """Wait until the future's call has ended, and return the future."""
     while wait([future], CTRL_C_SECONDS).not_done:
         pass
     return future
 
 
 def _serve(source: Callable[[], T], asked: SimpleQueue[Future[T] | None]) -> None:
-    """The thread's life. It holds nothing of the object that began it."""
+    """Serve calls until the thread is closed. It has no reference to the object that started it."""
     while (future := asked.get()) is not None:
         try:
             future.set_result(source())
         except BaseException as error:
             future.set_exception(error)
-        # The next may be long in coming, and a traceback holds the caller's frames.
+        # Release it now: the next call may come much later, and a traceback keeps the caller's frames alive.
         del future

@@ -1,4 +1,4 @@
-"""Where clips are decoded and handed out: on the CPU, or on a GPU with or without its video decoder."""
+"""Where clips are decoded and returned: on the CPU, or on a GPU with or without its video decoder."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from mgdali.gpu.nvdec import NVDEC_BY_DALI, NvdecTable
 
 Decode = Literal["auto", "nvdec", "cpu"]
 
-__all__ = ["Decode", "Route", "choose_route", "gpu_route", "nvdec_table"]
+__all__ = ["CPU_ROUTE", "Decode", "Route", "choose_route", "gpu_route", "nvdec_table"]
 
 logger = logging.getLogger("mgdali")
 
 
 @dataclass(frozen=True)
 class Route:
-    """A loader's way.
+    """Where a loader decodes videos and returns clips.
 
     Attributes:
-        device: where clips are handed out.
-        nvdec: what the GPU decodes; None where PyAV decodes everything.
+        device: Device of the clips.
+        nvdec: Streams that the GPU decodes; None if PyAV decodes every video.
     """
 
     device: torch.device
@@ -34,43 +34,42 @@ class Route:
 
     @property
     def device_id(self) -> int | None:
-        """The GPU's number, or None on the CPU."""
+        """Index of the GPU, or None on the CPU."""
         return None if self.device.type == "cpu" else self.device.index
 
     @property
     def engines(self) -> int:
-        """Decoding engines of the GPU, as far as its driver tells; at least 1."""
+        """Number of NVDEC engines that the driver reports; at least 1."""
         return max([1, *(caps.engines for caps in (self.nvdec or {}).values())])
 
 
+CPU_ROUTE = Route(torch.device("cpu"))
+"""The route of a loader without a GPU."""
+
+
 def choose_route(device: str | torch.device | None, decode: Decode) -> Route:
-    """The way that a loader's arguments ask for.
+    """Return the route that a loader's arguments request.
 
     Args:
-        device: ``"cpu"``, or ``"cuda"``, perhaps with a number. None takes the GPU where it can decode and run the
-            kernels, otherwise the CPU; where there is a GPU and something is missing, one line says what.
-        decode: ``"nvdec"`` or ``"cpu"`` (PyAV); ``"auto"`` takes NVDEC where it can be used, and says in one line why
-            where it cannot.
+        device: ``"cpu"`` or ``"cuda"``, with an index if needed. None uses the GPU if it can decode and run the
+            kernels, otherwise the CPU. If the machine has a GPU but something else is missing, one warning names it.
+        decode: ``"nvdec"`` or ``"cpu"`` (PyAV). ``"auto"`` uses NVDEC if possible; otherwise one warning gives the
+            reason.
 
     Raises:
-        ValueError: the arguments don't go together, or ask for what this machine does not have.
+        ValueError: If the arguments contradict each other, or this machine lacks what they request.
     """
     if decode not in get_args(Decode):
         raise ValueError(f"decode must be one of {get_args(Decode)}, got {decode!r}")
     if device is None:
         return Route(torch.device("cpu")) if decode == "cpu" else _best_route(decode)
-    try:
-        place = torch.device(device)
-    except RuntimeError:
-        place = torch.device("meta")
+    place = _parsed(device)
     if place.type == "cpu":
         if decode == "nvdec":
             raise ValueError(f'decode="nvdec" needs device="cuda", got device={device!r}')
         return Route(place)
-    if place.type != "cuda":
-        raise ValueError(f'device must be None, "cpu" or "cuda", got {device!r}')
     if not torch.cuda.is_available():
-        raise ValueError(f"device={device!r}: torch finds no usable GPU; `mgdali doctor` tells what is missing")
+        raise ValueError(f"device={device!r}: torch finds no usable GPU; run `mgdali doctor` to see what is missing")
     place = torch.device("cuda", torch.cuda.current_device() if place.index is None else place.index)
     if decode == "cpu":
         return Route(place)
@@ -78,22 +77,37 @@ def choose_route(device: str | torch.device | None, decode: Decode) -> Route:
         return Route(place, nvdec_table(place.index))
     except (driver.GPUError, ImportError) as error:
         if decode == "nvdec":
-            raise ValueError(f'decode="nvdec" cannot be used: {error}') from error
-        warnings.warn(f"PyAV decodes, not the GPU: {error}", RuntimeWarning, stacklevel=3)
+            raise ValueError(f'decode="nvdec" is not possible: {error}') from error
+        warnings.warn(f"PyAV decodes instead of the GPU: {error}", RuntimeWarning, stacklevel=3)
         return Route(place)
 
 
-def gpu_route() -> Route:
-    """All of the work on torch's current GPU: NVDEC decodes, kernels measure and pick.
+def _parsed(device: str | torch.device) -> torch.device:
+    """Return the device, which is a CPU or CUDA device.
 
     Raises:
-        GPUError: there is no driver, no GPU that torch can use, or no video decoder; the message says what to do.
-        ImportError: CuPy is missing.
+        ValueError: If it is any other device.
+    """
+    try:
+        place = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f'device must be None, "cpu" or "cuda", got {device!r}') from error
+    if place.type not in ("cpu", "cuda"):
+        raise ValueError(f'device must be None, "cpu" or "cuda", got {device!r}')
+    return place
+
+
+def gpu_route() -> Route:
+    """Return the route that does all of the work on torch's current GPU: NVDEC decodes, kernels measure and pick.
+
+    Raises:
+        GPUError: If the driver, a GPU that torch can use, or the video decoder is missing; the message has the remedy.
+        ImportError: If CuPy is missing.
     """
     driver.load_library(driver.CUDA)
     if not torch.cuda.is_available():
         built_for = f"for CUDA {torch.version.cuda}" if torch.version.cuda else "for the CPU only"
-        raise driver.GPUError(f"torch finds no GPU that it can use (it is built {built_for}): see `mgdali doctor`")
+        raise driver.GPUError(f"torch finds no usable GPU (this torch is built {built_for}): run `mgdali doctor`")
     place = torch.device("cuda", torch.cuda.current_device())
     return Route(place, nvdec_table(place.index))
 
@@ -103,22 +117,26 @@ def _best_route(decode: Decode) -> Route:
         return gpu_route()
     except (driver.GPUError, ImportError) as error:
         if decode == "nvdec":
-            raise ValueError(f'decode="nvdec" cannot be used: {error}') from error
+            raise ValueError(f'decode="nvdec" is not possible: {error}') from error
         if isinstance(error, driver.LibraryError):
-            # A machine without a driver has no GPU to miss.
-            logger.info("the CPU is used: %s", error)
+            # A machine without a driver has no GPU, so the CPU is no surprise.
+            logger.info("using the CPU: %s", error)
         else:
-            message = f'the CPU is used, not the GPU: {error} (device="cpu" if that is meant)'
+            message = f'using the CPU instead of the GPU: {error} (pass device="cpu" to choose the CPU)'
             warnings.warn(message, RuntimeWarning, stacklevel=4)
         return Route(torch.device("cpu"))
 
 
 def nvdec_table(device: int) -> NvdecTable:
-    """The codecs that a GPU's NVDEC and DALI decode to 8-bit RGB, with NVDEC's limits.
+    """Return the codecs that both NVDEC on this GPU and DALI decode to 8-bit RGB, with NVDEC's limits.
+
+    Args:
+        device: Index of the GPU.
 
     Raises:
-        GPUError: NVDEC's library or the driver is missing, or decodes none of them; the message says what to do.
-        ImportError: CuPy is missing.
+        GPUError: If the driver or NVDEC's library is missing, or NVDEC decodes none of the codecs; the message has the
+            remedy.
+        ImportError: If CuPy is missing.
     """
     try:
         importlib.import_module("cupy")
@@ -130,7 +148,7 @@ def nvdec_table(device: int) -> NvdecTable:
         driver.load_library(driver.NVDEC)
     except driver.LibraryError as error:
         raise driver.GPUError(
-            f"NVDEC's library is missing ({error}): it comes with the driver; a container needs "
+            f"NVDEC's library is missing ({error}): it is part of the driver; start a container with "
             "NVIDIA_DRIVER_CAPABILITIES=compute,utility,video"
         ) from error
     with driver.primary_context(device):

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import av
@@ -48,6 +48,14 @@ _ADVICE = (
 )
 
 
+class _NamedContent(io.BytesIO):
+    """The content of a file, with the file's name, which PyAV passes on to FFmpeg."""
+
+    def __init__(self, content: bytes, name: str) -> None:
+        super().__init__(content)
+        self.name = name
+
+
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
     """What tells one video's content from another's without reading all of it.
@@ -76,6 +84,7 @@ class Media:
             - a URL of a file, for fsspec: ``https://…``, ``s3://…``;
             - with ``span``, ``<tar>::<member>``, the tar being a file or a URL.
         span: where the member lies in the tar: offset and length, in bytes.
+        content: The encoded file, if it was read already; it is then not read again.
 
     Raises:
         ValueError: a span that cannot be, or one beside a path that names no member.
@@ -83,6 +92,7 @@ class Media:
 
     path: str
     span: tuple[int, int] | None = None
+    content: bytes | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.span is None:
@@ -92,12 +102,22 @@ class Media:
         if "::" not in self.path:
             raise ValueError(f"{self.path}: a path with a span must name a tar's member, as '<tar>::<member>'")
 
+    def loaded(self) -> Media:
+        """Read the video once and return media whose content is in memory.
+
+        Raises:
+            VideoDecodeError: If the video is missing or cannot be read.
+        """
+        return replace(self, content=self.read())
+
     def read(self) -> bytes:
         """The video as one file; frames as a Motion-JPEG stream (:func:`frames_stream`).
 
         Raises:
             VideoDecodeError: it is missing or cannot be read.
         """
+        if self.content is not None:
+            return self.content
         files = self.frame_files()
         if files is not None:
             return frames_stream(files, self.path)
@@ -111,7 +131,10 @@ class Media:
             VideoDecodeError: it is missing or cannot be read; of a local file that is seen when it is opened.
         """
         plain = self.span is None and not is_url(self.path) and self.frame_files() is None
-        return self.path if plain else io.BytesIO(self.read())
+        if not plain:
+            return io.BytesIO(self.read())
+        # FFmpeg takes the file's name into account when it detects the container.
+        return self.path if self.content is None else _NamedContent(self.content, self.path)
 
     def frame_files(self) -> list[str] | None:
         """The frames' files in order, where the video is a folder or a pattern, else None.

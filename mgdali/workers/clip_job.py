@@ -1,6 +1,6 @@
-"""From a video to what enters the DALI graph: its clip, decoded here, or the file as it is, for the GPU to decode.
+"""The job of a worker: to turn one video into what enters the DALI graph.
 
-This is the work of one worker for one video; it knows nothing of processes.
+That is the finished clip, decoded by PyAV, or the encoded file, for the GPU to decode.
 """
 
 from __future__ import annotations
@@ -24,38 +24,46 @@ from mgdali.video.media import Fingerprint, Media
 from mgdali.video.packets import StreamLog
 from mgdali.video.record import VideoRecord, index_name, representation_key
 
-__all__ = ["ClipConfig", "ClipJob", "ClipLoader", "ClipResult", "EncodedResult", "Result"]
+__all__ = ["ClipConfig", "ClipJob", "ClipLoader", "ClipResult", "EncodedLoader", "EncodedResult", "Result"]
 
 Allocate = Callable[[tuple[int, ...]], NDArray[np.uint8]]
-"""Gives the memory for what a loader makes, uint8 of the shape asked for."""
+"""Returns memory for a result: uint8 of the given shape."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClipConfig:
-    """What is the same for all clips of a loader; pickled once to each worker.
+    """Settings that all clips of a loader share. They are pickled once for each worker.
 
     Attributes:
-        memory_budget: bytes of decoded frames to hold here.
-        nvdec: what the GPU decodes; None where everything is decoded here.
-        decoded_budget: bytes of decoded frames that the GPU has room for.
-        survey: whether to make a record of each video of which none holds.
+        sampler: Sampling strategy.
+        transform: Crop window, clip size and flip.
+        memory_budget: Number of bytes of decoded frames that a worker may hold for one video.
+        nvdec: Streams that the GPU decodes; None if PyAV decodes every video.
+        gpu_memory_budget: Number of bytes of decoded frames that fit into the GPU's memory at a time.
+        make_records: Whether to return a record for the motion index with each video that has no valid one.
     """
 
     sampler: Sampler
     transform: SpatialTransform
     memory_budget: int
     nvdec: NvdecTable | None = None
-    decoded_budget: float = math.inf
-    survey: bool = False
+    gpu_memory_budget: float = math.inf
+    make_records: bool = False
 
     def make_loader(self) -> ClipLoader | EncodedLoader:
-        """What a worker does its jobs with."""
+        """Return the object that does the jobs in a worker."""
         return ClipLoader(self) if self.nvdec is None else EncodedLoader(self, self.nvdec)
 
 
 @dataclass(frozen=True)
 class ClipJob:
-    """One video to make a clip of, the random choices for it, and what a motion index knows of it."""
+    """One video to load.
+
+    Attributes:
+        media: The video.
+        choices: Random choices for it.
+        record: Its record in the motion index; None if the index has no record of it.
+    """
 
     media: Media
     choices: Draw
@@ -63,23 +71,23 @@ class ClipJob:
 
     @property
     def path(self) -> str:
-        """The video, for messages."""
+        """Path of the video, for messages."""
         return self.media.path
 
 
 @dataclass(frozen=True)
 class ClipResult:
-    """What is known of a clip beside its pixels.
+    """Facts about a clip that was made here. Its pixels are in the memory that the loader allocated.
 
     Attributes:
-        shape: of the pixels, uint8 ``[N, 3, S, S]`` with the clip's size S.
-        flip: whether the clip is to be mirrored.
-        picks: int64 ``[N]``.
-        num_frames: T, frames in the video.
-        frames_decoded: frames the decoder put out for it.
-        seconds: of a processor that making it took.
-        unindexed: why the record that came with the job was of no use; None where it was, or where none came.
-        record: of a video that was measured for a growing index.
+        shape: Shape of the pixels, uint8 ``[N, 3, S, S]``, N picks and S the clip's size.
+        flip: Whether the graph must mirror the clip.
+        picks: Indices of the picked frames, int64 ``[N]``.
+        num_frames: Number of frames in the video, T.
+        frames_decoded: Number of frames that the decoder returned.
+        seconds: CPU time that making the clip took.
+        unindexed: Reason the record was rejected; None if it was used or absent.
+        record: New record for the motion index; None unless it was requested and the video was measured.
     """
 
     shape: tuple[int, int, int, int]
@@ -94,19 +102,19 @@ class ClipResult:
 
 @dataclass(frozen=True)
 class EncodedResult:
-    """What is known of a video whose file goes to the GPU as it is.
+    """Facts about an encoded file that the GPU decodes. Its bytes are in the memory that the loader allocated.
 
     Attributes:
-        shape: of the file, uint8 ``[bytes]``.
-        window: the crop window: top, left, bottom, right.
-        flip: whether the clip is to be mirrored.
-        offsets: where frames are to be picked, float64 ``[N]``.
-        num_frames: T, as far as is known before decoding.
-        decoded_bytes: what the decoded frames take, likewise.
-        picks: int64 ``[N]`` where they are known beforehand, so that only these frames are decoded; None where motion
-            is to be measured.
-        frames_decoded: frames that the GPU's decoder will put out for it.
-        unindexed: why the record that came with the job was of no use; None where it was, or where none came.
+        shape: Shape of the file, uint8 ``[bytes]``.
+        window: Crop window.
+        flip: Whether the graph must mirror the clip.
+        offsets: Position of each pick within its part of the cumulative distribution, float64 ``[N]``.
+        num_frames: Number of frames in the video, T; before decoding it is the number of packets.
+        decoded_bytes: Number of bytes that the decoded frames take.
+        frames_decoded: Number of frames that the GPU's decoder will return.
+        picks: Indices of the picked frames, int64 ``[N]``, if the index has them: only these are decoded. None if the
+            graph measures the motion.
+        unindexed: Reason the record was rejected; None if it was used or absent.
     """
 
     shape: tuple[int]
@@ -124,26 +132,39 @@ Result = ClipResult | EncodedResult
 
 
 class ClipLoader:
-    """Makes clips, one after another."""
+    """Decodes videos with PyAV and makes their clips."""
 
     def __init__(self, config: ClipConfig) -> None:
         self._transform = config.transform
         self._representation = config.sampler.representation
-        self._survey = config.survey
+        self._make_records = config.make_records
         self._cropper = Cropper(config.transform)
         self._decoder = Decoder(config.sampler, memory_budget=config.memory_budget)
 
     def load(self, job: ClipJob, allocate: Allocate) -> ClipResult:
-        """Decode a video and write its clip.
+        """Decode a video and write its clip into allocated memory.
 
         Raises:
-            VideoDecodeError: the file cannot be decoded.
+            VideoDecodeError: If the video cannot be decoded.
         """
         started = time.thread_time()
-        unindexed = why_unindexed(job, self._representation)
+        return self.make_clip(job, allocate, reason_unindexed(job, self._representation), started)
+
+    def make_clip(self, job: ClipJob, allocate: Allocate, unindexed: str | None, started: float) -> ClipResult:
+        """Make the clip of a video whose record was compared with the video before.
+
+        Args:
+            job: The video.
+            allocate: Returns the memory for the clip.
+            unindexed: Reason the job's record was rejected, from :func:`reason_unindexed`.
+            started: CPU time of this thread when the job began, in seconds.
+
+        Raises:
+            VideoDecodeError: If the video cannot be decoded.
+        """
         log, fingerprint = None, None
-        if self._survey and (job.record is None or unindexed is not None):
-            # Before the content: a file that is written to meanwhile will not look unchanged.
+        if self._make_records and (job.record is None or unindexed is not None):
+            # Taken before the content is read: a file that changes in between must not look unchanged later.
             log, fingerprint = StreamLog(), job.media.fingerprint()
         record = job.record if unindexed is None else None
         picture = partial(self._cropper.crop, choices=job.choices)
@@ -167,9 +188,9 @@ class ClipLoader:
     def _record(
         self, job: ClipJob, fingerprint: Fingerprint, log: StreamLog, motion: NDArray[np.float64] | None
     ) -> VideoRecord:
-        """What is now known of a video, and what was known of it in other representations."""
+        """Return the new record of a video, with the motion of other representations from its old record."""
         measured = [] if self._representation is None or motion is None else [(self._representation, motion)]
-        record = VideoRecord.of_log(index_name(job.path), fingerprint, log, measured)
+        record = VideoRecord.from_log(index_name(job.path), fingerprint, log, measured)
         before = job.record
         if before is None or before.fingerprint != fingerprint:
             return record
@@ -177,34 +198,41 @@ class ClipLoader:
 
 
 class EncodedLoader:
-    """Hands files over for the GPU to decode, and makes the clips of those that it cannot."""
+    """Passes encoded files on for the GPU to decode, and makes the clips of files that it cannot decode."""
 
     def __init__(self, config: ClipConfig, nvdec: NvdecTable) -> None:
         self._transform = config.transform
         self._sampler = config.sampler
-        self._survey = config.survey
+        self._make_records = config.make_records
         self._nvdec = nvdec
-        self._decoded_budget = config.decoded_budget
+        self._gpu_memory_budget = config.gpu_memory_budget
         self._clips = ClipLoader(config)
 
     def load(self, job: ClipJob, allocate: Allocate) -> Result:
-        """Read a video and write its file, or its clip where NVDEC does not take it or it is too large.
+        """Write a video's file into allocated memory, or its clip if NVDEC rejects the file or it is too large.
+
+        A file that falls back to PyAV is read and probed once: PyAV decodes the bytes that were read here.
 
         Raises:
-            VideoDecodeError: the file cannot be read or decoded.
+            VideoDecodeError: If the file cannot be read or decoded.
         """
-        unindexed = why_unindexed(job, self._sampler.representation)
+        started = time.thread_time()
+        unindexed = reason_unindexed(job, self._sampler.representation)
         record = job.record if unindexed is None else None
         picks = known_picks(self._sampler, record, job.choices.offsets)
-        if picks is None and self._survey:
-            # An index holds S of the decoder's luma, which DALI does not hand out.
-            return self._clips.load(job, allocate)
-        content = job.media.read()
-        facts = probe(content, job.path) if record is None else recorded_facts(record)
+        if picks is None and self._make_records:
+            # The index stores S of PyAV's luma planes, which DALI's decoder does not return.
+            return self._clips.make_clip(job, allocate, unindexed, started)
+        if record is None:
+            job = replace(job, media=job.media.loaded())
+            facts = probe(job.media.read(), job.path)
+        else:
+            facts = recorded_facts(record)
         frames_out = facts.num_frames if picks is None else len(picks)
         decoded_bytes = facts.frame_bytes * frames_out
-        if nvdec_refusal(facts, self._nvdec) is not None or decoded_bytes > self._decoded_budget:
-            return self._clips.load(job, allocate)
+        if nvdec_refusal(facts, self._nvdec) is not None or decoded_bytes > self._gpu_memory_budget:
+            return self._clips.make_clip(job, allocate, unindexed, started)
+        content = job.media.read()
         shape = (len(content),)
         allocate(shape)[:] = np.frombuffer(content, np.uint8)
         return EncodedResult(
@@ -220,11 +248,11 @@ class EncodedLoader:
         )
 
 
-def why_unindexed(job: ClipJob, representation: Representation | None) -> str | None:
-    """Why the record that came with a job is of no use for it; None where it is, or where none came.
+def reason_unindexed(job: ClipJob, representation: Representation | None) -> str | None:
+    """Return the reason a job's record must be rejected; None if it is valid or absent.
 
     Raises:
-        VideoDecodeError: the video is not there.
+        VideoDecodeError: If the video is missing.
     """
     record = job.record
     if record is None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from mgdali import MotionGuided, Segment, Stride, TopMotion, VideoDataset, VideoDecodeError
@@ -23,15 +24,17 @@ from mgdali.gpu.cuda_kernels import VIDEO, Kernels, describe_videos
 from mgdali.gpu.driver import DecoderCaps
 from mgdali.gpu.nvdec import NvdecTable
 from mgdali.gpu.picking import FramePicker
-from mgdali.loading.feed import Feed
-from mgdali.loading.graph import clips_pipeline, decoding_pipeline
+from mgdali.loading.feed import Feed, make_pool
 from mgdali.loading.order import EpochOrder
-from mgdali.loading.source import HELD_BATCHES, ClipSource, Tally
+from mgdali.loading.route import Route
+from mgdali.loading.settings import LoaderSettings
+from mgdali.loading.source import ClipSource
+from mgdali.loading.tally import Tally
 from mgdali.samplers import Representation, Sampler
 from mgdali.transforms import OutputFormat, SpatialTransform
 from mgdali.video.media import frames_stream
 from mgdali.workers.clip_job import ClipConfig, EncodedResult
-from mgdali.workers.pool import LocalPool, WorkerPool
+from mgdali.workers.pool import LocalPool
 from mgdali.workers.protocols import Outcome
 from tests.support.kernel_build import HostKernels, Out, Structs, needs_compiler
 from tests.support.videos import moving_square, rotate_by_metadata, write_video
@@ -65,7 +68,7 @@ class KernelsOnHost(Kernels):
     def _addresses(self, arrays: list[Any]) -> Any:
         return Structs(np.uint64, [Out(array) for array in arrays])
 
-    def _function(self, source: str, name: str) -> Any:
+    def function(self, source: str, name: str) -> Any:
         return partial(self._launch, name)
 
     def _launch(self, name: str, grid: Any, block: Any, args: tuple[Any, ...]) -> None:
@@ -145,33 +148,23 @@ def feed_of(
     known: Mapping[str, list[int]] | None = None,
     decoded: NvdecTable = VP9_ONLY,
 ) -> Feed:
-    """The decoding graph on the CPU, or, without kernels, the graph that gets clips."""
-    transform = SpatialTransform(training=training, crop_size=CROP, resize=CROP)
-    config = ClipConfig(sampler, transform, 1 << 30, nvdec=decoded if kernels else None)
-    slots = batch_size * (HELD_BATCHES + 2)
-    shape = {"batch_size": batch_size, "num_threads": 2, "output": OutputFormat(dtype="uint8")}
-
-    def make_pipeline(source: ClipSource) -> Any:
-        if kernels is None:
-            return clips_pipeline(source, **shape)  # type: ignore[arg-type]
-        picker = FramePicker(sampler, kernels)
-        return decoding_pipeline(source, picker, crop_size=CROP, device_id=None, **shape)  # type: ignore[arg-type]
-
+    """The decoding graph on the CPU or, without kernels, the graph that gets finished clips."""
+    settings = LoaderSettings(
+        sampler=sampler,
+        order=EpochOrder(num_videos=len(dataset), batch_size=batch_size, shuffle=training),
+        transform=SpatialTransform(training=training, crop_size=CROP, resize=CROP),
+        output=OutputFormat(dtype="uint8"),
+        route=Route(torch.device("cpu"), decoded if kernels else None),
+        num_workers=workers,
+        on_error="replace" if replace else "raise",
+        memory_budget=1 << 30,
+        gpu_memory_budget=budget,
+    )
     return Feed(
-        lambda: WorkerPool(workers, slots, config) if workers else PicksKnown(config, known or {}),
-        lambda pool: ClipSource(
-            dataset,
-            EpochOrder(num_videos=len(dataset), batch_size=batch_size, shuffle=training),
-            pool,
-            slots=slots,
-            num_frames=sampler.num_frames,
-            training=training,
-            replace=replace,
-            tally=Tally(),
-            encoded=kernels is not None,
-            decoded_budget=budget,
-        ),
-        make_pipeline,
+        settings,
+        partial(ClipSource, dataset, settings=settings, tally=Tally()),
+        make_pool=make_pool if workers else lambda settings: PicksKnown(settings.clip_config, known or {}),
+        picker=FramePicker(sampler, kernels) if kernels else None,
     )
 
 
@@ -227,6 +220,19 @@ def test_a_strategy_of_ones_own_is_asked_on_the_host(mixed: VideoDataset, graph_
     reference = epoch_of(feed_of(mixed, LoudestThenFirst(), training=False))
     picks = [outputs["frames"].tolist() for outputs, _ in decoded]
     assert picks == [outputs["frames"].tolist() for outputs, _ in reference]
+
+
+class FirstFrames(MotionGuided):
+    """A subclass that changes how frames are picked."""
+
+    def pick(self, motion: Any, total: int, offsets: Any) -> NDArray[np.int64]:
+        return np.arange(self.num_frames) % total
+
+
+def test_a_subclass_with_its_own_pick_picks_the_same_in_both_graphs(mixed: VideoDataset, graph_kernels: Any) -> None:
+    sampler = FirstFrames(num_frames=3)
+    for graph in (feed_of(mixed[:3], sampler, graph_kernels), feed_of(mixed[:3], sampler)):
+        assert [outputs["frames"].tolist() for outputs, _ in epoch_of(graph)] == [[[0, 1, 2]] * 3]
 
 
 class RoundedOnly:

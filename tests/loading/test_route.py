@@ -43,7 +43,7 @@ def test_where_the_cpu_is_asked_for_pyav_decodes(device: Any, decode: Any, gpu_m
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 @pytest.mark.parametrize("decode", ["auto", "nvdec", "cpu"])
 def test_a_gpu_that_is_not_there_is_said(decode: Any) -> None:
-    with pytest.raises(ValueError, match="device='cuda': torch finds no usable GPU; `mgdali doctor` tells"):
+    with pytest.raises(ValueError, match="device='cuda': torch finds no usable GPU.*mgdali doctor"):
         choose_route("cuda", decode)
 
 
@@ -65,14 +65,14 @@ def test_unasked_a_machine_without_a_driver_uses_the_cpu_in_silence(gpu_machine:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert choose_route(None, "auto").device.type == "cpu"
-    with pytest.raises(ValueError, match='decode="nvdec" cannot be used: libcuda.so.1: cannot open'):
+    with pytest.raises(ValueError, match='decode="nvdec".*libcuda.so.1: cannot open'):
         choose_route(None, "nvdec")
 
 
 @pytest.mark.parametrize(
     ("lacks", "says"),
     [
-        ("torch", r"torch finds no GPU that it can use \(it is built for .*\): see `mgdali doctor`"),
+        ("torch", r"torch finds no usable GPU .*built for .*mgdali doctor"),
         ("nvdec", "NVDEC's library is missing .*NVIDIA_DRIVER_CAPABILITIES"),
         ("cupy", r"CuPy cannot be imported .*pip install 'mgdali\[cuda12\]'"),
     ],
@@ -86,11 +86,11 @@ def test_unasked_what_keeps_the_gpu_from_being_used_is_one_line(
         gpu_machine.setitem(sys.modules, "cupy", None)
     else:
         gpu_machine.setattr(driver, "load_library", lambda name: no_library(name) if name == driver.NVDEC else None)
-    with pytest.warns(RuntimeWarning, match=f"the CPU is used, not the GPU: {says}.*") as caught:
+    with pytest.warns(RuntimeWarning, match=f"CPU instead of the GPU: {says}.*") as caught:
         assert choose_route(None, "auto").device.type == "cpu"
     assert len(caught) == 1
     assert "\n" not in str(caught[0].message)
-    with pytest.raises(ValueError, match='decode="nvdec" cannot be used'):
+    with pytest.raises(ValueError, match='decode="nvdec"'):
         choose_route(None, "nvdec")
 
 
@@ -105,7 +105,7 @@ def test_without_nvdecs_library_pyav_decodes_and_one_line_says_what_is_missing(g
         route = choose_route("cuda", "auto")
     assert len(caught) == 1
     assert (route.device_id, route.nvdec) == (1, None)
-    with pytest.raises(ValueError, match='decode="nvdec" cannot be used: NVDEC\'s library is missing'):
+    with pytest.raises(ValueError, match='decode="nvdec".*NVDEC\'s library is missing'):
         choose_route("cuda", "nvdec")
 
 

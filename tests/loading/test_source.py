@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mgdali import VideoDataset
+from mgdali import Segment, VideoDataset
 from mgdali.loading.order import EpochOrder
-from mgdali.loading.source import HELD_BATCHES, ClipSource, Tally
+from mgdali.loading.settings import LoaderSettings
+from mgdali.loading.source import ClipSource
+from mgdali.loading.tally import Tally
 from mgdali.video.record import VideoRecord
 from mgdali.workers.clip_job import ClipResult
 
@@ -49,17 +51,9 @@ class RecordingPool:
 
 
 def make_source(paths: list[str], pool: RecordingPool, batch_size: int, index: Any = None) -> ClipSource:
-    return ClipSource(
-        VideoDataset(paths, [0] * len(paths)),
-        EpochOrder(num_videos=len(paths), batch_size=batch_size),
-        pool,
-        slots=batch_size * (HELD_BATCHES + 2),
-        num_frames=1,
-        training=False,
-        replace=False,
-        tally=Tally(),
-        index=index,
-    )
+    order = EpochOrder(num_videos=len(paths), batch_size=batch_size)
+    settings = LoaderSettings(sampler=Segment(num_frames=1), order=order)
+    return ClipSource(VideoDataset(paths, [0] * len(paths)), pool, settings, Tally(), index=index)
 
 
 def test_of_each_batch_the_videos_that_took_longest_are_begun_first_and_come_out_in_their_order() -> None:

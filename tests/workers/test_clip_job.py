@@ -26,7 +26,7 @@ def test_a_clip_is_the_window_of_each_picked_frame(dataset: VideoDataset) -> Non
         frames = [frame.to_ndarray(format="rgb24") for frame in read_frames(video.path)]
         # Windows of 16 pixels that become 16: nothing is resized.
         transform = SpatialTransform(crop_size=16, resize=min(frames[0].shape[:2]))
-        loader = ClipLoader(ClipConfig(MotionGuided(num_frames=5), transform, memory_budget=1 << 30))
+        loader = ClipLoader(ClipConfig(sampler=MotionGuided(num_frames=5), transform=transform, memory_budget=1 << 30))
         choices = draw(0, 0, index, 5, training=False)
         clips: list[NDArray[np.uint8]] = []
 
@@ -52,7 +52,7 @@ def numpy_memory(shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize("sampler", [MotionGuided(num_frames=5), Segment(num_frames=5)])
 def test_with_a_record_the_graph_is_told_the_picks_and_decodes_no_more(dataset: VideoDataset, sampler: Any) -> None:
-    config = ClipConfig(sampler, TRANSFORM, memory_budget=1 << 30, nvdec=NVDEC)
+    config = ClipConfig(sampler=sampler, transform=TRANSFORM, memory_budget=1 << 30, nvdec=NVDEC)
     for index, video in enumerate(dataset):
         choices = draw(0, 0, index, 5, training=True)
         record = survey_video(video.media, video.path, (Representation(),))
@@ -71,7 +71,7 @@ def test_with_a_record_the_graph_is_told_the_picks_and_decodes_no_more(dataset: 
 
 def test_for_a_growing_index_the_gpus_videos_are_measured_once_by_pyav(dataset: VideoDataset) -> None:
     sampler = MotionGuided(num_frames=5)
-    config = ClipConfig(sampler, TRANSFORM, memory_budget=1 << 30, nvdec=NVDEC, survey=True)
+    config = ClipConfig(sampler=sampler, transform=TRANSFORM, memory_budget=1 << 30, nvdec=NVDEC, make_records=True)
     loader = EncodedLoader(config, NVDEC)
     video, choices = dataset[3], draw(0, 0, 3, 5, training=True)
     first = loader.load(ClipJob(video.media, choices), numpy_memory)
@@ -86,9 +86,38 @@ def test_for_a_growing_index_the_gpus_videos_are_measured_once_by_pyav(dataset: 
 def test_a_record_of_what_the_gpu_cannot_decode_serves_pyav(tmp_path: Path) -> None:
     path = write_video(tmp_path / "444.mp4", moving_square(20, 48, 64), pixel_format="yuv444p")
     media, choices = Media(str(path)), draw(0, 0, 0, 5, training=False)
-    config = ClipConfig(Segment(num_frames=5), TRANSFORM, memory_budget=1 << 30, nvdec=NVDEC)
+    config = ClipConfig(sampler=Segment(num_frames=5), transform=TRANSFORM, memory_budget=1 << 30, nvdec=NVDEC)
     result = EncodedLoader(config, NVDEC).load(
         ClipJob(media, choices, survey_video(media, str(path), ())), numpy_memory
     )
     assert isinstance(result, ClipResult)
     assert result.frames_decoded < 20
+
+
+def test_a_file_that_falls_back_to_pyav_is_read_and_probed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_video(tmp_path / "444.mp4", moving_square(9, 48, 64), pixel_format="yuv444p")
+    config = ClipConfig(sampler=MotionGuided(num_frames=5), transform=TRANSFORM, memory_budget=1 << 30, nvdec=NVDEC)
+    job = ClipJob(Media(str(path)), draw(0, 0, 0, 5, training=True))
+    memory: list[NDArray[np.uint8]] = []
+
+    def allocate(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        memory.append(numpy_memory(shape))
+        return memory[-1]
+
+    expected = ClipLoader(config).load(job, allocate)
+    read = Media.read
+
+    def read_and_remove(media: Media) -> bytes:
+        content = read(media)
+        path.unlink(missing_ok=True)
+        return content
+
+    # Whoever reads the file again finds it missing.
+    monkeypatch.setattr(Media, "read", read_and_remove)
+    result = EncodedLoader(config, NVDEC).load(job, allocate)
+    assert isinstance(result, ClipResult)
+    assert not path.exists()
+    assert result.picks.tolist() == expected.picks.tolist()
+    assert (memory[0] == memory[1]).all()

@@ -24,7 +24,9 @@ from mgdali.workers.protocols import Pool
 from tests.support.interrupting import ctrl_c_in_another_thread
 from tests.support.videos import moving_square, write_video
 
-CONFIG = ClipConfig(MotionGuided(num_frames=4), SpatialTransform(crop_size=16, resize=20), memory_budget=1 << 30)
+CONFIG = ClipConfig(
+    sampler=MotionGuided(num_frames=4), transform=SpatialTransform(crop_size=16, resize=20), memory_budget=1 << 30
+)
 
 
 def job(path: str) -> ClipJob:
@@ -95,7 +97,9 @@ def test_more_jobs_than_a_pipe_holds_by_default_are_taken_without_waiting(tmp_pa
 
 def test_a_large_clips_memory_is_given_back(tmp_path: Path) -> None:
     path = str(write_video(tmp_path / "large.mp4", moving_square(2, 32, 32)))
-    config = ClipConfig(Segment(num_frames=32), SpatialTransform(crop_size=640, resize=640), 1 << 30)
+    config = ClipConfig(
+        sampler=Segment(num_frames=32), transform=SpatialTransform(crop_size=640, resize=640), memory_budget=1 << 30
+    )
     pool = WorkerPool(1, 2, config)
     try:
         taken = []

@@ -1,0 +1,150 @@
+"""The inputs of the DALI graphs, declared once, and batches arranged as these inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mgdali.datasets.video_dataset import Video
+from mgdali.workers.clip_job import ClipResult, Result
+
+__all__ = [
+    "CLIP_INPUTS",
+    "ENCODED_INPUTS",
+    "KIND_CLIP",
+    "KIND_MEASURE",
+    "KIND_PICKS_KNOWN",
+    "Arrays",
+    "GraphInput",
+    "Part",
+    "arrange_clips",
+    "arrange_encoded",
+]
+
+Arrays = tuple[list[NDArray[Any]] | NDArray[Any], ...]
+"""A batch in the order of the graph's inputs. Each input is a list with one array per sample or, which DALI accepts
+faster, one array of all samples."""
+
+KIND_CLIP, KIND_PICKS_KNOWN, KIND_MEASURE = range(3)
+"""What a graph that decodes does with a sample: use its finished clip; decode the picks that are known; or decode the
+whole video, measure its motion and pick."""
+
+
+@dataclass(frozen=True)
+class GraphInput:
+    """One input of a DALI graph.
+
+    Attributes:
+        name: Name by which the source fills it and the graph reads it.
+        dtype: NumPy type of its elements.
+        ndim: Number of dimensions of one sample, without the batch's.
+        layout: DALI's layout of one sample; empty if the input is not an image or video.
+    """
+
+    name: str
+    dtype: type[np.generic]
+    ndim: int = 0
+    layout: str = ""
+
+
+_PIXELS = GraphInput("pixels", np.uint8, ndim=4, layout="FCHW")
+_FLIP = GraphInput("flip", np.int32)
+_LABEL = GraphInput("label", np.int64)
+_PICKS = GraphInput("picks", np.int64, ndim=1)
+_NUM_FRAMES = GraphInput("num_frames", np.int64)
+
+CLIP_INPUTS = (_PIXELS, _FLIP, _LABEL, _PICKS, _NUM_FRAMES)
+"""Inputs of the graph that gets finished clips: pixels ``[N, 3, S, S]``, whether to mirror them, the label, the picks
+``[N]`` and the video's number of frames."""
+
+ENCODED_INPUTS = (
+    GraphInput("file", np.uint8, ndim=1),
+    GraphInput("offsets", np.float64, ndim=1),
+    GraphInput("kind", np.int32),
+    _PIXELS,
+    _PICKS,
+    _NUM_FRAMES,
+    GraphInput("window", np.float32, ndim=1),
+    _FLIP,
+    _LABEL,
+)
+"""Inputs of the graph that decodes: those of :data:`CLIP_INPUTS` and, in addition, the encoded file, the offsets
+``[N]``, the sample's kind and the crop window (top, left, bottom, right). An input that a sample does not need holds
+one element of any value."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A batch for the graph, or as much of a batch as the graph may decode at a time.
+
+    Attributes:
+        arrays: The graph's inputs.
+        paths: Paths of the clips' videos.
+        last: Whether this part completes its batch.
+    """
+
+    arrays: Arrays
+    paths: list[str]
+    last: bool
+
+
+def arrange_clips(videos: list[Video], results: list[Result], memory: list[NDArray[np.uint8]]) -> Arrays:
+    """Return the inputs :data:`CLIP_INPUTS` of a batch of finished clips.
+
+    Args:
+        videos: The batch's videos.
+        results: Their results, all of them finished clips.
+        memory: The clips' pixels.
+    """
+    clips = [result for result in results if isinstance(result, ClipResult)]
+    return _in_order(
+        CLIP_INPUTS,
+        pixels=memory,
+        flip=[clip.flip for clip in clips],
+        label=[video.label for video in videos],
+        picks=np.stack([clip.picks for clip in clips]),
+        num_frames=[clip.num_frames for clip in clips],
+    )
+
+
+def arrange_encoded(videos: list[Video], results: list[Result], memory: list[NDArray[np.uint8]]) -> Arrays:
+    """Return the inputs :data:`ENCODED_INPUTS` of a batch of encoded files and finished clips.
+
+    Args:
+        videos: The batch's videos.
+        results: Their results.
+        memory: Each file's bytes or clip's pixels.
+    """
+    files, offsets, kinds, pixels, picks = [], [], [], [], []
+    for result, content in zip(results, memory, strict=True):
+        finished = isinstance(result, ClipResult)
+        kinds.append(KIND_CLIP if finished else KIND_MEASURE if result.picks is None else KIND_PICKS_KNOWN)
+        files.append(np.zeros(1, np.uint8) if finished else content)
+        pixels.append(content if finished else np.zeros((1, 3, 1, 1), np.uint8))
+        offsets.append(np.zeros(1) if isinstance(result, ClipResult) else result.offsets)
+        picks.append(np.zeros(1, np.int64) if result.picks is None else result.picks)
+    return _in_order(
+        ENCODED_INPUTS,
+        file=files,
+        offsets=offsets,
+        kind=kinds,
+        pixels=pixels,
+        picks=picks,
+        num_frames=[result.num_frames for result in results],
+        window=np.array([_window(result) for result in results], np.float32),
+        flip=[result.flip for result in results],
+        label=[video.label for video in videos],
+    )
+
+
+def _in_order(inputs: tuple[GraphInput, ...], **values: Any) -> Arrays:
+    """Return the values in the inputs' order; numbers become one array of the input's type."""
+    return tuple(np.array(values[each.name], each.dtype) if each.ndim == 0 else values[each.name] for each in inputs)
+
+
+def _window(result: Result) -> tuple[int, ...]:
+    """Return the part of a sample's frames that becomes the clip: all of frames that are cropped already."""
+    return (0, 0, *result.shape[2:4]) if isinstance(result, ClipResult) else result.window

@@ -1,0 +1,100 @@
+"""The settings of a loader, checked once and shared by its pool, its source and its graph."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from mgdali.errors import check_integer
+from mgdali.loading.order import EpochOrder
+from mgdali.loading.route import CPU_ROUTE, Route
+from mgdali.samplers import Sampler
+from mgdali.transforms import OutputFormat, SpatialTransform
+from mgdali.video.decoder import MEMORY_BUDGET
+from mgdali.workers.clip_job import ClipConfig
+
+__all__ = ["HELD_BATCHES", "LoaderSettings", "OnError"]
+
+OnError = Literal["raise", "replace"]
+
+HELD_BATCHES = 3
+"""Number of batches whose slots are occupied in addition to those that workers fill: the last two that the graph was
+given, because it may still read them, and the next one, which is requested ahead of time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderSettings:
+    """Settings of a loader.
+
+    Attributes:
+        sampler: Sampling strategy.
+        order: Order of the videos, which also has the batch size, the seed and this process's rank.
+        transform: Crop window, clip size and flip; it also specifies whether the loader is for training.
+        output: Data type, layout and normalization of the clips.
+        route: Device of the clips, and what NVDEC decodes.
+        num_workers: Number of decoding processes; 0 decodes in this process.
+        prefetch_factor: Number of batches that are prepared ahead, >= 1.
+        on_error: ``"raise"`` or ``"replace"``: what to do with a video that cannot be decoded.
+        memory_budget: Number of bytes of decoded frames that a worker may hold for one video, >= 0.
+        gpu_memory_budget: Number of bytes of decoded frames that the GPU may hold at a time.
+        make_records: Whether workers make records for an index that is built while training.
+
+    Raises:
+        ValueError: If a setting is out of range.
+    """
+
+    sampler: Sampler
+    order: EpochOrder
+    transform: SpatialTransform = field(default_factory=SpatialTransform)
+    output: OutputFormat = field(default_factory=OutputFormat)
+    route: Route = CPU_ROUTE
+    num_workers: int = 0
+    prefetch_factor: int = 2
+    on_error: OnError = "raise"
+    memory_budget: int = MEMORY_BUDGET
+    gpu_memory_budget: float = math.inf
+    make_records: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.sampler, Sampler):
+            raise ValueError(f"sampler must have num_frames, representation and pick(), got {self.sampler!r}")
+        if self.on_error not in get_args(OnError):
+            raise ValueError(f"on_error must be one of {get_args(OnError)}, got {self.on_error!r}")
+        check_integer("num_workers", self.num_workers, least=0)
+        check_integer("prefetch_factor", self.prefetch_factor, least=1)
+        check_integer("memory_budget", self.memory_budget, least=0)
+        if self.gpu_memory_budget < 1:
+            raise ValueError(f"gpu_memory_budget must be >= 1 byte, got {self.gpu_memory_budget!r}")
+
+    @property
+    def slots(self) -> int:
+        """Number of slots of the pool: one for each clip that is being made, is finished, or may still be read."""
+        return self.order.batch_size * (HELD_BATCHES + self.prefetch_factor)
+
+    @property
+    def num_threads(self) -> int:
+        """Number of threads of the DALI graph; each of them can drive one NVDEC engine."""
+        return max(self.num_workers, self.route.engines)
+
+    @property
+    def decodes_in_graph(self) -> bool:
+        """Whether the graph gets encoded files and decodes them."""
+        return self.route.nvdec is not None
+
+    @property
+    def clip_config(self) -> ClipConfig:
+        """The part of the settings that workers need."""
+        return ClipConfig(
+            sampler=self.sampler,
+            transform=self.transform,
+            memory_budget=self.memory_budget,
+            nvdec=self.route.nvdec,
+            gpu_memory_budget=self.gpu_memory_budget,
+            make_records=self.make_records,
+        )
+
+    def resume_identity(self) -> dict[str, int | bool]:
+        """Return the settings that must match when a run is resumed, by name."""
+        names = ("num_videos", "batch_size", "shuffle", "drop_last", "seed", "world_size")
+        return {name: getattr(self.order, name) for name in names}

@@ -1,0 +1,52 @@
+"""The graphs' inputs are declared once, and batches are arranged as declared."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mgdali.datasets.video_dataset import Video
+from mgdali.loading.batch import (
+    CLIP_INPUTS,
+    ENCODED_INPUTS,
+    KIND_CLIP,
+    KIND_MEASURE,
+    KIND_PICKS_KNOWN,
+    Arrays,
+    GraphInput,
+    arrange_clips,
+    arrange_encoded,
+)
+from mgdali.transforms import Window
+from mgdali.workers.clip_job import ClipResult, EncodedResult
+
+CLIP = ClipResult((4, 3, 8, 8), True, np.array([0, 2, 2, 5]), 6, 6, 0.1)
+FILE = EncodedResult((5,), Window(2, 4, 10, 12), False, np.full(4, 0.5), 7, 100, 7)
+KNOWN = EncodedResult((5,), Window(0, 0, 8, 8), True, np.full(4, 0.5), 7, 100, 4, picks=np.array([1, 1, 2, 3]))
+VIDEOS = [Video("a.mp4", 3), Video("b.mp4", 1), Video("c.mp4", 0)]
+
+
+def check(arrays: Arrays, inputs: tuple[GraphInput, ...], size: int) -> dict[str, list[np.ndarray]]:
+    """Compare each sample with its declaration; the samples by name."""
+    assert len(arrays) == len(inputs)
+    samples = {each.name: [np.asarray(value) for value in array] for each, array in zip(inputs, arrays, strict=True)}
+    for each in inputs:
+        assert len(samples[each.name]) == size, each
+        assert {(value.dtype, value.ndim) for value in samples[each.name]} == {(np.dtype(each.dtype), each.ndim)}, each
+        assert len(each.layout) in (0, each.ndim)
+    return samples
+
+
+def test_finished_clips_are_arranged_as_declared() -> None:
+    pixels = np.zeros(CLIP.shape, np.uint8)
+    samples = check(arrange_clips(VIDEOS[:2], [CLIP, CLIP], [pixels, pixels]), CLIP_INPUTS, 2)
+    assert samples["pixels"][0].base is pixels.base
+    assert [label.tolist() for label in samples["label"]] == [3, 1]
+    assert samples["picks"][1].tolist() == [0, 2, 2, 5]
+
+
+def test_clips_and_files_in_one_batch_are_arranged_as_declared() -> None:
+    memory = [np.zeros(result.shape, np.uint8) for result in (CLIP, FILE, KNOWN)]
+    samples = check(arrange_encoded(VIDEOS, [CLIP, FILE, KNOWN], memory), ENCODED_INPUTS, 3)
+    assert [kind.tolist() for kind in samples["kind"]] == [KIND_CLIP, KIND_MEASURE, KIND_PICKS_KNOWN]
+    assert [window.tolist() for window in samples["window"]] == [[0, 0, 8, 8], [2, 4, 10, 12], [0, 0, 8, 8]]
+    assert samples["picks"][2].tolist() == [1, 1, 2, 3]
