@@ -1,7 +1,8 @@
-"""Everything that needs a GPU, in one command under eight minutes: ``python benchmarks/gpu_check.py --out DIR``.
+"""All checks that need a GPU, in one command of less than eight minutes: ``python benchmarks/gpu_check.py --out DIR``.
 
-Doctor, the GPU tests, the kernels' and the route's benchmark run one after another, each in a process of its own with
-a time limit; what fails is recorded, and the rest still runs. `gpu-check.json` in DIR then holds all of it.
+``mgdali doctor``, the GPU tests, and the benchmarks of the kernels and of the GPU route run one after another, each in
+a process of its own with a time limit. A part that fails is recorded, and the others still run. The results are written
+to ``DIR/gpu-check.json``.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 SECONDS = {"doctor": 30, "tests": 200, "kernels": 120, "route": 120}
 ALL_SECONDS = 465
-"""No part runs later than this after the start."""
+"""Time limit of all parts together, in seconds."""
 ALLOWED_SKIP = "NVDEC's library"
-"""A GPU test may be skipped for this alone."""
+"""Text of the only accepted reason for skipping a GPU test."""
 
 _DOCTOR = """
 import json, sys
@@ -48,7 +49,7 @@ Result = dict[str, Any]
 
 
 def missing_gpu() -> str | None:
-    """Why there is no GPU to check; None where there is one."""
+    """Return the reason that no GPU can be used; None if there is one."""
     try:
         cuda = ctypes.CDLL("libcuda.so.1")
     except OSError as error:
@@ -65,7 +66,7 @@ def missing_gpu() -> str | None:
 
 
 def run(command: list[str], seconds: float) -> Result:
-    """Run a command to its end or its time limit; what it printed last is kept."""
+    """Run a command until it ends or reaches its time limit, and keep the end of its output."""
     start = time.monotonic()
     with tempfile.TemporaryFile("w+", errors="replace") as printed:
         process = subprocess.Popen(
@@ -76,9 +77,9 @@ def run(command: list[str], seconds: float) -> Result:
             if code := process.wait(max(1.0, seconds)):
                 error = f"exit status {code}"
         except subprocess.TimeoutExpired:
-            error = f"not done after {seconds:.0f} s"
+            error = f"not finished after {seconds:.0f} s"
         finally:
-            # The command's own workers too: the group is this command's alone.
+            # Also ends the command's worker processes, which are in its process group.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -98,7 +99,7 @@ def _fail(result: Result, error: str) -> None:
 
 
 def _with_report(result: Result, path: Path) -> Result:
-    """Beside how a command ended, the JSON that it wrote."""
+    """Add the JSON file that a command wrote to its result."""
     try:
         result["report"] = json.loads(path.read_text())
     except (OSError, ValueError) as error:
@@ -115,9 +116,9 @@ def check_doctor(folder: Path, seconds: float) -> Result:
 
 
 def check_tests(folder: Path, seconds: float) -> Result:
-    """The GPU tests; pytest alone is needed, so the project's options that ask for plugins are left out."""
+    """Run the GPU tests. Only pytest is required: the project's options that need plugins are left out."""
     out = folder / "tests.xml"
-    files = sorted(map(str, (ROOT / "tests").glob("test_gpu_*.py")))
+    files = sorted(map(str, (ROOT / "tests" / "gpu").glob("test_*.py")))
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-rs", "-o", "addopts=", "-p", "no:cacheprovider"]
     if importlib.util.find_spec("hypothesis") is None:
         command.append("--noconftest")
@@ -134,7 +135,7 @@ def check_tests(folder: Path, seconds: float) -> Result:
 
 
 def read_junit(text: str) -> tuple[dict[str, int], list[str], dict[str, str]]:
-    """How many tests there were of each outcome, the names of those that failed, and why others were skipped."""
+    """Return the number of tests per outcome, the names of failed tests, and the reasons of skipped tests by name."""
     failed: list[str] = []
     skipped: dict[str, str] = {}
     cases = list(xml.etree.ElementTree.fromstring(text).iter("testcase"))
@@ -149,7 +150,7 @@ def read_junit(text: str) -> tuple[dict[str, int], list[str], dict[str, str]]:
 
 
 def check_benchmark(name: str) -> Callable[[Path, float], Result]:
-    """A benchmark; always its quick form, for the time there is."""
+    """Return a check that runs a benchmark in its quick form, which keeps the time limit."""
 
     def check(folder: Path, seconds: float) -> Result:
         out = folder / f"{name}.json"
@@ -171,7 +172,7 @@ PARTS: dict[str, Callable[[Path, float], Result]] = {
 
 
 def check(*, quick: bool) -> dict[str, Any]:
-    """Everything that the JSON holds."""
+    """Run all parts, and return the content of the JSON file."""
     start = time.monotonic()
     date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     results: dict[str, Result] = {}
@@ -183,7 +184,7 @@ def check(*, quick: bool) -> dict[str, Any]:
             seconds = min(SECONDS[name], ALL_SECONDS - (time.monotonic() - start))
             try:
                 results[name] = part(Path(folder), seconds)
-            except Exception as error:  # One part's failure is no reason to lose the others
+            except Exception as error:  # A failure of one part must not lose the results of the others
                 words = f"{type(error).__name__}: {error}"
                 results[name] = {"passed": False, "error": words, "seconds": None, "printed": ""}
     return {
@@ -198,7 +199,7 @@ def check(*, quick: bool) -> dict[str, Any]:
 
 
 def _machine(results: dict[str, Result]) -> dict[str, Any]:
-    """GPU, driver and versions, from the first part that found them."""
+    """Return the GPU, the driver and the versions from the first part that reports them."""
     for result in results.values():
         if facts := result.get("report", {}).get("machine"):
             versions = result["report"].get("doctor", {}).get("packages", {})
@@ -207,7 +208,7 @@ def _machine(results: dict[str, Result]) -> dict[str, Any]:
 
 
 def rendered(report: dict[str, Any]) -> str:
-    """A short table; what a part that failed printed last stands above it."""
+    """Return a short table. The last output of each failed part is printed above it."""
     facts = report["machine"]
     lines = [f"--- {name} ---\n{own['printed']}" for name, own in report["parts"].items() if not own["passed"]]
     lines.append(
@@ -229,9 +230,15 @@ def _rendered_part(name: str, own: Result) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Everything that needs a GPU, in under eight minutes.")
-    parser.add_argument("--out", type=Path, default=HERE / "results", metavar="DIR", help="for gpu-check.json")
-    parser.add_argument("--quick", action="store_true", help="doctor and tests, no benchmarks")
+    parser = argparse.ArgumentParser(description="Run all checks that need a GPU, in less than eight minutes.")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=HERE / "results",
+        metavar="DIR",
+        help="Folder for gpu-check.json (default: %(default)s).",
+    )
+    parser.add_argument("--quick", action="store_true", help="Run only doctor and the tests, not the benchmarks.")
     arguments = parser.parse_args()
     if (why := missing_gpu()) is not None:
         raise SystemExit(f"gpu_check.py: no GPU: {why}")

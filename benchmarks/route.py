@@ -1,8 +1,9 @@
-"""The GPU route's speed against decoding alone, on this machine's GPU: ``python benchmarks/route.py --out FILE.json``.
+"""Speed of the GPU route relative to decoding alone: ``python benchmarks/route.py --out FILE.json``.
 
-In one run and in turn, an epoch each a round: the loader with motion-guided sampling by image and by feature, with
-segment sampling, and a plain DALI graph that decodes the same files and drops the frames, with 1 to 16 threads. So
-what disturbs the machine disturbs all of them. The loader takes no number of DALI's threads: it is not varied there.
+Compared are the loader with motion-guided sampling at the image and the feature level, the loader with segment
+sampling, and a plain DALI graph that decodes the same files and discards the frames, with 1 to 16 threads. They take
+turns in one run, one epoch per round, so that other activity on the machine affects all of them. The number of DALI's
+threads is not varied for the loader, which has no argument for it.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# The package beside this folder is the one to measure.
+# Measure the package of this checkout.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import machine
 from command import clips_folder, write_report
+from figures import in_turn, target
 
 from mgdali import MotionGuided, Segment, VideoDataset
 from mgdali.gpu import driver
@@ -39,10 +41,10 @@ THREADS = (1, 2, 4, 8, 16)
 BATCH_SIZE = 16
 NUM_FRAMES = 8
 LONG = 100
-"""Frames from which on a video counts as long."""
+"""Smallest number of frames of a long video."""
 LARGEST_PIXELS = 640 * 360
 QUICK_SECONDS = 55
-"""With --quick, no round begins later than this after the first."""
+"""With --quick, latest start of a round after the start of the first, in seconds."""
 SAMPLERS: dict[str, Sampler] = {
     "motion-guided image": MotionGuided(num_frames=NUM_FRAMES),
     "motion-guided feature": MotionGuided(num_frames=NUM_FRAMES, motion="feature"),
@@ -50,7 +52,7 @@ SAMPLERS: dict[str, Sampler] = {
 }
 
 Epoch = Callable[[], int]
-"""Runs an epoch, and returns how many frames were decoded."""
+"""Function that runs an epoch and returns the number of decoded frames."""
 
 
 # --- Arithmetic ------------------------------------------------------------------------------------------------------
@@ -58,7 +60,7 @@ Epoch = Callable[[], int]
 
 @dataclass
 class Series:
-    """What one of the things compared took, an entry a round."""
+    """Seconds and decoder utilization of one of the compared variants, one entry per round."""
 
     name: str
     seconds: list[float] = field(default_factory=list)
@@ -66,7 +68,7 @@ class Series:
 
 
 def row(series: Series, frames: int, clips: int) -> dict[str, Any]:
-    """A series in short; the decoder's utilization is None where nothing was sampled."""
+    """Return the summary of a series. The decoder's utilization is None if it was not sampled."""
     median = statistics.median(series.seconds)
     return {
         "name": series.name,
@@ -79,24 +81,24 @@ def row(series: Series, frames: int, clips: int) -> dict[str, Any]:
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> float:
-    """The median of the rounds' own ratios."""
+    """Return the median of the ratios ``above / below``, each computed within one round."""
     return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
 def targets(measured: dict[str, list[float]], best: str) -> list[dict[str, Any]]:
-    """The figures that issue 3 asks for, from each series' seconds; ``best`` names the fastest decoding alone."""
+    """Return the figures with a target.
+
+    Args:
+        measured: Seconds of each round, by series.
+        best: Name of the fastest series of decoding alone.
+    """
     results = []
     for name in ("motion-guided image", "motion-guided feature"):
         slower = ratio(measured[name], measured["segment"])
         share = ratio(measured[best], measured[name])
-        results.append(_target(f"{name}, time over segment's", slower, "<=", 1.03))
-        results.append(_target(f"{name}, frames/s over {best}'s", share, ">=", 0.95))
+        results.append(target(f"{name}, time over segment's", slower, "<=", 1.03))
+        results.append(target(f"{name}, frames/s over {best}'s", share, ">=", 0.95))
     return results
-
-
-def _target(figure: str, value: float, relation: str, target: float) -> dict[str, Any]:
-    met = value <= target if relation == "<=" else value >= target
-    return {"figure": figure, "value": value, "target": f"{relation} {target}", "met": met}
 
 
 # --- Videos ----------------------------------------------------------------------------------------------------------
@@ -104,12 +106,18 @@ def _target(figure: str, value: float, relation: str, target: float) -> dict[str
 
 @dataclass(frozen=True)
 class Workload:
-    """An epoch's videos: files taken in turn, over and over."""
+    """The videos of an epoch; files are repeated.
+
+    Attributes:
+        name: Name in the report.
+        paths: Paths of the videos.
+        frames: Number of frames of all videos together.
+        distinct: Number of different files.
+    """
 
     name: str
     paths: list[str]
     frames: int
-    """Of all videos together."""
     distinct: int
 
     def facts(self) -> dict[str, Any]:
@@ -117,7 +125,7 @@ class Workload:
 
 
 def workloads(folder: Path, table: NvdecTable, *, quick: bool) -> list[Workload]:
-    """Long and short H.264 videos that NVDEC takes, up to 640x360; only the long ones with ``quick``."""
+    """Return workloads of long and short H.264 videos up to 640x360 that NVDEC supports; only long with ``quick``."""
     found = [(str(path), facts) for path, facts in _h264(folder, table) if facts.width * facts.height <= LARGEST_PIXELS]
     long = [(path, facts.num_frames) for path, facts in found if facts.num_frames >= LONG]
     short = [(path, facts.num_frames) for path, facts in found if facts.num_frames < LONG]
@@ -126,7 +134,9 @@ def workloads(folder: Path, table: NvdecTable, *, quick: bool) -> list[Workload]
         chosen.append(_workload("short", short, 1024))
     chosen = [load for load in chosen if load.paths]
     if not chosen:
-        raise SystemExit(f"route.py: {folder} holds no H.264 video that NVDEC takes")
+        raise SystemExit(
+            f"route.py: {folder} contains no H.264 video that NVDEC supports: pass another folder with --clips"
+        )
     return chosen
 
 
@@ -146,7 +156,7 @@ def _workload(name: str, videos: list[tuple[str, int]], count: int) -> Workload:
 
 
 class Decoding:
-    """A plain DALI graph that decodes whole files; what it puts out is dropped."""
+    """A plain DALI graph that decodes whole files. Its frames are discarded."""
 
     def __init__(self, paths: list[str], threads: int) -> None:
         from nvidia.dali import fn, pipeline_def
@@ -182,7 +192,7 @@ class Decoding:
 
 
 def loading(stack: ExitStack, paths: list[str], sampler: Sampler) -> Epoch:
-    """An epoch of the loader; it is closed with the stack."""
+    """Return a function that runs an epoch of a new loader, which is closed with the stack."""
     from mgdali import MGDaliIterator
 
     dataset = VideoDataset(paths, [0] * len(paths))
@@ -203,7 +213,7 @@ def loading(stack: ExitStack, paths: list[str], sampler: Sampler) -> Epoch:
 
 
 class DecoderUtilization:
-    """NVDEC's utilization in percent, as nvidia-smi samples it in the background; nothing where it is missing."""
+    """NVDEC's utilization in percent, sampled by nvidia-smi in the background. No samples without nvidia-smi."""
 
     def __init__(self) -> None:
         self._samples: list[tuple[float, float]] = []
@@ -224,16 +234,16 @@ class DecoderUtilization:
             self._process.wait()
 
     def during(self, start: float, end: float) -> list[float]:
-        """The mean between two times, as a list of one; an empty list where there is no sample."""
+        """Return the mean between two times in a list of one, or an empty list if there is no sample."""
         values = [value for moment, value in list(self._samples) if start <= moment <= end]
         return [statistics.fmean(values)] if values else []
 
     @property
     def note(self) -> str:
-        """What is to be said of the figures."""
+        """A note on the figures for the report."""
         if self._samples:
             return "mean of nvidia-smi's utilization.decoder, sampled every 100 ms, over each epoch"
-        return "None: nvidia-smi is missing or does not tell"
+        return "none: nvidia-smi is missing or does not report it"
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
@@ -243,7 +253,7 @@ class DecoderUtilization:
 
 
 def _gpu_name() -> str:
-    """The first GPU that CUDA offers, as nvidia-smi knows it."""
+    """Return nvidia-smi's name of the first GPU that CUDA lists."""
     import torch
 
     uuid = getattr(torch.cuda.get_device_properties(0), "uuid", None)
@@ -251,7 +261,7 @@ def _gpu_name() -> str:
 
 
 def timed(epoch: Epoch, series: Series, utilization: DecoderUtilization) -> None:
-    """Run an epoch to the device's last operation, and note how long that took."""
+    """Run an epoch up to the last operation of the device, and add its duration to the series."""
     import torch
 
     torch.cuda.synchronize()
@@ -264,14 +274,14 @@ def timed(epoch: Epoch, series: Series, utilization: DecoderUtilization) -> None
 
 
 def measure_workload(load: Workload, utilization: DecoderUtilization, *, quick: bool) -> dict[str, Any]:
-    """All that is compared, on the same files."""
+    """Measure all variants on the same files."""
     with ExitStack() as stack:
         epochs: dict[str, Epoch] = {name: loading(stack, load.paths, sampler) for name, sampler in SAMPLERS.items()}
         epochs |= {f"decode only, {threads} threads": Decoding(load.paths, threads) for threads in THREADS}
-        # The first epoch of each starts workers, compiles kernels and fills memory pools.
+        # The first epoch of each is not timed: it starts workers, compiles kernels and fills memory pools.
         decoded = {name: epoch() for name, epoch in epochs.items()}
         if wrong := {name: frames for name, frames in decoded.items() if frames != load.frames}:
-            raise SystemExit(f"route.py: {load.name}: {load.frames} frames were to be decoded, not {wrong}")
+            raise SystemExit(f"route.py: {load.name}: expected {load.frames} decoded frames, got {wrong}")
         series = {name: Series(name) for name in epochs}
         rounds = _run_rounds(epochs, series, utilization, 5 if quick else 9, QUICK_SECONDS if quick else None)
     rows = [row(own, load.frames, len(load.paths)) for own in series.values()]
@@ -295,12 +305,12 @@ def _run_rounds(
     most: int,
     seconds: float | None,
 ) -> int:
-    """Rounds, each with every epoch once and in another order; how many there were."""
-    names, start = list(epochs), time.perf_counter()
+    """Run at most ``most`` rounds, each with every epoch once, and return their number."""
+    start = time.perf_counter()
     for number in range(most):
         if number and seconds is not None and time.perf_counter() - start > seconds:
             return number
-        for name in names[number % len(names) :] + names[: number % len(names)]:
+        for name in in_turn(list(epochs), number):
             timed(epochs[name], series[name], utilization)
     return most
 
@@ -309,7 +319,7 @@ def _run_rounds(
 
 
 def find_nvdec() -> NvdecTable:
-    """What NVDEC here decodes; ends with one line where there is no GPU, or something the route needs is missing."""
+    """Return NVDEC's capabilities; end the command with one line if a GPU or a required package is missing."""
     from mgdali.loading.route import nvdec_table
 
     try:
@@ -326,7 +336,7 @@ def find_nvdec() -> NvdecTable:
 
 
 def measure(folder: Path, table: NvdecTable, *, quick: bool) -> dict[str, Any]:
-    """Everything that the JSON holds."""
+    """Measure all workloads, and return the content of the JSON file."""
     with DecoderUtilization() as utilization:
         found = [measure_workload(load, utilization, quick=quick) for load in workloads(folder, table, quick=quick)]
         note = utilization.note
@@ -338,13 +348,13 @@ def measure(folder: Path, table: NvdecTable, *, quick: bool) -> dict[str, Any]:
         "batch_size": BATCH_SIZE,
         "picks": NUM_FRAMES,
         "decoder_utilization": note,
-        "threads": "varied for decode only: the loader has no argument for DALI's threads",
+        "threads": "varied only for decoding alone, because the loader has no argument for DALI's threads",
         "workloads": found,
     }
 
 
 def rendered(report: dict[str, Any]) -> str:
-    """The report in short."""
+    """Return the report as text."""
     facts = report["machine"]
     lines = [f"{facts['gpu']}, driver {facts['driver']}, {report['nvdec_engines']} NVDEC engines"]
     for load in report["workloads"]:
@@ -367,10 +377,10 @@ def _rendered_target(target: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="The GPU route's speed against decoding alone.")
-    parser.add_argument("--out", type=Path, metavar="FILE.json", help="where the figures go")
-    parser.add_argument("--clips", type=Path, metavar="DIR", help="MP4 files, in folders below it too")
-    parser.add_argument("--quick", action="store_true", help="long videos only, fewer of them and fewer rounds")
+    parser = argparse.ArgumentParser(description="Measure the speed of the GPU route relative to decoding alone.")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="File to write the results to.")
+    parser.add_argument("--clips", type=Path, metavar="DIR", help="Folder of MP4 files, which may be in subfolders.")
+    parser.add_argument("--quick", action="store_true", help="Use only long videos, fewer of them, and fewer rounds.")
     arguments = parser.parse_args()
     table = find_nvdec()
     folder = clips_folder(arguments.clips)

@@ -84,7 +84,9 @@ def compare(
     wanted = [own.plane if peer.luma == "plane" else own.rgb for own in expected]
     off = np.abs(np.array(picks) - np.array(wanted)).max(axis=1)
     if off.max() > peer.tolerance:
-        raise ValueError(f"its picks differ by up to {off.max()} frames in {(off > peer.tolerance).sum()} of {len(off)} videos")
+        raise ValueError(
+            f"its picks differ by up to {off.max()} frames in {(off > peer.tolerance).sum()} of {len(off)} videos"
+        )
     distance = np.abs(np.array(means) - np.array([own.means for own in expected])).max()
     if not distance <= MEAN_TOLERANCE:
         raise ValueError(f"its clips look different: the mean of a channel differs by {distance:.2f}")

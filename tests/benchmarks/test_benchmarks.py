@@ -31,6 +31,11 @@ def machine() -> Any:
 
 
 @pytest.fixture(scope="module")
+def floors() -> Any:
+    return _script("kernel_floors")
+
+
+@pytest.fixture(scope="module")
 def kernels() -> Any:
     return _script("kernels")
 
@@ -100,93 +105,93 @@ SIZES = {"videos": 2, "frames": 3, "height": 10, "width": 20}
 
 
 @pytest.fixture
-def case(kernels: Any) -> Any:
-    return kernels.Case("340x256, small", **SIZES)
+def case(floors: Any) -> Any:
+    return floors.Case("340x256, small", **SIZES)
 
 
-def test_image_motion_reads_each_frame_once(kernels: Any, case: Any) -> None:
-    work = kernels.image_work(case)
+def test_image_motion_reads_each_frame_once(floors: Any, case: Any) -> None:
+    work = floors.image_work(case)
     assert (work.bytes, work.operations, work.additions) == (3600, 0, 0)
 
 
-def test_gathering_reads_and_writes_each_picked_frame(kernels: Any, case: Any) -> None:
-    assert kernels.gather_work(case, 5).bytes == 2 * 2 * 5 * 600
+def test_gathering_reads_and_writes_each_picked_frame(floors: Any, case: Any) -> None:
+    assert floors.gather_work(case, 5).bytes == 2 * 2 * 5 * 600
 
 
-def test_feature_motion_takes_2352_operations_a_pixel_of_each_difference(kernels: Any, case: Any) -> None:
-    work = kernels.feature_work(case, tensor_cores=True)
+def test_feature_motion_takes_2352_operations_a_pixel_of_each_difference(floors: Any, case: Any) -> None:
+    work = floors.feature_work(case, tensor_cores=True)
     # 2 videos, 2 differences, 200 pixels; 8 filters of 147 taps, a multiplication and an addition each.
     assert work.operations == 2 * 2 * 200 * 2352 == 1_881_600
     assert work.bytes == 3600
-    padded = kernels.feature_work(case, tensor_cores=True, taps=kernels.PADDED_TAPS)
+    padded = floors.feature_work(case, tensor_cores=True, taps=floors.PADDED_TAPS)
     assert padded.operations == 2 * 2 * 200 * 2560
 
 
-def test_picks_wait_for_one_addition_a_frame(kernels: Any, case: Any) -> None:
-    assert kernels.pick_work(case).additions == 3
+def test_picks_wait_for_one_addition_a_frame(floors: Any, case: Any) -> None:
+    assert floors.pick_work(case).additions == 3
 
 
-def test_floors_are_work_over_the_rate_that_bounds_it(kernels: Any, case: Any) -> None:
-    rates = kernels.Ceilings(copied_bytes=3.6e6, half_operations=1.8816e9, float_operations=1.8816e8, additions=3000)
-    assert kernels.floors_ms(kernels.image_work(case), rates) == pytest.approx({"bytes": 1.0})
-    half = kernels.floors_ms(kernels.feature_work(case, tensor_cores=True), rates)
+def test_floors_are_work_over_the_rate_that_bounds_it(floors: Any, case: Any) -> None:
+    rates = floors.Ceilings(copied_bytes=3.6e6, half_operations=1.8816e9, float_operations=1.8816e8, additions=3000)
+    assert floors.floors_ms(floors.image_work(case), rates) == pytest.approx({"bytes": 1.0})
+    half = floors.floors_ms(floors.feature_work(case, tensor_cores=True), rates)
     assert half == pytest.approx({"bytes": 1.0, "operations": 1.0})
-    single = kernels.floors_ms(kernels.feature_work(case, tensor_cores=False), rates)
+    single = floors.floors_ms(floors.feature_work(case, tensor_cores=False), rates)
     assert single == pytest.approx({"bytes": 1.0, "operations": 10.0})
-    assert kernels.floors_ms(kernels.pick_work(case), rates) == pytest.approx({"additions": 1.0})
-    assert kernels.floors_ms(kernels.Work(), rates) == {}
+    assert floors.floors_ms(floors.pick_work(case), rates) == pytest.approx({"additions": 1.0})
+    assert floors.floors_ms(floors.Work(), rates) == {}
 
 
-def test_shared_memory_is_read_320_bytes_a_pixel(kernels: Any, case: Any) -> None:
+def test_shared_memory_is_read_320_bytes_a_pixel(floors: Any, case: Any) -> None:
     # 2 videos, 2 differences, 200 pixels: 256,000 bytes.
-    assert kernels.shared_memory_ms(case, kernels.Ceilings(shared_bytes=256e6)) == pytest.approx(1.0)
-    assert kernels.shared_memory_ms(case, kernels.Ceilings()) is None
+    assert floors.shared_memory_ms(case, floors.Ceilings(shared_bytes=256e6)) == pytest.approx(1.0)
+    assert floors.shared_memory_ms(case, floors.Ceilings()) is None
 
 
-def test_a_time_is_held_to_the_longest_floor(kernels: Any, case: Any) -> None:
-    rates = kernels.Ceilings(copied_bytes=3.6e6, float_operations=1.8816e8)
-    image = kernels.assessed(kernels.image_work(case), rates, 1.25)
+def test_a_time_is_held_to_the_longest_floor(floors: Any, case: Any) -> None:
+    rates = floors.Ceilings(copied_bytes=3.6e6, float_operations=1.8816e8)
+    image = floors.assessed(floors.image_work(case), rates, 1.25)
     assert image["bound_by"] == "bytes"
     assert image["bytes"] == 3600
     assert image["share_of_ceiling"] == pytest.approx(0.8)
     assert image["over_floor"] == pytest.approx(1.25)
-    feature = kernels.assessed(kernels.feature_work(case, tensor_cores=False), rates, 40.0)
+    feature = floors.assessed(floors.feature_work(case, tensor_cores=False), rates, 40.0)
     assert feature["bound_by"] == "operations"
     assert feature["share_of_ceiling"] == pytest.approx(0.25)
     assert feature["over_floor"] == pytest.approx(4.0)
-    unbound = kernels.assessed(kernels.Work(), rates, 1.0)
+    unbound = floors.assessed(floors.Work(), rates, 1.0)
     assert (unbound["bound_by"], unbound["share_of_ceiling"], unbound["over_floor"]) == (None, None, None)
 
 
-def test_the_spread_is_the_tenth_to_the_ninetieth_percentile(kernels: Any) -> None:
-    found = kernels.summary(float(value) for value in (*range(100, -1, -1),))
+def test_the_spread_is_the_tenth_to_the_ninetieth_percentile(floors: Any) -> None:
+    found = floors.summary(float(value) for value in (*range(100, -1, -1),))
     assert found == pytest.approx({"median_ms": 50.0, "p10_ms": 10.0, "p90_ms": 90.0})
 
 
 @pytest.mark.parametrize(("batch_bytes", "expected"), [(10**9, 2), (10**8, 2), (99 * 10**6, 3), (10**7, 20)])
-def test_batches_in_turn_are_four_times_the_cache(kernels: Any, batch_bytes: int, expected: int) -> None:
-    assert kernels.sets_needed(batch_bytes, 50 * 10**6) == expected
+def test_batches_in_turn_are_four_times_the_cache(floors: Any, batch_bytes: int, expected: int) -> None:
+    assert floors.sets_needed(batch_bytes, 50 * 10**6) == expected
 
 
 # --- Targets and the table -------------------------------------------------------------------------------------------
 
 
-def row(kernels: Any, kernel: str, work: Any, median_ms: float, case: str) -> dict[str, Any]:
-    rates = kernels.Ceilings(copied_bytes=3.6e6, half_operations=9.408e8, float_operations=1.8816e8, additions=3000)
+def row(floors: Any, kernel: str, work: Any, median_ms: float, case: str) -> dict[str, Any]:
+    rates = floors.Ceilings(copied_bytes=3.6e6, half_operations=9.408e8, float_operations=1.8816e8, additions=3000)
     times = {"median_ms": median_ms, "p10_ms": median_ms, "p90_ms": median_ms}
-    return {"kernel": kernel, "case": case, **times, **kernels.assessed(work, rates, median_ms)}
+    return {"kernel": kernel, "case": case, **times, **floors.assessed(work, rates, median_ms)}
 
 
-def test_targets_are_those_of_the_issue(kernels: Any, case: Any) -> None:
-    image, feature = kernels.image_work(case), kernels.feature_work(case, tensor_cores=True)
+def test_targets_are_those_of_the_issue(floors: Any, case: Any) -> None:
+    image, feature = floors.image_work(case), floors.feature_work(case, tensor_cores=True)
     rows = [
-        row(kernels, "image luma", image, 1.1, case.name),
-        row(kernels, "image rgb", image, 1.25, case.name),
-        row(kernels, "feature float32", feature, 99.0, case.name),
-        row(kernels, "feature tensor cores", feature, 22.0, case.name),
-        row(kernels, "image luma", image, 50.0, "224x224"),
+        row(floors, "image luma", image, 1.1, case.name),
+        row(floors, "image rgb", image, 1.25, case.name),
+        row(floors, "feature float32", feature, 99.0, case.name),
+        row(floors, "feature tensor cores", feature, 22.0, case.name),
+        row(floors, "image luma", image, 50.0, "224x224"),
     ]
-    found = {target["figure"]: (target["value"], target["target"], target["met"]) for target in kernels.targets(rows)}
+    found = {target["figure"]: (target["value"], target["target"], target["met"]) for target in floors.targets(rows)}
     assert found == {
         "feature tensor cores / image luma": (pytest.approx(20.0), "<= 15", False),
         "image luma, share of the copy bandwidth": (pytest.approx(1 / 1.1), ">= 0.85", True),
@@ -194,20 +199,20 @@ def test_targets_are_those_of_the_issue(kernels: Any, case: Any) -> None:
     }
 
 
-def test_without_tensor_cores_float32_is_held_to_the_target(kernels: Any, case: Any) -> None:
+def test_without_tensor_cores_float32_is_held_to_the_target(floors: Any, case: Any) -> None:
     rows = [
-        row(kernels, "image luma", kernels.image_work(case), 1.0, case.name),
-        row(kernels, "feature float32", kernels.feature_work(case, tensor_cores=False), 14.0, case.name),
+        row(floors, "image luma", floors.image_work(case), 1.0, case.name),
+        row(floors, "feature float32", floors.feature_work(case, tensor_cores=False), 14.0, case.name),
     ]
-    ratio = kernels.targets(rows)[0]
+    ratio = floors.targets(rows)[0]
     assert (ratio["figure"], ratio["met"]) == ("feature float32 / image luma", True)
 
 
-def test_the_table_has_a_line_a_kernel_and_a_target(kernels: Any, machine: Any, case: Any) -> None:
+def test_the_table_has_a_line_a_kernel_and_a_target(floors: Any, kernels: Any, machine: Any, case: Any) -> None:
     rows = [
-        row(kernels, "image luma", kernels.image_work(case), 1.25, case.name),
-        row(kernels, "top motion", kernels.Work(), 0.5, case.name),
-        row(kernels, "feature tensor cores", kernels.feature_work(case, tensor_cores=True), 9.0, case.name)
+        row(floors, "image luma", floors.image_work(case), 1.25, case.name),
+        row(floors, "top motion", floors.Work(), 0.5, case.name),
+        row(floors, "feature tensor cores", floors.feature_work(case, tensor_cores=True), 9.0, case.name)
         | {"padded_operations_ms": 8.0, "shared_memory_ms": 8.5},
     ]
     report = {
@@ -217,7 +222,7 @@ def test_the_table_has_a_line_a_kernel_and_a_target(kernels: Any, machine: Any, 
             "measured": {"empty_launch": {"median_ms": 0.002}},
         },
         "kernels": rows,
-        "targets": kernels.targets(rows),
+        "targets": floors.targets(rows),
     }
     lines = kernels.rendered(report).splitlines()
     assert "copy 3.00 TB/s, half precision 700 and float32 50.0 TFLOP/s" in lines[1]

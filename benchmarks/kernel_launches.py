@@ -1,0 +1,153 @@
+"""Launches of the CUDA kernels on random videos, and the check of their results against the reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from kernel_floors import Case
+from kernel_timing import Device, Launch
+from numpy.typing import NDArray
+
+from mgdali import motion as reference
+from mgdali import sampling
+from mgdali.gpu.cuda_kernels import (
+    FEATURE_BLOCK,
+    GATHER_BLOCK,
+    IMAGE_BLOCK,
+    PICK_BLOCK,
+    Kernels,
+    feature_grid,
+    feature_units,
+    filter_table,
+    filter_words,
+    gather_grid,
+    image_grid,
+)
+
+__all__ = ["NUM_PICKS", "Batch", "check"]
+
+NUM_PICKS = 8
+"""Number of frames to pick per video."""
+
+
+@dataclass
+class Batch:
+    """Random videos on the device, with the arguments of each kernel."""
+
+    device: Device
+    kernels: Kernels
+    case: Case
+    table: NDArray[Any] = field(init=False)
+    on_device: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        case, cupy = self.case, self.device.cupy
+        shape = (case.videos, case.frames, case.height, case.width, 3)
+        self.frames = self.device.random_bytes(case.batch_bytes).reshape(shape)
+        self.table, self.on_device = self.kernels.describe(list(self.frames))
+        self.motion = cupy.zeros(case.videos * case.frames, np.uint64)
+        rng = np.random.default_rng()
+        whole = rng.integers(0, 2**40, len(self.motion)).astype(np.uint64)
+        self.random_motion = cupy.asarray(whole)
+        self.offsets = cupy.asarray(rng.random((case.videos, NUM_PICKS)))
+        self.scratch = cupy.empty(len(self.motion), np.float64)
+        self.picks = cupy.empty((case.videos, NUM_PICKS), np.int64)
+        self.chosen = cupy.asarray(rng.integers(0, case.frames, (case.videos, NUM_PICKS)))
+        self.clips = cupy.empty((case.videos, NUM_PICKS, case.height, case.width, 3), np.uint8)
+        self.addresses = cupy.asarray(np.array([clip.data.ptr for clip in self.clips], np.uint64))
+
+    # These functions only launch kernels, because the methods of Kernels also allocate outputs and upload arguments.
+    # Motion adds up over the launches and is not read; `check` has compared the results before.
+
+    def image(self, channels: str) -> Launch:
+        kernel = self.kernels.function("image_difference", f"image_difference_{channels}")
+        return self._launch(kernel, image_grid(self.table), IMAGE_BLOCK, self.on_device, self.motion)
+
+    def feature(self, tensor_cores: bool) -> Launch:
+        name = "feature_difference_mma" if tensor_cores else "feature_difference"
+        filters = reference.default_filters()
+        weights = self.device.cupy.asarray(filter_words(filters) if tensor_cores else filter_table(filters))
+        units = np.float64(feature_units(filters, self.table))
+        grid = feature_grid(self.table, tensor_cores=tensor_cores)
+        arguments = (self.on_device, weights, units, self.motion)
+        return self._launch(self.kernels.function(name, name), grid, FEATURE_BLOCK, *arguments)
+
+    def pick(self, mu: float) -> Launch:
+        arguments = (self.on_device, self.random_motion, np.float64(1), np.float64(mu), np.int32(0))
+        outputs = (self.offsets, np.int32(NUM_PICKS), self.scratch, self.picks)
+        kernel = self.kernels.function("pick", "pick_motion_guided")
+        return self._launch(kernel, (self.case.videos,), PICK_BLOCK, *arguments, *outputs)
+
+    def top_motion(self) -> Launch:
+        arguments = (self.on_device, self.random_motion, np.float64(1), np.int32(NUM_PICKS), self.picks)
+        return self._launch(
+            self.kernels.function("pick", "pick_top_motion"), (self.case.videos,), PICK_BLOCK, *arguments
+        )
+
+    def gather(self) -> Launch:
+        kernel = self.kernels.function("gather", "gather_frames")
+        grid = gather_grid(self.table, NUM_PICKS)
+        return self._launch(kernel, grid, GATHER_BLOCK, self.on_device, self.chosen, self.addresses)
+
+    @staticmethod
+    def _launch(kernel: Any, grid: tuple[int, ...], block: int, *arguments: Any) -> Launch:
+        return lambda: kernel(grid, (block,), arguments)
+
+
+# --- Check ------------------------------------------------------------------------------------------------------------
+
+
+def check(device: Device, kernels: Kernels) -> list[str]:
+    """Compare the kernels with the reference on a small batch, and return the names of those that differ."""
+    rng = np.random.default_rng()
+    shapes = [(3, 33, 47), (1, 20, 20), (20, 17, 130), (5, 7, 5), (3, 64, 96)]
+    videos = [rng.integers(0, 256, (*shape, 3), np.uint8) for shape in shapes]
+    arrays = [device.cupy.asarray(video) for video in videos]
+    described = kernels.describe(arrays)
+    return _wrong_motion(kernels, described, videos) + _wrong_picks(device.cupy, kernels, described, videos)
+
+
+def _wrong_motion(kernels: Kernels, described: tuple[NDArray[Any], Any], videos: list[NDArray[np.uint8]]) -> list[str]:
+    wrong = []
+    for channels in ("luma", "rgb"):
+        found = _parts(kernels.image_difference(*described, channels), described[0])
+        expected = [reference.image_difference(video, channels=channels) for video in videos]
+        if not all(map(np.array_equal, found, expected)):
+            wrong.append(f"image {channels}")
+    expected = [reference.feature_difference(video) for video in videos]
+    for tensor_cores in (False, True) if kernels.tensor_cores else (False,):
+        filters = reference.default_filters()
+        raw, unit = kernels.feature_difference(*described, filters, tensor_cores=tensor_cores)
+        tolerance = 2e-3 if tensor_cores else 1e-5
+        parts = _parts(raw, described[0])
+        if not all(np.allclose(own * unit, right, tolerance, 1e-6) for own, right in zip(parts, expected, strict=True)):
+            wrong.append("feature tensor cores" if tensor_cores else "feature float32")
+    return wrong
+
+
+def _wrong_picks(
+    cupy: Any, kernels: Kernels, described: tuple[NDArray[Any], Any], videos: list[NDArray[np.uint8]]
+) -> list[str]:
+    wrong = []
+    raw = kernels.image_difference(*described, "luma")
+    motions = _parts(raw, described[0])
+    offsets = np.random.default_rng().random((len(videos), NUM_PICKS))
+    guided = kernels.pick_motion_guided(*described, raw, 1.0, cupy.asarray(offsets), 0.5, "step")
+    pairs = zip(motions, offsets, strict=True)
+    expected = [sampling.sample_motion_guided(np.float32(motion), NUM_PICKS, offsets=own) for motion, own in pairs]
+    if not np.array_equal(guided.get(), expected):
+        wrong.append("pick")
+    top = kernels.pick_top_motion(*described, raw, 1.0, NUM_PICKS)
+    if not np.array_equal(top.get(), [sampling.sample_top_motion(np.float32(motion), NUM_PICKS) for motion in motions]):
+        wrong.append("top motion")
+    clips = kernels.gather_frames(*described, cupy.asarray(np.array(expected)))
+    triples = zip(clips, videos, expected, strict=True)
+    if not all(np.array_equal(clip.get(), video[picks]) for clip, video, picks in triples):
+        wrong.append("gather")
+    return wrong
+
+
+def _parts(values: Any, table: NDArray[Any]) -> list[NDArray[Any]]:
+    return np.split(values.get(), table["first"][1:])
