@@ -71,7 +71,7 @@ def test_any_number_of_workers_gives_the_same_bytes(dataset: VideoDataset, train
     assert seen[1:] == seen[:1] * 3
 
 
-def test_picks_are_those_of_the_reference(dataset: VideoDataset) -> None:
+def test_picks_equal_the_reference(dataset: VideoDataset) -> None:
     with load(dataset, batch_size=4, training=True, seed=3, return_meta=True) as loader:
         loader.set_epoch(5)
         metas = [meta for _, _, meta in loader]
@@ -161,7 +161,7 @@ def test_three_crops_are_both_ends_and_the_middle_of_the_frame(tmp_path: Path, h
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
-def test_clips_handed_out_stay_as_they_are(dataset: VideoDataset, dtype: str, training: bool) -> None:
+def test_yielded_clips_do_not_change_later(dataset: VideoDataset, dtype: str, training: bool) -> None:
     with load(dataset, batch_size=2, dtype=dtype, training=training, num_workers=2) as loader:
         held = [(clips, clips.clone()) for _ in range(3) for clips, _ in loader]
     assert all(torch.equal(clips, as_it_was) for clips, as_it_was in held)
@@ -189,7 +189,7 @@ def test_layouts_and_types_are_views_of_the_same_clips(dataset: VideoDataset) ->
     assert torch.allclose(own, expected, atol=1e-5)
 
 
-def test_batches_keep_their_content_while_others_are_made(dataset: VideoDataset) -> None:
+def test_batches_keep_their_content_while_later_ones_are_prepared(dataset: VideoDataset) -> None:
     with load(dataset, batch_size=2, training=True) as loader:
         kept = [(clips, clips.clone()) for _ in range(3) for clips, _ in loader]
     assert all(torch.equal(clips, copy) for clips, copy in kept)
@@ -199,7 +199,9 @@ def test_batches_keep_their_content_while_others_are_made(dataset: VideoDataset)
 
 
 @pytest.mark.parametrize(("drop_last", "sizes"), [(False, [4, 4, 3]), (True, [4, 4])])
-def test_length_and_last_batch_are_a_torch_loaders(dataset: VideoDataset, drop_last: bool, sizes: list[int]) -> None:
+def test_length_and_last_batch_match_a_torch_dataloader(
+    dataset: VideoDataset, drop_last: bool, sizes: list[int]
+) -> None:
     with load(dataset, batch_size=4, drop_last=drop_last) as loader:
         assert len(loader) == len(sizes)
         for _ in range(3):
@@ -223,7 +225,7 @@ def test_without_shuffle_videos_come_in_the_data_sets_order(dataset: VideoDatase
     assert labels.tolist() == [video.label for video in dataset]
 
 
-def test_an_epoch_broken_off_is_followed_by_a_whole_one(dataset: VideoDataset) -> None:
+def test_an_unfinished_epoch_is_followed_by_a_complete_one(dataset: VideoDataset) -> None:
     with load(dataset, batch_size=2, shuffle=True, return_meta=True, num_workers=2) as loader:
         whole = [[digest(batch) for batch in loader] for _ in range(2)]
     with load(dataset, batch_size=2, shuffle=True, return_meta=True, num_workers=2) as loader:
@@ -233,7 +235,7 @@ def test_an_epoch_broken_off_is_followed_by_a_whole_one(dataset: VideoDataset) -
         assert [digest(batch) for batch in loader] == whole[1]
 
 
-def test_an_older_iterator_says_that_it_has_ended(dataset: VideoDataset) -> None:
+def test_an_older_iterator_raises_an_error(dataset: VideoDataset) -> None:
     with load(dataset, batch_size=2) as loader:
         older, newer = iter(loader), iter(loader)
         next(newer)
@@ -244,7 +246,7 @@ def test_an_older_iterator_says_that_it_has_ended(dataset: VideoDataset) -> None
             next(newer)
 
 
-def test_a_closed_loader_has_no_workers_and_says_so(dataset: VideoDataset) -> None:
+def test_a_closed_loader_has_no_workers_and_refuses_to_iterate(dataset: VideoDataset) -> None:
     before = set(workers_of(os.getpid()))
     loader = load(dataset, batch_size=2, num_workers=2)
     next(iter(loader))
@@ -265,7 +267,7 @@ def test_a_loader_that_is_dropped_ends_its_workers(dataset: VideoDataset) -> Non
     assert set(workers_of(os.getpid())) <= before
 
 
-def test_a_loader_is_not_taken_for_a_torch_loader(dataset: VideoDataset) -> None:
+def test_lightning_does_not_mistake_a_loader_for_a_torch_dataloader(dataset: VideoDataset) -> None:
     # Lightning looks for torch's samplers in whatever has an attribute of that name.
     with load(dataset) as loader:
         assert not hasattr(loader, "sampler")
@@ -312,7 +314,7 @@ class Calls:
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_batches_are_asked_for_in_another_thread_where_there_are_workers(
+def test_with_workers_batches_are_prepared_in_another_thread(
     dataset: VideoDataset, monkeypatch: pytest.MonkeyPatch, num_workers: int
 ) -> None:
     asked = Calls(monkeypatch, ClipSource, "__call__")
@@ -324,7 +326,7 @@ def test_batches_are_asked_for_in_another_thread_where_there_are_workers(
     assert set(asked.threads) == (own or {threading.get_ident()})
 
 
-def test_while_the_caller_works_the_next_batch_is_made_and_handing_it_over_submits_nothing(
+def test_the_next_batch_is_prepared_while_the_caller_works(
     dataset: VideoDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = Calls(monkeypatch, ClipSource, "__call__")
@@ -343,7 +345,7 @@ def test_while_the_caller_works_the_next_batch_is_made_and_handing_it_over_submi
 
 
 @pytest.mark.parametrize("pause", [0, 0.3], ids=["in the midst of a batch", "after one"])
-def test_an_epoch_broken_off_anywhere_leaves_nothing_in_the_next(dataset: VideoDataset, pause: float) -> None:
+def test_an_unfinished_epoch_leaves_nothing_in_the_next_one(dataset: VideoDataset, pause: float) -> None:
     arguments: dict[str, Any] = {"batch_size": 3, "shuffle": True, "training": True, "return_meta": True}
     with load(dataset, num_workers=0, **arguments) as loader:
         whole = [[digest(batch) for batch in loader] for _ in range(len(loader) + 1)]
@@ -357,7 +359,7 @@ def test_an_epoch_broken_off_anywhere_leaves_nothing_in_the_next(dataset: VideoD
             assert [digest(batch) for batch in loader] == whole[taken]
 
 
-def test_an_error_in_a_batch_that_nobody_asks_for_any_more_is_nobodys(stuck: VideoDataset) -> None:
+def test_an_error_in_a_batch_of_an_abandoned_epoch_is_not_raised(stuck: VideoDataset) -> None:
     before = set(workers_of(os.getpid()))
     with load(stuck, num_workers=1) as loader:
         first = next(iter(loader))[0]
@@ -386,7 +388,7 @@ def test_ctrl_c_while_waiting_for_a_batch_ends_workers_and_thread(stuck: VideoDa
 
 
 @pytest.mark.parametrize("how", ["closed", "dropped"])
-def test_ending_a_loader_waits_for_no_batch(stuck: VideoDataset, how: str) -> None:
+def test_closing_a_loader_does_not_wait_for_a_batch(stuck: VideoDataset, how: str) -> None:
     before, threads = set(workers_of(os.getpid())), threads_ahead()
     loader = load(stuck, num_workers=2)
     next(iter(loader))
@@ -403,7 +405,7 @@ def test_ending_a_loader_waits_for_no_batch(stuck: VideoDataset, how: str) -> No
     assert gone(list(workers))
 
 
-def test_a_program_that_ends_with_a_batch_under_way_ends_quietly(stuck: VideoDataset, tmp_path: Path) -> None:
+def test_a_program_that_ends_while_a_batch_is_prepared_prints_nothing(stuck: VideoDataset, tmp_path: Path) -> None:
     script = f"""
         from mgdali import MGDaliIterator, Segment, VideoDataset
         loader = MGDaliIterator(VideoDataset({[v.path for v in stuck]!r}, [0] * {len(stuck)}),
@@ -461,7 +463,9 @@ def test_ranks_come_from_torch_distributed(dataset: VideoDataset, tmp_path: Path
     assert set(outputs[0] + outputs[1]) == {video.path for video in dataset}
 
 
-def test_ranks_that_are_not_initialized_are_warned_of(dataset: VideoDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_world_size_without_torch_distributed_gives_a_warning(
+    dataset: VideoDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.warns(RuntimeWarning, match="every rank will load the whole data set"):
         load(dataset).close()
@@ -504,7 +508,7 @@ def test_a_stop_after_any_batch_is_resumed_in_a_new_process(dataset: VideoDatase
         assert rest == digests[start : (state["epoch"] + 1) * per_epoch]
 
 
-def test_a_state_after_an_epoch_goes_on_with_the_next(dataset: VideoDataset) -> None:
+def test_a_state_taken_after_an_epoch_resumes_with_the_next_one(dataset: VideoDataset) -> None:
     with load(dataset, batch_size=4, shuffle=True, return_meta=True) as loader:
         list(loader)
         state = loader.state_dict()
@@ -514,7 +518,7 @@ def test_a_state_after_an_epoch_goes_on_with_the_next(dataset: VideoDataset) -> 
         assert [digest(batch) for batch in loader] == expected
 
 
-def test_loading_a_state_in_the_midst_of_an_epoch_moves_there(dataset: VideoDataset) -> None:
+def test_a_state_can_be_loaded_during_an_epoch(dataset: VideoDataset) -> None:
     with load(dataset, batch_size=2, shuffle=True, return_meta=True, num_workers=2) as loader:
         running = iter(loader)
         next(running)
@@ -525,7 +529,7 @@ def test_loading_a_state_in_the_midst_of_an_epoch_moves_there(dataset: VideoData
         assert [digest(batch) for batch in loader] == expected
 
 
-def test_a_state_of_other_batches_is_refused(dataset: VideoDataset) -> None:
+def test_a_state_of_a_loader_with_other_batches_is_rejected(dataset: VideoDataset) -> None:
     with load(dataset, batch_size=2) as loader:
         state = loader.state_dict()
     with load(dataset, batch_size=3) as loader, pytest.raises(ValueError, match="batch_size=2.*batch_size=3"):
@@ -700,7 +704,7 @@ OWN_SAMPLER = """
 """
 
 
-def test_a_sampler_of_ones_own_in_a_script_reaches_the_workers(dataset: VideoDataset, tmp_path: Path) -> None:
+def test_a_sampler_defined_in_a_script_reaches_the_workers(dataset: VideoDataset, tmp_path: Path) -> None:
     script = OWN_SAMPLER.format(body="return np.array([0, total - 1])")
     result = run_script(tmp_path, script, *[video.path for video in dataset])
     assert result.returncode == 0, result.stderr
@@ -711,7 +715,7 @@ def test_a_sampler_of_ones_own_in_a_script_reaches_the_workers(dataset: VideoDat
         assert line == f"[0, {total - 1}] {total}"
 
 
-def test_an_error_in_ones_own_sampler_shows_its_traceback(dataset: VideoDataset, tmp_path: Path) -> None:
+def test_an_error_in_a_user_defined_sampler_shows_its_traceback(dataset: VideoDataset, tmp_path: Path) -> None:
     result = run_script(tmp_path, OWN_SAMPLER.format(body="raise KeyError('my mistake')"), dataset[0].path)
     assert result.returncode != 0
     assert "my mistake" in result.stderr
@@ -746,7 +750,7 @@ def test_a_bad_argument_is_echoed(dataset: VideoDataset, arguments: dict[str, An
         load(dataset, **arguments)
 
 
-def test_prefetching_more_changes_nothing_in_the_batches(dataset: VideoDataset) -> None:
+def test_prefetch_factor_does_not_change_the_batches(dataset: VideoDataset) -> None:
     seen = []
     for prefetch_factor in (1, 5):
         with load(dataset, batch_size=2, num_workers=2, prefetch_factor=prefetch_factor, return_meta=True) as loader:

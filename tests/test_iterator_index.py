@@ -119,7 +119,7 @@ def test_an_open_index_can_be_given_for_a_data_set_that_has_moved(
     assert loader.frames_decoded < sum(record.num_frames for record in map(MotionIndex(index).__getitem__, range(8)))
 
 
-def test_videos_that_the_index_lacks_are_measured_as_they_load_and_that_is_said_once(
+def test_videos_missing_in_the_index_are_measured_while_loading_with_one_warning(
     videos: VideoDataset, index: Path
 ) -> None:
     for name, seed in ((videos.paths[2], 71), (videos.paths[5], 72)):
@@ -139,13 +139,13 @@ def test_videos_that_the_index_lacks_are_measured_as_they_load_and_that_is_said_
     }
 
 
-def test_a_copy_of_the_videos_with_new_times_is_still_known(videos: VideoDataset, index: Path) -> None:
+def test_a_copy_of_the_videos_with_new_file_times_matches_the_index(videos: VideoDataset, index: Path) -> None:
     for path in videos.paths:
         os.utime(path, (1_000_000, 1_000_000))
     assert epochs(videos, 1, index=index)[1].unindexed == {}
 
 
-def test_motion_that_was_measured_otherwise_is_not_used(videos: VideoDataset, tmp_path: Path) -> None:
+def test_motion_of_another_representation_is_not_used(videos: VideoDataset, tmp_path: Path) -> None:
     path = tmp_path / "index.parquet"
     build_index(videos, path, representations=[Representation(motion="feature")], num_workers=0)
     weights = np.random.default_rng(0).normal(size=(8, 3, 7, 7))
@@ -159,7 +159,7 @@ def test_motion_that_was_measured_otherwise_is_not_used(videos: VideoDataset, tm
     assert epochs(videos, 1, sampler=sampler, index=path)[1].unindexed == {}
 
 
-def test_a_video_that_is_gone_or_broken_is_an_error_as_without_an_index(videos: VideoDataset, index: Path) -> None:
+def test_a_missing_or_broken_video_raises_the_same_error_as_without_an_index(videos: VideoDataset, index: Path) -> None:
     os.remove(videos.paths[3])
     with pytest.raises(VideoDecodeError, match=r"3\.mp4: No such file"):
         epochs(videos, index=index)
@@ -168,7 +168,7 @@ def test_a_video_that_is_gone_or_broken_is_an_error_as_without_an_index(videos: 
         epochs(videos, index=index)
 
 
-def test_a_run_with_an_index_goes_on_from_any_batch(videos: VideoDataset, index: Path) -> None:
+def test_a_run_with_an_index_resumes_from_any_batch(videos: VideoDataset, index: Path) -> None:
     expected, _ = epochs(videos, 1, index=index)
     with load(videos, batch_size=3, shuffle=True, training=True, return_meta=True, index=index) as loader:
         next(iter(loader))
@@ -197,7 +197,7 @@ def rows_of(path: Path) -> dict[str, dict[str, list[float]]]:
     return {record.path: {key: values.tolist() for key, values in record.motion.items()} for record in records}
 
 
-def test_the_first_epoch_makes_the_index_and_later_ones_use_it(videos: VideoDataset, tmp_path: Path) -> None:
+def test_the_first_epoch_builds_the_index_and_later_ones_use_it(videos: VideoDataset, tmp_path: Path) -> None:
     expected, without = epochs(videos, 3)
     found, loader = epochs(videos, 3, index="auto", num_workers=2)
     assert found == expected
@@ -212,13 +212,13 @@ def test_the_first_epoch_makes_the_index_and_later_ones_use_it(videos: VideoData
     assert later.frames_decoded < loader.frames_decoded
 
 
-def test_cache_dir_says_where_the_index_is(videos: VideoDataset, tmp_path: Path) -> None:
+def test_cache_dir_sets_the_folder_of_the_index(videos: VideoDataset, tmp_path: Path) -> None:
     epochs(videos, 1, index="auto", cache_dir=tmp_path / "cache" / "deep")
     assert [entry.suffix for entry in sorted((tmp_path / "cache" / "deep").iterdir())] == [".parquet", ".map"]
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["cache", "videos"]
 
 
-def test_where_the_data_sets_place_cannot_be_written_to_the_users_cache_takes_the_index(
+def test_the_index_is_in_the_users_cache_if_the_data_sets_folder_is_read_only(
     videos: VideoDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
@@ -235,14 +235,14 @@ def test_where_the_data_sets_place_cannot_be_written_to_the_users_cache_takes_th
         (["https://host/data/a.mp4", "https://host/data/b.mp4"], "data-"),
     ],
 )
-def test_data_sets_of_different_places_have_indices_of_their_own(tmp_path: Path, paths: list[str], name: str) -> None:
+def test_data_sets_in_different_folders_have_different_indices(tmp_path: Path, paths: list[str], name: str) -> None:
     one = automatic_path(paths, tmp_path)
     assert one.name.startswith(name)
     assert one != automatic_path([path.replace("/place", "/other").replace("host", "else") for path in paths], tmp_path)
     assert one == automatic_path(paths[::-1], tmp_path)
 
 
-def test_a_changed_video_is_measured_anew_and_other_representations_are_kept(
+def test_a_changed_video_is_measured_again_and_other_representations_are_kept(
     videos: VideoDataset, tmp_path: Path
 ) -> None:
     path = tmp_path / "videos.index.parquet"
@@ -333,7 +333,9 @@ RANK = """
 
 
 @pytest.mark.parametrize("world_size", [1, 2])
-def test_two_processes_at_a_time_make_one_whole_index(videos: VideoDataset, tmp_path: Path, world_size: int) -> None:
+def test_two_processes_at_a_time_build_one_complete_index(
+    videos: VideoDataset, tmp_path: Path, world_size: int
+) -> None:
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(RANK).format(paths=list(videos.paths)))
     (tmp_path / "meeting").mkdir()
@@ -357,7 +359,7 @@ def test_two_processes_at_a_time_make_one_whole_index(videos: VideoDataset, tmp_
     assert not (tmp_path / "videos.index.parquet.parts").exists()
 
 
-def test_a_growing_index_says_nothing_of_what_it_lacks(videos: VideoDataset) -> None:
+def test_a_growing_index_gives_no_warning_about_missing_videos(videos: VideoDataset) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert epochs(videos, 1, index="auto")[1].unindexed == {}

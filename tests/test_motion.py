@@ -131,12 +131,12 @@ def test_default_filters_sum_to_zero_and_their_magnitudes_to_one() -> None:
     np.testing.assert_allclose(np.abs(filters).sum(axis=(1, 2, 3), dtype=np.float64), 1, rtol=1e-6)
 
 
-def test_default_filters_are_blind_to_a_flat_change_of_colour() -> None:
+def test_default_filters_do_not_respond_to_a_uniform_change_of_colour() -> None:
     change = np.broadcast_to(np.array([200.0, -120.0, 255.0]), (20, 24, 3))
     assert np.abs(convolve(change, default_filters(), padding=0)).max() < 1e-4
 
 
-def test_default_filters_answer_to_their_directions() -> None:
+def test_default_filters_respond_to_their_directions() -> None:
     y, x = np.mgrid[:7, :7].astype(np.float64)
 
     def responses(plane: NDArray[np.float64]) -> NDArray[np.float64]:

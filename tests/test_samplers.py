@@ -80,7 +80,7 @@ def test_every_strategy_is_a_sampler(strategy: Sampler) -> None:
     assert strategy.num_frames == 8
 
 
-def test_a_strategy_of_ones_own_is_a_sampler() -> None:
+def test_a_user_defined_strategy_is_a_sampler() -> None:
     class FirstFrame:
         num_frames = 1
         representation = None
@@ -93,12 +93,12 @@ def test_a_strategy_of_ones_own_is_a_sampler() -> None:
 
 
 @pytest.mark.parametrize("strategy", [Segment(), Stride()], ids=name_of)
-def test_strategies_that_ignore_motion_ask_for_none(strategy: Sampler) -> None:
+def test_strategies_without_motion_have_no_representation(strategy: Sampler) -> None:
     assert strategy.representation is None
 
 
 @pytest.mark.parametrize("kind", [MotionGuided, TopMotion])
-def test_strategies_by_motion_say_how_it_is_measured(kind: Any) -> None:
+def test_strategies_by_motion_have_a_representation(kind: Any) -> None:
     assert kind().representation == Representation(motion="image", channels="luma")
     assert kind(channels="rgb").representation == Representation(motion="image", channels="rgb")
     assert kind(motion="feature").representation == Representation(motion="feature")

@@ -180,7 +180,7 @@ def test_more_motion_in_a_stretch_never_gives_it_fewer_picks(
 
 
 @given(WHOLE_MOTION.filter(any), counts_and_offsets(), st.sampled_from([0.5, 1, 2]))
-def test_a_frame_without_motion_is_not_picked_where_others_move(
+def test_a_frame_without_motion_is_not_picked_if_others_move(
     motion: list[int], parts: tuple[int, list[float]], mu: float
 ) -> None:
     count, offsets = parts
@@ -188,7 +188,7 @@ def test_a_frame_without_motion_is_not_picked_where_others_move(
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 30])
-def test_an_offset_a_rounding_below_one_stays_on_the_last_moving_frame(count: int) -> None:
+def test_an_offset_just_below_one_stays_on_the_last_moving_frame(count: int) -> None:
     below = float(np.nextafter(1, 0))
     assert sample_motion_guided([0, 1, 2, 0, 0], count, mu=1, offsets=below)[-1] == 2
     assert sample_segment(5, count, offsets=below)[-1] == 4
@@ -207,7 +207,7 @@ def test_weights_are_motion_to_the_power_of_mu() -> None:
     assert motion_weights([0, 0], 0.5).tolist() == [1, 1]
 
 
-def test_sampling_leaves_its_input_as_it_was() -> None:
+def test_sampling_does_not_change_its_input() -> None:
     motion = np.array([0.0, 5.0, 1.0, 9.0])
     offsets = np.array([0.25, 0.75])
     sample_motion_guided(motion, 2, offsets=offsets)
@@ -309,7 +309,7 @@ def test_a_bad_argument_is_named_with_its_value(call: Callable[[], Any], message
 
 
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
-def test_motion_that_overflows_says_so() -> None:
+def test_motion_that_overflows_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"motion \*\* 3 overflows float64.*1e\+200"):
         sample_motion_guided([0, 1e200], 2, mu=3)
 

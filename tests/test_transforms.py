@@ -110,7 +110,7 @@ def test_the_testing_windows_of_usual_frames(position: CropPosition, wide: Windo
     assert transform.window(340, 256, choices()) == tall
 
 
-def test_testing_does_not_depend_on_chance() -> None:
+def test_testing_windows_do_not_depend_on_random_numbers() -> None:
     transform = SpatialTransform(flip_prob=1)
     assert transform.window(240, 320, choices(0, 0)) == transform.window(240, 320, choices(0.99, 0.99))
     assert not transform.flip(choices(flip=0))

@@ -215,7 +215,7 @@ class LoudestThenFirst:
         return np.array([int(np.argmax(motion)), 0])
 
 
-def test_a_strategy_of_ones_own_is_asked_on_the_host(mixed: VideoDataset, graph_kernels: Any) -> None:
+def test_a_user_defined_strategy_picks_on_the_host(mixed: VideoDataset, graph_kernels: Any) -> None:
     decoded = epoch_of(feed_of(mixed, LoudestThenFirst(), graph_kernels, training=False))
     reference = epoch_of(feed_of(mixed, LoudestThenFirst(), training=False))
     picks = [outputs["frames"].tolist() for outputs, _ in decoded]
@@ -248,7 +248,7 @@ class RoundedOnly:
         return np.zeros(1, np.int64)
 
 
-def test_a_strategy_of_ones_own_gets_motion_rounded_to_float32(mixed: VideoDataset, graph_kernels: Any) -> None:
+def test_a_user_defined_strategy_gets_motion_rounded_to_float32(mixed: VideoDataset, graph_kernels: Any) -> None:
     assert epoch_of(feed_of(mixed[:1], RoundedOnly(), graph_kernels))
 
 
@@ -347,7 +347,7 @@ def test_a_bad_file_raises_when_its_turn_comes(mixed: VideoDataset, graph_kernel
     feed.close()
 
 
-def test_an_epoch_broken_off_within_a_split_batch_is_followed_by_a_whole_one(
+def test_an_epoch_that_ends_within_a_split_batch_is_followed_by_a_complete_one(
     mixed: VideoDataset, graph_kernels: Any
 ) -> None:
     sampler = Segment(num_frames=2)

@@ -67,7 +67,7 @@ def test_shuffling_depends_on_seed_and_epoch_alone() -> None:
     assert tuple(range(50)) not in orders
 
 
-def test_an_epochs_order_does_not_depend_on_epochs_asked_for_before() -> None:
+def test_an_epochs_order_does_not_depend_on_earlier_calls() -> None:
     order = EpochOrder(num_videos=50, shuffle=True)
     later = order.indices(5).tolist()
     order.indices(0)
@@ -109,7 +109,7 @@ def test_crop_and_flip_do_not_depend_on_the_number_of_frames() -> None:
     assert few.flip == many.flip
 
 
-def test_testing_leaves_nothing_to_chance() -> None:
+def test_testing_draws_nothing_at_random() -> None:
     assert numbers(draw(1, 2, 3, 4, training=False)) == [0.5] * 7
 
 

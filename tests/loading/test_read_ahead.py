@@ -79,7 +79,7 @@ def test_one_call_is_made_while_the_caller_works_and_no_more(ahead_of: Any) -> N
     assert len(source.threads) == 2
 
 
-def test_at_rest_no_call_is_under_way_and_the_one_that_was_is_dropped(ahead_of: Any) -> None:
+def test_rest_waits_for_the_running_call_and_drops_its_result(ahead_of: Any) -> None:
     event = threading.Event()
     source = Source(event, 1, 2, ValueError("three"), 4)
     ahead = ahead_of(source)
@@ -96,7 +96,7 @@ def test_at_rest_no_call_is_under_way_and_the_one_that_was_is_dropped(ahead_of: 
 
 
 @pytest.mark.parametrize("step", ["__call__", "rest"])
-def test_ctrl_c_is_not_kept_waiting(ahead_of: Any, step: str) -> None:
+def test_ctrl_c_ends_a_wait(ahead_of: Any, step: str) -> None:
     event = threading.Event()
     source = Source(event, 1)
     ahead = ahead_of(source)
@@ -107,7 +107,7 @@ def test_ctrl_c_is_not_kept_waiting(ahead_of: Any, step: str) -> None:
     event.set()
 
 
-def test_an_error_keeps_nobody_alive_who_saw_it(ahead_of: Any) -> None:
+def test_an_error_does_not_keep_its_callers_alive(ahead_of: Any) -> None:
     class Caller:
         def ask(self) -> None:
             ahead()

@@ -35,14 +35,14 @@ def no_library(name: str) -> None:
 
 
 @pytest.mark.parametrize(("device", "decode"), [("cpu", "auto"), (torch.device("cpu"), "cpu"), (None, "cpu")])
-def test_where_the_cpu_is_asked_for_pyav_decodes(device: Any, decode: Any, gpu_machine: pytest.MonkeyPatch) -> None:
+def test_with_device_cpu_pyav_decodes(device: Any, decode: Any, gpu_machine: pytest.MonkeyPatch) -> None:
     route = choose_route(device, decode)
     assert (route.device, route.device_id, route.nvdec, route.engines) == (torch.device("cpu"), None, None, 1)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 @pytest.mark.parametrize("decode", ["auto", "nvdec", "cpu"])
-def test_a_gpu_that_is_not_there_is_said(decode: Any) -> None:
+def test_a_missing_gpu_is_an_error(decode: Any) -> None:
     with pytest.raises(ValueError, match="device='cuda': torch finds no usable GPU.*mgdali doctor"):
         choose_route("cuda", decode)
 
@@ -55,12 +55,14 @@ def test_a_gpu_with_nvdec_decodes_what_its_chip_takes(gpu_machine: pytest.Monkey
     assert choose_route("cuda:0", "auto").device_id == 0
 
 
-def test_a_machine_with_all_that_is_needed_uses_its_gpu_unasked(gpu_machine: pytest.MonkeyPatch) -> None:
+def test_without_a_device_argument_a_complete_gpu_machine_uses_its_gpu(gpu_machine: pytest.MonkeyPatch) -> None:
     for decode in ("auto", "nvdec"):
         assert choose_route(None, decode) == choose_route("cuda", decode)  # type: ignore[arg-type]
 
 
-def test_unasked_a_machine_without_a_driver_uses_the_cpu_in_silence(gpu_machine: pytest.MonkeyPatch) -> None:
+def test_without_a_device_argument_a_machine_without_a_driver_uses_the_cpu_silently(
+    gpu_machine: pytest.MonkeyPatch,
+) -> None:
     gpu_machine.setattr(driver, "load_library", no_library)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -77,7 +79,7 @@ def test_unasked_a_machine_without_a_driver_uses_the_cpu_in_silence(gpu_machine:
         ("cupy", r"CuPy cannot be imported .*pip install 'mgdali\[cuda12\]'"),
     ],
 )
-def test_unasked_what_keeps_the_gpu_from_being_used_is_one_line(
+def test_without_a_device_argument_one_warning_says_why_the_gpu_is_not_used(
     gpu_machine: pytest.MonkeyPatch, lacks: str, says: str
 ) -> None:
     if lacks == "torch":
@@ -115,7 +117,7 @@ def test_without_cupy_one_line_says_what_to_install(gpu_machine: pytest.MonkeyPa
         assert choose_route("cuda", "auto").nvdec is None
 
 
-def test_a_chip_without_a_video_decoder_is_said(gpu_machine: pytest.MonkeyPatch) -> None:
+def test_a_chip_without_a_video_decoder_is_an_error(gpu_machine: pytest.MonkeyPatch) -> None:
     gpu_machine.setattr(driver, "decoder_caps", lambda device, codec: None)
     with pytest.raises(GPUError, match="GPU 0 has no video decoder"):
         nvdec_table(0)
@@ -130,6 +132,6 @@ def test_a_chip_without_a_video_decoder_is_said(gpu_machine: pytest.MonkeyPatch)
         (None, "gpu", "decode must be one of .*, got 'gpu'"),
     ],
 )
-def test_arguments_that_do_not_go_together_are_echoed(device: Any, decode: Any, message: str) -> None:
+def test_contradicting_arguments_are_echoed(device: Any, decode: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         choose_route(device, decode)

@@ -56,7 +56,7 @@ def make_source(paths: list[str], pool: RecordingPool, batch_size: int, index: A
     return ClipSource(VideoDataset(paths, [0] * len(paths)), pool, settings, Tally(), index=index)
 
 
-def test_of_each_batch_the_videos_that_took_longest_are_begun_first_and_come_out_in_their_order() -> None:
+def test_the_slowest_videos_of_a_batch_are_begun_first_and_the_order_is_kept() -> None:
     paths = [f"{number}.mp4" for number in range(8)]
     pool = RecordingPool(dict(zip(paths, [1.0, 5.0, 3.0, 2.0, 9.0, 9.0, 4.0, 0.5], strict=True)))
     source = make_source(paths, pool, batch_size=3)
@@ -79,7 +79,7 @@ class Known:
         return None if count is None else VideoRecord(path=path, num_frames=count, width=100, height=100)
 
 
-def test_before_a_video_was_decoded_the_index_tells_which_is_longest() -> None:
+def test_the_index_predicts_the_slowest_videos_of_the_first_epoch() -> None:
     paths = [f"{number}.mp4" for number in range(6)]
     pool = RecordingPool(dict.fromkeys(paths, 1.0))
     index = Known(dict(zip(paths, [10, 30, 20, 5, 7, 9], strict=True)))
@@ -89,7 +89,7 @@ def test_before_a_video_was_decoded_the_index_tells_which_is_longest() -> None:
     assert pool.submitted == [f"{number}.mp4" for number in (1, 2, 0, 5, 4, 3)]
 
 
-def test_while_a_batch_is_made_the_two_given_before_it_keep_their_memory() -> None:
+def test_the_memory_of_the_last_two_batches_stays_valid() -> None:
     paths = [f"{number}.mp4" for number in range(12)]
     pool = RecordingPool(dict.fromkeys(paths, 1.0))
     source = make_source(paths, pool, batch_size=2)
