@@ -1,15 +1,16 @@
-"""The paper's tables in small, on two CPU cores: ``python benchmarks/ablation.py --out FILE.json --plots DIR``.
+"""Small versions of the paper's tables on two CPU cores: ``python benchmarks/ablation.py --out FILE.json --plots DIR``.
 
-The small models of ``examples/action_models.py`` are trained from scratch on the videos of :mod:`bursts`, whose
-class is decided by a short burst of motion, with each way of picking frames and several seeds: smoothing (Table 1), the
-level at which motion is measured (2), strategies (3) and models (4). Runs that tables share are run once. After each
-run FILE.json is written, and a command that was stopped goes on where it was.
+The small models of ``examples/action_models.py`` are trained from scratch on the videos of ``examples/bursts.py``, in
+which only a short burst of motion shows the class. Each sampler is run with several seeds. The tables vary smoothing
+(Table 1), the level at which motion is measured (2), the sampling strategy (3) and the model (4). Runs that several
+tables need are run once. FILE.json is written after each run, and a command that was stopped continues with the
+remaining runs.
 
-Everything but the sampler (in Table 4 also the model) is the same in all runs: data, network, optimizer, epochs, crops;
-a seed gives the same first weights and the same order of videos. How it was chosen, on another data set of the same
-kind (``data_seed=0``): the videos' flash, shake and wavering light before anything was trained; clip size and epochs by
-the time that a run may take; the learning rate as the best of 1e-3, 2e-3 and 5e-3 by the training loss of segment
-sampling over 12 epochs. Stride and mu are the package's defaults where a table does not vary them.
+All runs have the same data, network, optimizer, epochs and crops; only the sampler differs, and in Table 4 the model.
+Runs with the same seed have the same initial weights and the same order of videos. The settings were chosen on another
+data set of the same kind (``data_seed=0``): flash, shake and wavering light before any training; clip size and epochs
+by the time that a run may take; the learning rate as the best of 1e-3, 2e-3 and 5e-3 by the training loss of segment
+sampling over 12 epochs. Stride and mu are the package's defaults if a table does not vary them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-# The package and the examples beside this folder are the ones to take.
+# Use the package and the examples of this checkout.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -47,7 +48,7 @@ from mgdali.samplers import Representation, Sampler
 NUM_FRAMES = 8
 MUS = (0.1, 0.3, 0.5, 0.8, 1.0, 2.0)
 SAMPLERS: dict[str, Sampler] = {
-    # With mu=0 motion-guided sampling is segment sampling, frame for frame: it is not run again.
+    # mu=0 is not run: motion-guided sampling then picks exactly the frames of segment sampling.
     "segment": Segment(num_frames=NUM_FRAMES),
     "stride": Stride(num_frames=NUM_FRAMES),
     "top": TopMotion(num_frames=NUM_FRAMES),
@@ -58,7 +59,12 @@ SAMPLERS: dict[str, Sampler] = {
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the paper: its rows' names, each with the model and the sampler that are run for it."""
+    """A table of the paper.
+
+    Attributes:
+        title: Title of the table.
+        rows: Model and sampler of each row, by the row's name.
+    """
 
     title: str
     rows: dict[str, tuple[str, str]]
@@ -96,20 +102,21 @@ TABLES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What all runs share.
+    """Settings that all runs share.
 
     Attributes:
-        train_per_class, val_per_class, data_seed: of the videos, as in :func:`bursts.write_burst_videos`.
-        crop_size: side of the clips, in pixels.
-        scales: of the crop window, as in :class:`mgdali.MGDaliIterator`.
-        epochs, batch_size: of training.
-        learning_rate: the highest; it rises for a fifth of the steps and then falls as a cosine (AdamW).
-        weight_decay: AdamW's.
-        dropout: before the model's last layer.
-        evaluate_every: epochs from one evaluation to the next; the last epoch is always evaluated.
+        train_per_class, val_per_class, data_seed: Arguments of :func:`bursts.write_burst_videos`.
+        crop_size: Side of the clips, in pixels.
+        scales: Scales of the crop window, as in :class:`mgdali.MGDaliIterator`.
+        epochs: Number of training epochs.
+        batch_size: Number of clips per step.
+        learning_rate: Highest learning rate. The rate rises for a fifth of the steps and then falls as a cosine.
+        weight_decay: Weight decay of AdamW.
+        dropout: Dropout probability before the model's last layer.
+        evaluate_every: Number of epochs between evaluations. The last epoch is always evaluated.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: If a number is out of range.
     """
 
     train_per_class: int = 50
@@ -129,7 +136,7 @@ class Settings:
             check_integer(name, getattr(self, name), least=1)
         check_integer("data_seed", self.data_seed, least=0)
         if self.batch_size > len(BURSTS) * self.train_per_class:
-            raise ValueError(f"batch_size must be at most the videos to train on, got {self.batch_size}")
+            raise ValueError(f"batch_size must be at most the number of training videos, got {self.batch_size}")
         for name in ("learning_rate", "weight_decay", "dropout"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)!r}")
@@ -137,7 +144,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Run:
-    """One training: a model, one of :data:`SAMPLERS`, and the seed of weights, order and offsets."""
+    """One training run: a model, one of :data:`SAMPLERS`, and the seed of weights, order and offsets."""
 
     model: str
     sampler: str
@@ -145,7 +152,7 @@ class Run:
 
 
 def plan(tables: Iterable[int], seeds: int) -> list[Run]:
-    """The runs that the tables need, each once, in the tables' order and within a table seed by seed."""
+    """Return the runs that the tables need, each once, in the order of the tables and of the seeds within a table."""
     wanted = [Run(*row, seed) for table in tables for seed in range(seeds) for row in TABLES[table].rows.values()]
     return list(dict.fromkeys(wanted))
 
@@ -155,14 +162,14 @@ def plan(tables: Iterable[int], seeds: int) -> list[Run]:
 
 @dataclass(frozen=True)
 class Videos:
-    """The data set's folder, with ``train`` and ``val``, and its motion index."""
+    """The data set's folder, with ``train`` and ``val``, and the path of its motion index."""
 
     folder: Path
     index: Path
 
 
 def prepare(parent: Path, settings: Settings) -> Videos:
-    """The videos below ``parent``, written and measured where they are not there yet."""
+    """Write the videos to a folder in ``parent`` and build their motion index, if they do not exist yet."""
     numbers = {name: getattr(settings, name) for name in ("train_per_class", "val_per_class")}
     folder = parent / "-".join(["bursts", *map(str, numbers.values()), str(settings.data_seed)])
     if not folder.exists():
@@ -173,7 +180,7 @@ def prepare(parent: Path, settings: Settings) -> Videos:
 
 
 def bursts(videos: Videos, settings: Settings) -> dict[str, range]:
-    """The burst of each video, by its path."""
+    """Return the frames of each video's burst, by the video's path."""
     planned = plan_burst_videos(
         train_per_class=settings.train_per_class, val_per_class=settings.val_per_class, seed=settings.data_seed
     )
@@ -181,7 +188,7 @@ def bursts(videos: Videos, settings: Settings) -> dict[str, range]:
 
 
 def make_loader(videos: Videos, run: Run, settings: Settings, *, training: bool) -> MGDaliIterator:
-    """One split's clips; decoding is done in this process, since runs are what goes on side by side."""
+    """Return the loader of one split. It decodes in this process, because runs already work in parallel."""
     return MGDaliIterator(
         VideoDataset.from_folder(videos.folder / ("train" if training else "val")),
         sampler=SAMPLERS[run.sampler],
@@ -205,7 +212,7 @@ def make_loader(videos: Videos, run: Run, settings: Settings, *, training: bool)
 
 
 def train(videos: Videos, settings: Settings, run: Run) -> dict[str, Any]:
-    """Train and evaluate one run, on one thread."""
+    """Train and evaluate one run, with one thread."""
     begin = time.perf_counter()
     torch.set_num_threads(1)
     torch.manual_seed(run.seed)
@@ -241,7 +248,7 @@ def is_due(epoch: int, settings: Settings) -> bool:
 
 
 def train_epochs(model: torch.nn.Module, clips: MGDaliIterator, settings: Settings) -> Iterator[dict[str, float]]:
-    """Train; after each epoch, its mean loss and accuracy over the clips trained on."""
+    """Train, and yield after each epoch its mean loss and its accuracy on the training clips."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, settings.learning_rate, total_steps=settings.epochs * len(clips), pct_start=0.2
@@ -264,14 +271,14 @@ def train_epochs(model: torch.nn.Module, clips: MGDaliIterator, settings: Settin
 
 @torch.no_grad()
 def evaluate(model: torch.nn.Module, clips: MGDaliIterator) -> dict[str, float]:
-    """Accuracy over all of a split, frames picked at the middle of their parts."""
+    """Return the accuracy on a split, with frames picked at the middle of their parts."""
     model.eval()
     right = sum(int((model(batch).argmax(1) == labels).sum()) for batch, labels, _ in clips)
     return {"val_accuracy": right / len(clips.dataset)}
 
 
 def picks_in_burst(clips: MGDaliIterator, spans: dict[str, range]) -> float:
-    """How many of a clip's frames lie in the burst, on average."""
+    """Return the mean number of picked frames that are within the burst."""
     inside = 0
     for _, _, meta in clips:
         for path, frames in zip(meta["path"], meta["frames"].tolist(), strict=True):
@@ -283,7 +290,7 @@ def picks_in_burst(clips: MGDaliIterator, spans: dict[str, range]) -> float:
 
 
 def summary(results: Sequence[dict[str, Any]], row: tuple[str, str]) -> dict[str, Any] | None:
-    """A row's mean and standard deviation over seeds, in percent; None where nothing was run for it."""
+    """Return a row's mean and standard deviation over the seeds, in percent; None if it has no runs."""
     own = [result for result in results if (result["model"], result["sampler"]) == row]
     if not own:
         return None
@@ -297,7 +304,7 @@ def summary(results: Sequence[dict[str, Any]], row: tuple[str, str]) -> dict[str
 
 
 def tables(results: Sequence[dict[str, Any]]) -> dict[int, dict[str, Any]]:
-    """By table and row, the summaries of what was run."""
+    """Return the summaries of the finished runs, by table and row."""
     found = {
         number: {name: summary(results, row) for name, row in table.rows.items()} for number, table in TABLES.items()
     }
@@ -305,7 +312,7 @@ def tables(results: Sequence[dict[str, Any]]) -> dict[int, dict[str, Any]]:
 
 
 def targets(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What was expected: motion-guided sampling is above the others by more than both spreads together."""
+    """Return the targets: motion-guided sampling leads by more than the sum of both standard deviations."""
     best = summary(results, ("tsm", "image 0.5"))
     claims = []
     for name, sampler in (("segment", "segment"), ("top motion", "top")):
@@ -318,7 +325,7 @@ def targets(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def markdown(results: Sequence[dict[str, Any]]) -> str:
-    """The tables, and whether the targets were met."""
+    """Return the tables in Markdown, and whether the targets are met."""
     lines = []
     for number, rows in tables(results).items():
         if not rows:
@@ -338,7 +345,7 @@ def markdown(results: Sequence[dict[str, Any]]) -> str:
 
 
 def plot(results: Sequence[dict[str, Any]], folder: Path) -> None:
-    """A picture a table, with the standard deviations as error bars: Table 1 as a line, the others as bars."""
+    """Plot each table, with the standard deviations as error bars: Table 1 as a line, the others as bars."""
     matplotlib = importlib.import_module("matplotlib")
     matplotlib.use("Agg")
     pyplot = importlib.import_module("matplotlib.pyplot")
@@ -355,16 +362,16 @@ def plot(results: Sequence[dict[str, Any]], folder: Path) -> None:
         else:
             axes.bar([name.replace(", ", "\n") for name in rows], means, yerr=spreads, capsize=4, color="tab:blue")
         axes.set_ylabel("accuracy, % (synthetic videos)")
-        axes.set_title(f"Table {number} in small. {TABLES[number].title}", fontsize="medium")
+        axes.set_title(f"Small version of Table {number}. {TABLES[number].title}", fontsize="medium")
         figure.savefig(folder / f"ablation-table{number}.png", dpi=120)
         pyplot.close(figure)
 
 
 class ResultsFile:
-    """The results so far, kept in a JSON file from which a later command goes on.
+    """The results so far, in a JSON file from which a later command continues.
 
     Raises:
-        SystemExit: the file's runs had other settings.
+        SystemExit: If the file contains runs with other settings.
     """
 
     def __init__(self, path: Path, settings: Settings) -> None:
@@ -374,14 +381,14 @@ class ResultsFile:
         if path.exists():
             known = json.loads(path.read_text())
             if known["settings"] != self.settings:
-                raise SystemExit(f"ablation.py: {path} holds runs with other settings; give another --out")
+                raise SystemExit(f"ablation.py: {path} contains runs with other settings: pass another --out")
             self.runs = known["runs"]
 
     def __contains__(self, run: Run) -> bool:
         return asdict(run) in [{name: done[name] for name in asdict(run)} for done in self.runs]
 
     def add(self, result: dict[str, Any], jobs: int) -> None:
-        """Keep a run's result; the file is whole at every moment."""
+        """Add a run's result and write the file. It is replaced atomically, so that it is always complete."""
         self.runs.append(result)
         report = {"machine": machine.facts(), "settings": self.settings, "jobs": jobs, "targets": targets(self.runs)}
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -394,9 +401,9 @@ class ResultsFile:
 
 
 def run_all(runs: Sequence[Run], file: ResultsFile, videos: Videos, settings: Settings, jobs: int) -> None:
-    """Run what is to be run, and say after each how long the rest will take."""
+    """Do the runs, and print after each of them the result and the remaining time."""
     begin = time.perf_counter()
-    for count, result in enumerate(side_by_side(runs, partial(train, videos, settings), jobs), 1):
+    for count, result in enumerate(in_parallel(runs, partial(train, videos, settings), jobs), 1):
         file.add(result, jobs)
         left = (time.perf_counter() - begin) / count * (len(runs) - count)
         print(
@@ -406,32 +413,47 @@ def run_all(runs: Sequence[Run], file: ResultsFile, videos: Videos, settings: Se
         )
 
 
-def side_by_side(runs: Sequence[Run], work: Callable[[Run], dict[str, Any]], jobs: int) -> Iterator[dict[str, Any]]:
-    """Results as they come, of ``jobs`` runs at a time, each in a process of its own; one at a time in this one."""
+def in_parallel(runs: Sequence[Run], work: Callable[[Run], dict[str, Any]], jobs: int) -> Iterator[dict[str, Any]]:
+    """Yield results as runs finish. ``jobs`` runs work at a time, each in its own process; one in this process."""
     if jobs == 1:
         yield from map(work, runs)
         return
-    # Spawned: a forked process would inherit torch's threads in whatever state they are.
+    # Processes are spawned, because a forked process would inherit torch's threads in an undefined state.
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
         yield from pool.imap_unordered(work, runs)
 
 
 def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="The paper's tables in small, on synthetic videos.")
-    parser.add_argument("--tables", default="3,2,1,4", help="which, in this order (default %(default)s)")
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each kind (default %(default)s)")
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file; runs that it holds are not run again")
-    parser.add_argument("--plots", type=Path, help="a folder for pictures of the tables; needs matplotlib")
-    parser.add_argument("--markdown", action="store_true", help="print the tables")
-    parser.add_argument("--jobs", type=int, default=2, help="runs side by side, each on a core (default %(default)s)")
-    parser.add_argument("--data", type=Path, default=Path(tempfile.gettempdir(), "mgdali-bursts"), help="for videos")
-    for name in ("epochs", "train-per-class", "val-per-class"):
+    parser = argparse.ArgumentParser(description="Train small versions of the paper's tables on synthetic videos.")
+    parser.add_argument("--tables", default="3,2,1,4", help="Tables to run, in this order (default: %(default)s).")
+    parser.add_argument("--seeds", type=int, default=3, help="Number of seeds per row (default: %(default)s).")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="File to write the results to. Runs that it already contains are not repeated.",
+    )
+    parser.add_argument("--plots", type=Path, help="Folder for plots of the tables. Needs matplotlib.")
+    parser.add_argument("--markdown", action="store_true", help="Print the tables in Markdown.")
+    parser.add_argument(
+        "--jobs", type=int, default=2, help="Number of runs in parallel, one core each (default: %(default)s)."
+    )
+    folder = Path(tempfile.gettempdir(), "mgdali-bursts")
+    parser.add_argument("--data", type=Path, default=folder, help="Folder for the videos (default: %(default)s).")
+    helps = {
+        "epochs": "training epochs",
+        "train-per-class": "training videos per class",
+        "val-per-class": "validation videos per class",
+    }
+    for name in helps:
         default = getattr(Settings, name.replace("-", "_"))
-        parser.add_argument(f"--{name}", type=int, default=default, help="(default %(default)s)")
+        parser.add_argument(
+            f"--{name}", type=int, default=default, help=f"Number of {helps[name]} (default: %(default)s)."
+        )
     options = parser.parse_args(arguments)
     numbers = options.tables.split(",")
     if not set(numbers) <= set(map(str, TABLES)):
-        parser.error(f"--tables takes some of {','.join(map(str, TABLES))}, got {options.tables}")
+        parser.error(f"--tables must be a list of {','.join(map(str, TABLES))}, got {options.tables}")
     if min(options.seeds, options.jobs) < 1:
         parser.error("--seeds and --jobs must be at least 1")
     options.tables = [int(number) for number in numbers]

@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=[],
         metavar="DIR",
-        help=f"Folders of which only videos of at least {LONG} frames are loaded.",
+        help=f"Folders from which only videos of at least {LONG} frames are loaded.",
     )
     building = commands.add_parser("build", help="Measure frames per second of making an index and of decoding alone.")
     building.add_argument("videos", nargs="+", type=Path, metavar="DIR", help="Folder of videos.")

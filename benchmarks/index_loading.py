@@ -67,7 +67,7 @@ def measure_loading(folders: list[Path], long: list[Path], rounds: int) -> dict[
 
     Args:
         folders: Folders of videos.
-        long: Folders of which only videos of at least :data:`LONG` frames are loaded.
+        long: Folders from which only videos of at least :data:`LONG` frames are loaded.
         rounds: Number of timed epochs of each loader.
     """
     with tempfile.TemporaryDirectory() as scratch:

@@ -15,7 +15,7 @@ from mgdali import motion as reference
 NUM_FILTERS = reference.NUM_FILTERS
 TAPS = 3 * reference.FILTER_SIZE**2
 PADDED_TAPS = 160
-"""Inner dimension of the tensor cores' matrix product: ten steps of 16, of which 147 are taps."""
+"""Inner dimension of the tensor cores' matrix product: ten steps of 16, for 147 taps."""
 SHARED_BYTES_PER_PIXEL = 320
 """Bytes that feature_difference_mma.cu reads from shared memory: ten steps of 512 bytes per warp of 16 pixels."""
 SHARED_BYTES_PER_CYCLE = 128

@@ -1,7 +1,8 @@
-"""TSM, TEA and GSM on a ResNet, for clips as the loader hands them out; ``none`` is the same ResNet, frame by frame.
+"""The models TSM, TEA and GSM on a ResNet, for the clips of the loader; ``none`` is the same ResNet on single frames.
 
-Each is a 2-D ResNet of bottleneck blocks (1x1, 3x3, 1x1 convolutions) that takes frames as a batch ``[N*T, C, H, W]``.
-A temporal module in every block lets frames see each other. Written from the papers' descriptions.
+Each model is a 2-D ResNet of bottleneck blocks (1x1, 3x3, 1x1 convolutions) that processes frames as a batch
+``[N*T, C, H, W]``. A temporal module in every block exchanges information between frames. The code follows the papers'
+descriptions. The other examples import it.
 """
 
 from __future__ import annotations
@@ -28,25 +29,25 @@ def make_model(
     pretrained: bool = True,
     dropout: float = 0.5,
 ) -> nn.Module:
-    """A model that takes clips, float ``[N, T, 3, H, W]``, and gives logits, ``[N, num_classes]``.
+    """Return a model that maps clips, float ``[N, T, 3, H, W]``, to logits, ``[N, num_classes]``.
 
     Args:
         name: ``"tsm"``, ``"tea"``, ``"gsm"``, or ``"none"``: no temporal module, which is TSN.
-        num_classes: C.
-        num_frames: T.
-        backbone: ``"resnet50"`` or ``"resnet101"`` of torchvision, or ``"small"``: a ResNet for machines without a
-            GPU, of about 150,000 parameters.
-        pretrained: begin with ImageNet weights, which torchvision downloads; there are none for ``"small"``.
-        dropout: before the last layer.
+        num_classes: Number of classes C.
+        num_frames: Number of frames T per clip.
+        backbone: ``"resnet50"`` or ``"resnet101"`` of torchvision, or ``"small"``: a ResNet with about 150,000
+            parameters for machines without a GPU.
+        pretrained: Whether to start with ImageNet weights, which torchvision downloads. ``"small"`` has none.
+        dropout: Dropout probability before the last layer.
 
     Raises:
-        ValueError: ``name`` or ``backbone`` is not one of the above.
-        ImportError: torchvision is needed and not there.
+        ValueError: If ``name`` or ``backbone`` is not one of the above.
+        ImportError: If torchvision is needed and missing.
     """
     if name not in get_args(ModelName):
         raise ValueError(f"model must be one of {get_args(ModelName)}, got {name!r}")
     features, width = _make_backbone(backbone, pretrained)
-    # TSM's released code shifts in every second block of a ResNet-101.
+    # As in TSM's released code, only every second block of a ResNet-101 shifts.
     step = 2 if name == "tsm" and len(features.layer3) >= 23 else 1
     for layer in (features.layer1, features.layer2, features.layer3, features.layer4):
         for block in layer[::step]:
@@ -55,13 +56,13 @@ def make_model(
 
 
 class ActionModel(nn.Module):
-    """Frames through a network, each to logits; a clip's are its frames' mean (segment consensus).
+    """A network that computes logits per frame; a clip's logits are the mean over its frames (segment consensus).
 
     Args:
-        features: takes ``[N*T, 3, H, W]`` to ``[N*T, width]``.
-        classifier: takes ``[N*T, width]`` to ``[N*T, C]``.
-        num_frames: T.
-        dropout: before the classifier.
+        features: Module that maps ``[N*T, 3, H, W]`` to ``[N*T, width]``.
+        classifier: Module that maps ``[N*T, width]`` to ``[N*T, C]``.
+        num_frames: Number of frames T per clip.
+        dropout: Dropout probability before the classifier.
     """
 
     def __init__(self, features: nn.Module, classifier: nn.Module, *, num_frames: int, dropout: float) -> None:
@@ -72,19 +73,19 @@ class ActionModel(nn.Module):
         self.classifier = classifier
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Logits ``[N, C]`` of clips ``[N, T, 3, H, W]``."""
+        """Return the logits ``[N, C]`` of clips ``[N, T, 3, H, W]``."""
         if clips.ndim != 5 or clips.shape[1] != self.num_frames:
             raise ValueError(f"clips must be [N, {self.num_frames}, 3, H, W], got {list(clips.shape)}")
         return _as_clips(self.classifier(self.dropout(self.features(clips.flatten(0, 1)))), self.num_frames).mean(1)
 
 
 def _as_clips(frames: Tensor, num_frames: int) -> Tensor:
-    """``[N*T, ...]`` as ``[N, T, ...]``."""
+    """Reshape ``[N*T, ...]`` to ``[N, T, ...]``."""
     return frames.reshape(-1, num_frames, *frames.shape[1:])
 
 
 def _insert(name: str, block: Any, num_frames: int) -> None:
-    """Put a temporal module into a bottleneck block: its branch, never its shortcut."""
+    """Add a temporal module to the branch of a bottleneck block; the shortcut stays unchanged."""
     if name == "tsm":
         block.conv1 = nn.Sequential(TemporalShift(num_frames), block.conv1)
     elif name == "tea":
@@ -100,19 +101,20 @@ def _insert(name: str, block: Any, num_frames: int) -> None:
 
 
 def _from_next(clips: Tensor) -> Tensor:
-    """Each frame gets what the next one has, the last one zeros: ``[N, T, C, H, W]``."""
+    """Move the features ``[N, T, C, H, W]`` of each frame to the previous frame. The last frame gets zeros."""
     return F.pad(clips[:, 1:], (0, 0, 0, 0, 0, 0, 0, 1))
 
 
 def _from_previous(clips: Tensor) -> Tensor:
-    """Each frame gets what the one before it has, the first one zeros: ``[N, T, C, H, W]``."""
+    """Move the features ``[N, T, C, H, W]`` of each frame to the next frame. The first frame gets zeros."""
     return F.pad(clips[:, :-1], (0, 0, 0, 0, 0, 0, 1, 0))
 
 
 class TemporalShift(nn.Module):
-    """An eighth of the channels comes from the next frame, an eighth from the one before (TSM, Lin et al., ICCV 2019).
+    """Temporal shift of TSM (Lin et al., ICCV 2019).
 
-    Within a block's branch, so that the shortcut keeps the frame's own features ("residual shift", section 3.3).
+    An eighth of the channels comes from the next frame, and an eighth from the previous frame. The shift is within
+    a block's branch, so that the shortcut keeps the frame's own features ("residual shift", section 3.3).
     """
 
     def __init__(self, num_frames: int) -> None:
@@ -120,7 +122,7 @@ class TemporalShift(nn.Module):
         self.num_frames = num_frames
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Features with a quarter of their channels shifted."""
+        """Return the features with a quarter of their channels shifted."""
         clips = _as_clips(frames, self.num_frames)
         fold = clips.shape[2] // 8
         after, before, own = clips[:, :, :fold], clips[:, :, fold : 2 * fold], clips[:, :, 2 * fold :]
@@ -128,12 +130,12 @@ class TemporalShift(nn.Module):
 
 
 class MotionExcitation(nn.Module):
-    """Channels that change from frame to frame are strengthened (ME of TEA, Li et al., CVPR 2020, section 3.1).
+    """Motion excitation (ME) of TEA (Li et al., CVPR 2020, section 3.1): strengthens channels that change over time.
 
     Args:
-        channels: C.
-        num_frames: T.
-        reduction: by how much channels are squeezed before frames are compared.
+        channels: Number of channels C.
+        num_frames: Number of frames T per clip.
+        reduction: Factor by which the number of channels is reduced before frames are compared.
     """
 
     def __init__(self, channels: int, num_frames: int, reduction: int = 16) -> None:
@@ -145,26 +147,27 @@ class MotionExcitation(nn.Module):
         self.expand = nn.Sequential(nn.Conv2d(squeezed, channels, 1, bias=False), nn.BatchNorm2d(channels))
 
     def forward(self, frames: Tensor) -> Tensor:
-        """``X + X * A`` with attention A in (-1, 1) a channel and frame."""
+        """Return ``X + X * A`` with an attention A in (-1, 1) per channel and frame."""
         squeezed = self.squeeze(frames)
         now, moved = (_as_clips(part, self.num_frames) for part in (squeezed, self.transform(squeezed)))
-        # The last frame has no next one: its motion is 0.
+        # The last frame has no next frame, so its motion is 0.
         motion = F.pad(moved[:, 1:] - now[:, :-1], (0, 0, 0, 0, 0, 0, 0, 1)).flatten(0, 1)
         attention = 2 * torch.sigmoid(self.expand(F.adaptive_avg_pool2d(motion, 1))) - 1
         return frames + frames * attention
 
 
 class MultipleTemporalAggregation(nn.Module):
-    """In place of a 3x3 convolution: quarters of the channels in a chain (MTA of TEA, section 3.2).
+    """Multiple temporal aggregation (MTA) of TEA (section 3.2), which replaces a 3x3 convolution.
 
-    The first quarter stays as it is. Each other one is added to the result before it and goes through a temporal
-    convolution, channel by channel, and a spatial one; so the last sees seven frames. In blocks with a stride sizes
-    differ, and quarters are not added up, as in Res2Net's.
+    The channels are divided into quarters. The first quarter is not changed. Each other quarter is added to the
+    previous result and goes through a temporal convolution per channel and a spatial convolution, so that the last
+    quarter depends on seven frames. In blocks with a stride, the sizes differ, so quarters are not added, as in
+    Res2Net.
 
     Args:
-        conv: the 3x3 convolution. Its weights within each quarter are where the spatial ones begin; the paper
-            begins with those of a Res2Net. Temporal ones begin as TSM's shift.
-        num_frames: T.
+        conv: The 3x3 convolution to replace. Its weights within each quarter initialize the spatial convolutions; the
+            paper uses the weights of a Res2Net. The temporal convolutions are initialized as TSM's shift.
+        num_frames: Number of frames T per clip.
     """
 
     def __init__(self, conv: nn.Conv2d, num_frames: int) -> None:
@@ -180,7 +183,7 @@ class MultipleTemporalAggregation(nn.Module):
             self.spatial.append(spatial)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Features ``[N*T, C, H/stride, W/stride]``."""
+        """Return features ``[N*T, C, H/stride, W/stride]``."""
         first, *rest = frames.chunk(4, dim=1)
         results = [first if self.stride == 1 else F.avg_pool2d(first, 3, self.stride, 1)]
         for number, (part, temporal, spatial) in enumerate(zip(rest, self.temporal, self.spatial, strict=True)):
@@ -196,10 +199,13 @@ class MultipleTemporalAggregation(nn.Module):
 
 
 def _temporal_convolution(channels: int) -> nn.Conv3d:
-    """Over three frames, each channel for itself; it begins as a shift of an eighth (at least one) each way."""
+    """Return a convolution over three frames per channel.
+
+    It is initialized as a shift of an eighth of the channels (at least one) in each direction.
+    """
     conv = nn.Conv3d(channels, channels, (3, 1, 1), padding=(1, 0, 0), groups=channels, bias=False)
     fold = max(channels // 8, 1)
-    # Which of the frames before, now and after each channel takes at first.
+    # The frame that each channel is taken from initially: 0 is the previous frame, 1 the same, 2 the next.
     source = torch.ones(channels, dtype=torch.long)
     source[:fold], source[-fold:] = 2, 0
     conv.weight.data.copy_(F.one_hot(source, 3).view(channels, 1, 3, 1, 1))
@@ -207,14 +213,14 @@ def _temporal_convolution(channels: int) -> nn.Conv3d:
 
 
 class GateShift(nn.Module):
-    """What a learned gate lets through is shifted in time, the rest stays (GSM, Sudhakaran et al., CVPR 2020).
+    """Gate-shift module of GSM (Sudhakaran et al., CVPR 2020).
 
-    One half of the channels is shifted forward, the other backward, with one gate each, after the block's spatial
-    convolution.
+    A learned gate selects a part of the features, which is shifted in time; the rest is not changed. One half of the
+    channels is shifted forward and the other backward, with one gate each, after the block's spatial convolution.
 
     Args:
-        channels: C, even.
-        num_frames: T.
+        channels: Number of channels C, even.
+        num_frames: Number of frames T per clip.
     """
 
     def __init__(self, channels: int, num_frames: int) -> None:
@@ -222,13 +228,13 @@ class GateShift(nn.Module):
         self.num_frames = num_frames
         self.norm = nn.BatchNorm3d(channels)
         self.gate = nn.Conv3d(channels, 2, 3, padding=1, groups=2)
-        # Closed gates shift nothing: at first the network is the plain one, whose weights it begins with.
+        # Gates are closed at first and shift nothing, so that the network starts as the plain one with its weights.
         nn.init.zeros_(self.gate.weight)
         assert self.gate.bias is not None
         nn.init.zeros_(self.gate.bias)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Features of which the gated part has moved by a frame."""
+        """Return the features with their gated part shifted by a frame."""
         clips = _as_clips(frames, self.num_frames)
         gates = torch.tanh(self.gate(F.relu(self.norm(clips.transpose(1, 2))))).transpose(1, 2)
         halves = []
@@ -242,7 +248,7 @@ class GateShift(nn.Module):
 
 
 def _make_backbone(name: str, pretrained: bool) -> tuple[Any, int]:
-    """A ResNet without its last layer, and the width of what it gives."""
+    """Return a ResNet without its last layer, and the number of features."""
     if name not in get_args(Backbone):
         raise ValueError(f"backbone must be one of {get_args(Backbone)}, got {name!r}")
     if name == "small":
@@ -251,10 +257,10 @@ def _make_backbone(name: str, pretrained: bool) -> tuple[Any, int]:
         models = importlib.import_module("torchvision.models")
     except (ImportError, RuntimeError) as error:
         raise ImportError(
-            f'backbone="{name}" is torchvision\'s, which cannot be imported here ({error}): install the torchvision '
-            'that belongs to this torch, or take backbone="small"'
+            f'backbone="{name}" needs torchvision, which cannot be imported ({error}): install the torchvision that '
+            'matches your torch, or use backbone="small"'
         ) from error
-    # V1: the weights that the papers began with.
+    # The papers start with the V1 weights.
     network = models.get_model(name, weights="IMAGENET1K_V1" if pretrained else None)
     width = int(network.fc.in_features)
     network.fc = nn.Identity()
@@ -275,13 +281,13 @@ class SmallResNet(nn.Module):
         self.layer4 = nn.Sequential(_Bottleneck(64, 128, 2), _Bottleneck(128, 128, 1))
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Features ``[N*T, 128]`` of frames ``[N*T, 3, H, W]``."""
+        """Return features ``[N*T, 128]`` of frames ``[N*T, 3, H, W]``."""
         maps = self.layer4(self.layer3(self.layer2(self.layer1(self.stem(frames)))))
         return F.adaptive_avg_pool2d(maps, 1).flatten(1)
 
 
 class _Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions beside a shortcut, by the names that torchvision's block has."""
+    """A bottleneck block: 1x1, 3x3 and 1x1 convolutions, and a shortcut, with the attribute names of torchvision's."""
 
     def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
         super().__init__()

@@ -1,6 +1,10 @@
-"""A labelled data set made here in which only a short burst of motion tells the class.
+"""A synthetic labelled data set in which only a short burst of motion shows the class.
 
-It is for comparing ways of picking frames (``benchmarks/ablation.py``) and for tests.
+``train_tsm.py --synthetic``, ``train_demo.py`` and ``benchmarks/ablation.py`` train on it. It needs no download, and
+a sampler that misses the burst cannot recognize the class. To write the videos yourself:
+
+    from bursts import write_burst_videos
+    write_burst_videos("videos")        # videos/{train,val}/<class>/<number>.mp4
 """
 
 from __future__ import annotations
@@ -27,35 +31,35 @@ BURSTS = {
     "right_left_twice": ("right", "left", "right", "left"),
     "up_down": ("up", "down"),
 }
-"""The classes, in the order of their labels in ``VideoDataset.from_folder``, and the moves of each."""
+"""The classes, in the order of their labels in ``VideoDataset.from_folder``, and the moves of each class."""
 
 SIDE = 64
 """Height and width of the videos, in pixels."""
 
 _DIRECTIONS = {"down": (0, 1), "left": (-1, 0), "right": (1, 0), "up": (0, -1)}
 _SPLITS = ("train", "val")
-# Slower ones read memory that was never written, in pictures as small as these: the bytes would differ by chance.
+# For pictures this small, slower presets read uninitialized memory, so that the bytes would differ from run to run.
 _PRESET = "ultrafast"
-# How far a shaken camera sees beside the picture, in pixels.
+# Margin around the picture that a shaken camera sees, in pixels.
 _MARGIN = 3
 _FLASH_FRAMES, _SHAKE_FRAMES = 2, 3
-# Still frames before, between and after burst, flash and shake.
+# Smallest number of still frames before, between and after burst, flash and shake.
 _STILL = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class BurstVideo:
-    """One video of the set.
+    """The plan of one video of the data set.
 
     Attributes:
-        name: ``<split>/<class>/<number>.mp4``, its path within the set's folder.
-        action: its class, one of :data:`BURSTS`.
-        num_frames: T.
-        moves: how many frames each of the class's moves takes.
-        burst: the frames in which the shape has moved, within ``[1, T)``.
-        flash: the frames in which the light changes: on, then off.
-        shake: the frames in which the camera has moved.
-        seed: what its background, shape and path are drawn from.
+        name: Path within the data set's folder, ``<split>/<class>/<number>.mp4``.
+        action: Class, one of :data:`BURSTS`.
+        num_frames: Number of frames T.
+        moves: Number of frames of each of the class's moves.
+        burst: Frames in which the shape has moved, within ``[1, T)``.
+        flash: Frames in which the light changes: on, then off.
+        shake: Frames in which the camera has moved.
+        seed: Seed of the background, the shape and the path.
     """
 
     name: str
@@ -69,10 +73,10 @@ class BurstVideo:
 
 
 def plan_burst_videos(*, train_per_class: int = 50, val_per_class: int = 25, seed: int = 0) -> list[BurstVideo]:
-    """The videos that :func:`write_burst_videos` writes for the same arguments, in the order of their names.
+    """Return the plans of the videos that :func:`write_burst_videos` writes for the same arguments.
 
     Raises:
-        ValueError: a count is not an integer >= 1, or ``seed`` not one >= 0.
+        ValueError: If a count is not an integer >= 1, or ``seed`` is not an integer >= 0.
     """
     check_integer("train_per_class", train_per_class, least=1)
     check_integer("val_per_class", val_per_class, least=1)
@@ -90,33 +94,34 @@ def write_burst_videos(
 ) -> None:
     """Write ``folder/train/<class>/<number>.mp4`` and ``folder/val/<class>/<number>.mp4``.
 
-    Before a textured background rests a disc, a square or a diamond. In one short burst it makes two or four moves,
-    one after the other, and ends where it was. The eight classes (:data:`BURSTS`) differ in the moves' direction, order
-    and number. So frames outside the burst tell nothing of the class, the shape being in all of them; and those inside
-    tell it only in their order where two classes visit the same places, as the two ways around a square do.
+    A disc, a square or a diamond rests on a textured background. In one short burst it makes two or four moves, one
+    after the other, and returns to its place. The eight classes (:data:`BURSTS`) differ in the direction, the order and
+    the number of the moves. Frames outside the burst do not show the class, because the resting shape looks the same in
+    all classes. If two classes visit the same places, such as the two ways around a square, only the order of the
+    frames shows the class.
 
-    What the class does not decide is drawn at random: background, colour, outline, size and place of the shape, how far
-    it moves, the length of the video (56 to 160 frames), the burst's share of it (16 to 25 %) and place in it, and how
-    the moves share the burst, so that some are faster than others.
+    Everything else is random: background, colour, outline, size and place of the shape, the distance of the moves, the
+    length of the video (56 to 160 frames), the burst's share of it (16 to 25 %) and place in it, and the duration of
+    each move within the burst.
 
-    What is to be told from the burst: the light wavers slowly all the time, in two frames it flashes on and off, and in
-    three the camera shakes. Flash and shake lie outside the burst, and their frames differ more from those before them
-    than the burst's do. A red shape is hardly brighter than what is behind it: where motion is measured on luma, little
-    of its burst shows.
+    Three distractions also change the pictures: the light wavers slowly all the time, it flashes on and off in two
+    frames, and the camera shakes in three. Flash and shake are outside the burst, and their frames differ more from the
+    previous ones than the frames of the burst. A red shape is hardly brighter than the background, so its burst is
+    hardly visible if motion is measured on luma.
 
-    Videos are 64x64 pixels, 25 frames a second, H.264 (yuv420p) in MP4. Each is drawn from numbers of its own: train
-    and val share none. The same arguments give the same bytes with the same PyAV. The folder appears when
-    all videos are written.
+    Videos are 64x64 pixels, 25 frames per second, H.264 (yuv420p) in MP4. Each video has random numbers of its own, so
+    that train and val share none. The same arguments give the same bytes with the same PyAV. The folder appears under
+    its name only when all videos are written.
 
     Args:
-        folder: where to write: a folder that does not exist yet, or an empty one.
-        train_per_class, val_per_class: videos of each of the eight classes, >= 1.
-        seed: of everything drawn at random, >= 0.
+        folder: Folder to write to. It must not exist yet, or be empty.
+        train_per_class, val_per_class: Number of videos of each of the eight classes, >= 1.
+        seed: Seed of all random choices, >= 0.
 
     Raises:
-        DatasetError: ``folder`` is a file, or holds something.
-        OSError: it cannot be written.
-        ValueError: an argument is out of range.
+        DatasetError: If ``folder`` is a file or is not empty.
+        OSError: If it cannot be written.
+        ValueError: If an argument is out of range.
     """
     videos = plan_burst_videos(train_per_class=train_per_class, val_per_class=val_per_class, seed=seed)
     with new_folder(folder) as made:
@@ -127,10 +132,10 @@ def write_burst_videos(
 def _plan(split: int, label: int, action: str, number: int, seed: int) -> BurstVideo:
     rng = np.random.default_rng([seed, split, label, number])
     num_frames = int(rng.integers(56, 161))
-    moves = _shared_out(rng, round(num_frames * rng.uniform(0.16, 0.25)), len(BURSTS[action]))
+    moves = _split_randomly(rng, round(num_frames * rng.uniform(0.16, 0.25)), len(BURSTS[action]))
     lengths = np.array([sum(moves), _FLASH_FRAMES, _SHAKE_FRAMES])
     order = rng.permutation(3)
-    # The frames that are left go before, between and after the three at random.
+    # The remaining frames are distributed at random before, between and after burst, flash and shake.
     spare = num_frames - 1 - int(lengths.sum()) - 4 * _STILL
     before = np.sort(rng.integers(0, spare + 1, 3))
     ends = np.cumsum(lengths[order]) + before + np.arange(1, 4) * _STILL + 1
@@ -147,20 +152,20 @@ def _plan(split: int, label: int, action: str, number: int, seed: int) -> BurstV
     )
 
 
-def _shared_out(rng: np.random.Generator, total: int, count: int) -> tuple[int, ...]:
-    """``count`` numbers, each >= 2, that make ``total`` together."""
+def _split_randomly(rng: np.random.Generator, total: int, count: int) -> tuple[int, ...]:
+    """Return ``count`` random numbers, each >= 2, with the sum ``total``."""
     parts = rng.uniform(0.6, 1.4, count)
     ends = np.round(np.cumsum(parts) / parts.sum() * (total - 2 * count)).astype(int)
     return tuple(int(length) + 2 for length in np.diff(ends, prepend=0))
 
 
 def _draw(video: BurstVideo) -> Iterator[NDArray[np.uint8]]:
-    """The video's frames, uint8 ``[SIDE, SIDE, 3]``."""
+    """Yield the video's frames, uint8 ``[SIDE, SIDE, 3]``."""
     rng = np.random.default_rng(video.seed)
     background = draw_texture(rng, SIDE + 2 * _MARGIN, SIDE + 2 * _MARGIN)
     colour, outline = random_shape(rng)
     radius, reach = rng.uniform(5.5, 7.5), rng.uniform(13, 16)
-    # Home tells nothing of the class: from all of it, the farthest move in any direction stays in the picture.
+    # The range of the resting place is the same for all classes: from it, every move stays within the picture.
     home = background.shape[0] / 2 + rng.uniform(-8, 8, 2)
     light = 2 * np.sin(2 * np.pi * (np.arange(video.num_frames) / rng.uniform(30, 60) + rng.uniform()))
     light[video.flash[:-1]] += 25
@@ -173,7 +178,7 @@ def _draw(video: BurstVideo) -> Iterator[NDArray[np.uint8]]:
 
 
 def _moved(video: BurstVideo, t: int) -> NDArray[np.float64]:
-    """How far (x, y) the shape has moved at frame t, in moves: each begins and ends slowly."""
+    """Return the shape's displacement (x, y) at frame t, in units of moves. Each move begins and ends slowly."""
     place = np.zeros(2)
     begin = video.burst.start - 1
     for move, length in zip(BURSTS[video.action], video.moves, strict=True):
@@ -184,7 +189,7 @@ def _moved(video: BurstVideo, t: int) -> NDArray[np.float64]:
 
 
 def _jolts(rng: np.random.Generator, count: int) -> NDArray[np.int64]:
-    """Where a shaken camera points, ``[count, 2]``: to and fro, by the margin at most."""
+    """Return the offsets of a shaken camera, ``[count, 2]``: back and forth, at most by the margin."""
     away = rng.integers(2, _MARGIN + 1, (count, 2)) * rng.choice([-1, 1], 2)
     away[1::2] *= -1
     return np.asarray(away, np.int64)

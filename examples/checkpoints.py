@@ -1,4 +1,4 @@
-"""What a training run needs to go on as if it had never stopped, in one file that is there whole or not at all."""
+"""Checkpoints for ``train_tsm.py``: everything needed to resume a run exactly, in one atomically written file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ __all__ = ["load_checkpoint", "random_state", "restore_random_state", "save_chec
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` beside ``path`` first, so that a process killed midway leaves the file that was there."""
+    """Write ``state`` to ``path``.
+
+    The file is written under another name and then renamed, so that a process that is killed while writing leaves the
+    previous checkpoint intact.
+    """
     unfinished = path.with_name(f"{path.name}.unfinished")
     with unfinished.open("wb") as file:
         torch.save(state, file)
@@ -22,13 +26,16 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """The state that :func:`save_checkpoint` wrote, on the CPU; nothing in the file is run."""
+    """Return the state that :func:`save_checkpoint` wrote, on the CPU. No code from the file is executed."""
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:
-    """Where torch's random numbers stand, which dropout is drawn from. The loader's are functions of its own state."""
+    """Return the state of torch's random generators, which dropout uses.
+
+    The loader needs no random state: its random choices are functions of its own state.
+    """
     state = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
@@ -36,7 +43,7 @@ def random_state(device: torch.device) -> dict[str, torch.Tensor]:
 
 
 def restore_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
-    """Go on with the random numbers of :func:`random_state`."""
+    """Set torch's random generators to the result of :func:`random_state`."""
     torch.set_rng_state(state["cpu"])
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)

@@ -1,7 +1,9 @@
-"""From a torch DataLoader to MGDali: the same training loop with either, one line apart.
+"""Replace a torch ``DataLoader`` with MGDali: only the line that makes the loader differs, the training loop does not.
 
-python examples/dataloader_swap.py videos/ --loader torch       # videos/<class>/<file>
-python examples/dataloader_swap.py videos/ --loader mgdali
+Run it on a folder with the videos in ``videos/<class>/<file>``; it prints the last loss of each epoch:
+
+    python examples/dataloader_swap.py videos/ --loader torch
+    python examples/dataloader_swap.py videos/ --loader mgdali
 """
 
 from __future__ import annotations
@@ -25,12 +27,12 @@ __all__ = ["SegmentClips", "main", "make_loader", "train"]
 
 
 class SegmentClips(Dataset[tuple[torch.Tensor, int]]):
-    """What many projects have: a map-style data set that decodes a video and takes a frame from each of N parts.
+    """A map-style data set, as in many projects: it decodes a video and picks a random frame from each of N parts.
 
     Args:
-        videos: paths and labels.
-        num_frames: N.
-        crop_size: side of the clips, in pixels.
+        videos: Paths and labels.
+        num_frames: Number of frames N to pick per video.
+        crop_size: Side of the clips, in pixels.
     """
 
     def __init__(self, videos: VideoDataset, num_frames: int, crop_size: int) -> None:
@@ -40,7 +42,7 @@ class SegmentClips(Dataset[tuple[torch.Tensor, int]]):
         return len(self.videos)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        """A clip, float32 ``[N, 3, crop_size, crop_size]``, and its label."""
+        """Return a clip, float32 ``[N, 3, crop_size, crop_size]``, and its label."""
         video = self.videos[index]
         with av.open(video.path) as container:
             frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
@@ -56,7 +58,15 @@ class SegmentClips(Dataset[tuple[torch.Tensor, int]]):
 
 
 def make_loader(kind: str, videos: VideoDataset, *, num_frames: int, crop_size: int, **arguments: Any) -> Any:
-    """Batches of ``(clips, labels)``; ``arguments`` are those that both loaders have: batch_size, num_workers, …"""
+    """Return a loader of batches ``(clips, labels)``.
+
+    Args:
+        kind: ``"torch"`` or ``"mgdali"``.
+        videos: Paths and labels.
+        num_frames: Number of frames to pick per video.
+        crop_size: Side of the clips, in pixels.
+        arguments: Arguments that both loaders accept, such as ``batch_size`` and ``num_workers``.
+    """
     if kind == "torch":
         return DataLoader(SegmentClips(videos, num_frames, crop_size), **arguments)
     return MGDaliIterator(
@@ -65,7 +75,7 @@ def make_loader(kind: str, videos: VideoDataset, *, num_frames: int, crop_size: 
 
 
 def train(loader: Any, num_classes: int, num_frames: int, epochs: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """A training loop that does not know which loader it has.
+    """Train a small TSM. The loop is the same for both loaders.
 
     Returns:
         The last epoch's batches: clips float32 ``[B, N, 3, H, W]`` and labels int64 ``[B]``.
@@ -86,11 +96,13 @@ def train(loader: Any, num_classes: int, num_frames: int, epochs: int) -> list[t
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train for a few epochs with the loader that the command line names."""
-    parser = argparse.ArgumentParser(description="The same training loop with a torch DataLoader or with MGDali.")
-    parser.add_argument("folder", type=Path, help="videos, as <folder>/<class>/<file>")
-    parser.add_argument("--loader", choices=("torch", "mgdali"), default="mgdali")
-    parser.add_argument("--epochs", type=int, default=2)
+    """Train for a few epochs with the loader that is given on the command line."""
+    parser = argparse.ArgumentParser(description="Run the same training loop with a torch DataLoader or with MGDali.")
+    parser.add_argument("folder", type=Path, help="Folder of videos: <folder>/<class>/<file>.")
+    parser.add_argument(
+        "--loader", choices=("torch", "mgdali"), default="mgdali", help="Loader to use (default: %(default)s)."
+    )
+    parser.add_argument("--epochs", type=int, default=2, help="Number of epochs (default: %(default)s).")
     given = parser.parse_args(arguments)
     videos = VideoDataset.from_folder(given.folder)
     loader = make_loader(

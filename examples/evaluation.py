@@ -1,4 +1,4 @@
-"""Accuracy on videos that were not trained on: of one view a video, or of the mean of several clips and crops."""
+"""Accuracy of a model on test videos, with one view per video or averaged over several clips and crops."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ __all__ = ["Accuracy", "ShiftedOffsets", "evaluate", "loaders_of_views"]
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Parts of the videos whose class is the likeliest, or among the five likeliest."""
+    """Accuracy over a data set.
+
+    Attributes:
+        top1: Share of videos whose class has the highest score.
+        top5: Share of videos whose class is among the five highest scores.
+        videos: Number of videos.
+    """
 
     top1: float
     top5: float
@@ -30,9 +36,14 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class ShiftedOffsets:
-    """A sampler that picks at ``offset`` in each part, in [0, 1), where testing has the middle.
+    """A sampler that picks at the same offset within each part of the video.
 
-    So N clips of a video are N loaders with the offsets (k + 0.5) / N.
+    Without it, testing uses the middle, 0.5. N different clips of a video come from N loaders with the offsets
+    (k + 0.5) / N.
+
+    Attributes:
+        sampler: Sampler that picks the frames.
+        offset: Offset within each part, in [0, 1).
     """
 
     sampler: Sampler
@@ -53,16 +64,16 @@ class ShiftedOffsets:
 def loaders_of_views(
     make_loader: Callable[[Sampler, CropPosition], MGDaliIterator], sampler: Sampler, num_clips: int, num_crops: int
 ) -> Iterator[MGDaliIterator]:
-    """A loader a clip and crop, one after another, so that only one has workers at a time.
+    """Yield a loader per clip and crop, one after another, so that only one has workers at a time.
 
     Args:
-        make_loader: makes one that picks with the sampler and crops at the position it is given.
-        sampler: how frames are picked; each clip has its own offsets.
-        num_clips: clips a video, >= 1.
-        num_crops: 1, the centre, or 3 along the frame's longer side.
+        make_loader: Function that makes a loader from a sampler and a crop position.
+        sampler: Sampler that picks the frames. Each clip uses another offset.
+        num_clips: Number of clips per video, >= 1.
+        num_crops: Number of crops per clip: 1 for the centre, or 3 along the frame's longer side.
 
     Raises:
-        ValueError: ``num_crops`` is neither.
+        ValueError: If ``num_crops`` is neither 1 nor 3.
     """
     if num_crops not in (1, 3):
         raise ValueError(f"num_crops must be 1 or 3, got {num_crops!r}")
@@ -75,12 +86,12 @@ def loaders_of_views(
 
 @torch.no_grad()
 def evaluate(model: nn.Module, loaders: Iterable[MGDaliIterator], *, device: torch.device) -> Accuracy:
-    """Accuracy of probabilities averaged over all loaders, over all ranks.
+    """Return the accuracy of the probabilities averaged over all loaders, over the videos of all ranks.
 
     Args:
-        model: takes clips ``[N, T, 3, H, W]`` to logits ``[N, C]``.
-        loaders: of the same videos in the same order, one a view.
-        device: the model's.
+        model: Model that maps clips ``[N, T, 3, H, W]`` to logits ``[N, C]``.
+        loaders: One loader per view, with the same videos in the same order.
+        device: Device of the model.
     """
     model.eval()
     scores: Tensor | None = None
@@ -89,9 +100,9 @@ def evaluate(model: nn.Module, loaders: Iterable[MGDaliIterator], *, device: tor
     for loader in loaders:
         more, labels = _scores(model, loader, device)
         scores = more if scores is None else scores + more
-        # Ranks repeat the first videos where they don't come out even: those are at the end, and count once.
+        # If the videos do not divide evenly among the ranks, the first ones are repeated at the end. They count once.
         videos = len(range(ranks.rank(), len(loader.dataset), ranks.world_size()))
-    assert scores is not None, "no loader was given"
+    assert scores is not None, "loaders must contain at least one loader"
     likeliest = scores[:videos].topk(min(5, scores.shape[1]), dim=1).indices
     right = likeliest == labels[:videos, None]
     found = [float(right[:, 0].sum()), float(right.sum()), float(videos)]
@@ -100,7 +111,7 @@ def evaluate(model: nn.Module, loaders: Iterable[MGDaliIterator], *, device: tor
 
 
 def _scores(model: nn.Module, loader: MGDaliIterator, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Probabilities ``[videos, C]`` and labels ``[videos]``, of this rank, on the CPU."""
+    """Return the probabilities ``[videos, C]`` and the labels ``[videos]`` of this rank, on the CPU."""
     scores, labels = [], []
     for clips, truth in loader:
         scores.append(model(clips.to(device)).float().softmax(1).cpu())

@@ -1,4 +1,8 @@
-"""Motion-guided batches from a folder of videos: ``python examples/quickstart.py videos/``."""
+"""The shortest complete program: load batches of motion-guided clips from a folder of videos.
+
+Run ``python examples/quickstart.py videos/``, with the videos in ``videos/<class>/<file>``. It prints a line for each
+batch of two epochs: the shape of the clips and the labels.
+"""
 
 import sys
 
@@ -10,7 +14,7 @@ loader = MGDaliIterator(
     sampler=MotionGuided(num_frames=8, motion="image", mu=0.5),
     batch_size=16,
     shuffle=True,
-    training=True,
+    training=True,  # random picks, crops and flips
 )
 for epoch in range(2):
     loader.set_epoch(epoch)

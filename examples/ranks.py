@@ -1,4 +1,7 @@
-"""The ranks that ``torchrun`` starts: one process a GPU, or several on the CPU. Without it there is one."""
+"""The ranks of a distributed run started with ``torchrun``: one process per GPU, or several on the CPU.
+
+Without ``torchrun`` there is one rank.
+"""
 
 from __future__ import annotations
 
@@ -12,54 +15,57 @@ import torch.distributed as dist
 
 __all__ = ["barrier", "from_every_rank", "join_ranks", "leave_ranks", "rank", "total_over_ranks", "world_size"]
 
-# A rank that waits longer for the others gives up: one of them hangs. One that fails is noticed by torchrun at once.
-_PATIENCE = datetime.timedelta(minutes=10)
+# Maximum time that a rank waits for the others; after that one of them hangs. If a rank fails, torchrun ends the run at
+# once.
+_TIMEOUT = datetime.timedelta(minutes=10)
 
 
 def join_ranks(device: str | None) -> torch.device:
-    """Join the other ranks, where there are any, before a loader is made; this rank's device.
+    """Connect to the other ranks, if there are any, and return this rank's device.
+
+    Call it before you create a loader.
 
     Args:
-        device: ``"cpu"`` or ``"cuda"``; None takes a GPU where there is one.
+        device: ``"cpu"`` or ``"cuda"``; None uses a GPU if there is one.
     """
     kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
     place = torch.device("cpu")
     if kind == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        # The other cores decode. Threads that compute wait for each other in a loop: on a core that they have to share
-        # they would wait long.
+        # Half of the cores are left for decoding. torch's threads wait for each other in a busy loop, which takes long
+        # if they share a core with other processes.
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 2))
     if kind != "cpu":
         place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(place)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        dist.init_process_group("gloo" if kind == "cpu" else "nccl", timeout=_PATIENCE)
+        dist.init_process_group("gloo" if kind == "cpu" else "nccl", timeout=_TIMEOUT)
     return place
 
 
 def leave_ranks() -> None:
-    """Part from the other ranks, after a run that went well."""
+    """Disconnect from the other ranks at the end of a successful run."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
 def rank() -> int:
-    """This process's number, 0 for the one that prints and writes."""
+    """Return the number of this process. Rank 0 prints and writes files."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world_size() -> int:
-    """How many there are."""
+    """Return the number of ranks."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def barrier() -> None:
-    """Wait until all ranks are here."""
+    """Wait until all ranks have called this function."""
     if dist.is_initialized():
         dist.barrier()
 
 
 def total_over_ranks(values: Sequence[float], device: torch.device) -> list[float]:
-    """Each value's sum over all ranks."""
+    """Return the sum of each value over all ranks."""
     if not dist.is_initialized():
         return list(values)
     sums = torch.tensor(values, dtype=torch.float64, device=device)
@@ -68,7 +74,7 @@ def total_over_ranks(values: Sequence[float], device: torch.device) -> list[floa
 
 
 def from_every_rank(own: Any) -> list[Any]:
-    """What each rank gives, in the order of ranks."""
+    """Return the value of each rank, in the order of ranks."""
     if not dist.is_initialized():
         return [own]
     everyones: list[Any] = [None] * world_size()

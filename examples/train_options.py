@@ -1,4 +1,4 @@
-"""What a training run is asked to do: its options, and the data sets, sampler and loaders that follow from them."""
+"""Options of ``train_tsm.py``, and the data sets, the sampler, the optimizer and the loaders that they define."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Options", "open_datasets", "parse_arguments"]
 OPTIMIZERS = ("sgd", "adamw")
 SAMPLERS = ("motion-guided", "segment", "stride", "top-motion")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-# The split that each set is measured on.
+# Data sets with official lists, and the split that each is tested on.
 DATASETS = {
     "something-something-v1": "validation",
     "something-something-v2": "validation",
@@ -32,23 +32,24 @@ DATASETS = {
     "hmdb51": "test",
     "kinetics": "validation",
 }
-# Classes of these name a side: "pushing something from left to right", "swiping left".
+# Data sets whose classes name a side, such as "swiping left". Their clips must not be flipped.
 SIDED = ("something-something-v1", "something-something-v2", "jester")
-# Videos a class of the synthetic set.
+# Number of videos per class of the synthetic data set.
 SYNTHETIC_VIDEOS = {"train_per_class": 50, "val_per_class": 25}
-# What may differ between a run and its going on without making it another run.
+# Options that may change when a run is resumed.
 INCIDENTAL = {"out", "resume", "num_workers", "device", "epochs", "max_steps", "save_every", "test_clips", "test_crops"}
 INCIDENTAL |= {"data", "root", "synthetic", "index"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """A training run; the defaults are the paper's recipe (MGSampler, ICCV 2021).
+    """The options of a training run. The defaults are the paper's recipe (MGSampler, ICCV 2021).
 
-    ``python examples/train_tsm.py --help`` says what each option means.
+    ``python examples/train_tsm.py --help`` describes each option.
 
     Raises:
-        ValueError: an option is out of range, or not exactly one of ``data``, ``dataset`` and ``synthetic`` is given.
+        ValueError: If an option is out of range, or if not exactly one of ``data``, ``dataset`` and ``synthetic`` is
+            given.
     """
 
     out: Path
@@ -89,9 +90,9 @@ class Options:
 
     def __post_init__(self) -> None:
         if sum(given is not None for given in (self.data, self.dataset, self.synthetic)) != 1:
-            raise ValueError("give one of --data, --dataset (with --root) and --synthetic")
+            raise ValueError("give exactly one of --data, --dataset (with --root) and --synthetic")
         if (self.dataset is None) != (self.root is None):
-            raise ValueError("--dataset and --root belong together")
+            raise ValueError("--dataset and --root must be given together")
         for name, known in (
             ("dataset", (None, *DATASETS)),
             ("sampler", SAMPLERS),
@@ -106,7 +107,7 @@ class Options:
 
     @property
     def frame_sampler(self) -> Sampler:
-        """How frames are picked."""
+        """The sampler that picks frames."""
         if self.sampler == "segment":
             return Segment(num_frames=self.num_frames)
         if self.sampler == "stride":
@@ -116,19 +117,21 @@ class Options:
         return MotionGuided(num_frames=self.num_frames, motion=self.motion, mu=self.mu)
 
     def make_optimizer(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
-        """What takes the steps."""
+        """Return the optimizer."""
         if self.optimizer == "adamw":
             return torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay)
         return torch.optim.SGD(parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
 
     def learning_rate(self, epoch: int) -> float:
-        """A tenth from each of ``lr_steps`` on."""
+        """Return the learning rate of an epoch. It is divided by ten at each of ``lr_steps``."""
         return self.lr * 0.1 ** sum(epoch >= step for step in self.lr_steps)
 
     def training_loader(self, dataset: VideoDataset, device: torch.device) -> MGDaliIterator:
-        """Clips to train on: this rank's share of each batch."""
+        """Return the training loader, which loads this rank's share of each batch."""
         if self.batch_size % ranks.world_size():
-            raise ValueError(f"batch_size must be a multiple of the {ranks.world_size()} ranks, got {self.batch_size}")
+            raise ValueError(
+                f"batch_size must be a multiple of the number of ranks, {ranks.world_size()}, got {self.batch_size}"
+            )
         sided = self.dataset in SIDED or self.synthetic is not None
         flip = self.flip_prob if self.flip_prob is not None else 0.0 if sided else 0.5
         loader = MGDaliIterator(
@@ -141,7 +144,9 @@ class Options:
             **self._common(device),
         )
         if not len(loader):
-            raise ValueError(f"batch_size {self.batch_size} is more than the {len(dataset)} videos to train on")
+            raise ValueError(
+                f"batch_size {self.batch_size} is larger than the number of training videos, {len(dataset)}"
+            )
         return loader
 
     def testing_loader(
@@ -153,7 +158,15 @@ class Options:
         *,
         crops: int = 1,
     ) -> MGDaliIterator:
-        """Clips to test on, one crop of each; of three crops each is as large as the frame's shorter side."""
+        """Return a test loader with one crop position.
+
+        Args:
+            dataset: Test videos.
+            device: Device of the clips.
+            sampler: Sampler that picks the frames.
+            crop_position: Position of the crop.
+            crops: Number of crop positions in the test. With three, a crop is as large as the frame's shorter side.
+        """
         arguments = self._common(device)
         if crops > 1:
             arguments["crop_size"] = arguments["resize"]
@@ -172,15 +185,15 @@ class Options:
         }
 
     def recipe(self) -> dict[str, str]:
-        """What makes a run what it is, for a checkpoint."""
+        """Return the options that must stay the same when a run is resumed. The checkpoint contains them."""
         return {name: str(value) for name, value in asdict(self).items() if name not in INCIDENTAL}
 
 
 def open_datasets(options: Options) -> tuple[VideoDataset, VideoDataset]:
-    """The videos to train on and those to test on.
+    """Return the training videos and the test videos.
 
     Raises:
-        DatasetError: they cannot be read, or have different classes.
+        DatasetError: If they cannot be read, or if they have different classes.
     """
     if options.dataset is not None:
         read = getattr(VideoDataset, options.dataset.replace("-", "_"))
@@ -197,61 +210,87 @@ def open_datasets(options: Options) -> tuple[VideoDataset, VideoDataset]:
 
 
 def _write_synthetic(folder: Path) -> None:
-    """Write videos made for it, to train on and to test on, where they are not there yet."""
+    """Write the synthetic training and test videos, if the folder does not exist yet."""
     if ranks.rank() == 0 and not folder.exists():
         write_burst_videos(folder, **SYNTHETIC_VIDEOS)
     ranks.barrier()
 
 
 def parse_arguments(arguments: list[str] | None = None) -> Options:
-    """Options from a command line."""
+    """Return the options of a command line."""
     parser = argparse.ArgumentParser(
-        description="Train an action recognition model on clips picked by motion; defaults are the paper's recipe.",
+        description="Train an action recognition model on motion-guided clips. The defaults are the paper's recipe.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
         argument_default=argparse.SUPPRESS,
     )
     add = parser.add_argument
-    add("--out", type=Path, required=True, help="folder for checkpoint, metrics and TensorBoard's events")
+    add("--out", type=Path, required=True, help="Folder for the checkpoint, the metrics and TensorBoard events.")
     data = parser.add_argument_group("videos").add_argument
-    data("--data", type=Path, metavar="FOLDER", help="FOLDER/train/<class>/<video> and FOLDER/val/<class>/<video>")
-    data("--dataset", choices=tuple(DATASETS), help="one of the paper's sets, from its official lists in --root")
-    data("--root", type=Path, help="the folder that holds the lists and videos of --dataset")
-    data("--synthetic", type=Path, metavar="FOLDER", help="videos made for it (bursts), written to FOLDER once")
-    data("--index", metavar="FILE", help='a motion index, or "auto"')
-    data("--on-error", choices=("raise", "replace"), help="at a video that cannot be decoded")
+    data("--data", type=Path, metavar="FOLDER", help="Folder with train/<class>/<video> and val/<class>/<video>.")
+    data("--dataset", choices=tuple(DATASETS), help="Data set of the paper, read from its official lists in --root.")
+    data("--root", type=Path, help="Folder with the lists and videos of --dataset.")
+    data(
+        "--synthetic",
+        type=Path,
+        metavar="FOLDER",
+        help="Folder of synthetic videos (bursts.py). They are written if it does not exist.",
+    )
+    data("--index", metavar="FILE", help='Motion index of the videos, or "auto" to build one while training.')
+    data("--on-error", choices=("raise", "replace"), help="Action if a video cannot be decoded.")
     clips = parser.add_argument_group("clips").add_argument
-    clips("--sampler", choices=SAMPLERS, help="how frames are picked")
-    clips("--mu", type=float, help="exponent that smooths motion")
-    clips("--motion", choices=("image", "feature"), help="how motion is measured")
-    clips("--num-frames", type=int, help="frames a clip; the paper has 8 and 16")
-    clips("--crop-size", type=int, help="side of the clips, in pixels")
-    clips("--resize", type=int, help="in testing, the shorter side before the crop; by default crop size * 256 / 224")
-    clips("--flip-prob", type=float, help="by default 0.5, and 0 for sets whose labels name a side")
+    clips("--sampler", choices=SAMPLERS, help="Sampler that picks frames.")
+    clips("--mu", type=float, help="Exponent that smooths motion.")
+    clips("--motion", choices=("image", "feature"), help="Level at which motion is measured.")
+    clips("--num-frames", type=int, help="Number of frames to pick per video. The paper uses 8 and 16.")
+    clips("--crop-size", type=int, help="Side of the clips, in pixels.")
+    clips(
+        "--resize",
+        type=int,
+        help="Shorter side of test frames before the crop, in pixels. Default: crop size * 256 / 224.",
+    )
+    clips("--flip-prob", type=float, help="Probability of a flip. Default: 0.5, or 0 if the classes name a side.")
     model = parser.add_argument_group("model").add_argument
-    model("--model", choices=get_args(ModelName), help="the temporal module; none is TSN")
-    model("--backbone", choices=get_args(Backbone), help="torchvision's, or a small one for machines without a GPU")
-    model("--no-pretrained", dest="pretrained", action="store_false", help="begin without ImageNet weights")
+    model("--model", choices=get_args(ModelName), help="Temporal module of the model. none is TSN.")
+    model(
+        "--backbone",
+        choices=get_args(Backbone),
+        help="ResNet of torchvision, or a small one for machines without a GPU.",
+    )
+    model("--no-pretrained", dest="pretrained", action="store_false", help="Start without ImageNet weights.")
     recipe = parser.add_argument_group("recipe").add_argument
-    recipe("--batch-size", type=int, help="clips a step, over all ranks")
-    recipe("--epochs", type=int, help="how often to go through the videos")
-    recipe("--optimizer", choices=OPTIMIZERS, help="the paper's is SGD; without pretrained weights AdamW learns sooner")
-    recipe("--lr", type=float, help="learning rate")
-    recipe("--lr-steps", type=_epochs, metavar="E,E", help="epochs from which on it is a tenth")
-    recipe("--momentum", type=float, help="of SGD")
-    recipe("--weight-decay", type=float, help="of either")
-    recipe("--dropout", type=float, help="before the last layer")
-    recipe("--clip-gradient", type=float, help="greatest norm of the gradient")
-    recipe("--precision", choices=tuple(PRECISIONS), help="by default fp16 on a GPU and fp32 on a CPU")
-    recipe("--seed", type=int, help="of weights, dropout, order, picks, crops and flips")
+    recipe("--batch-size", type=int, help="Number of clips per step, over all ranks.")
+    recipe("--epochs", type=int, help="Number of epochs.")
+    recipe(
+        "--optimizer",
+        choices=OPTIMIZERS,
+        help="Optimizer. The paper uses SGD; without pretrained weights, AdamW learns sooner.",
+    )
+    recipe("--lr", type=float, help="Learning rate.")
+    recipe("--lr-steps", type=_epochs, metavar="E,E", help="Epochs at which the learning rate is divided by ten.")
+    recipe("--momentum", type=float, help="Momentum of SGD.")
+    recipe("--weight-decay", type=float, help="Weight decay.")
+    recipe("--dropout", type=float, help="Dropout probability before the last layer.")
+    recipe("--clip-gradient", type=float, help="Maximum norm of the gradient.")
+    recipe("--precision", choices=tuple(PRECISIONS), help="Precision. Default: fp16 on a GPU and fp32 on a CPU.")
+    recipe("--seed", type=int, help="Random seed.")
     run = parser.add_argument_group("run").add_argument
-    run("--device", choices=("cpu", "cuda"), help="by default a GPU where there is one")
-    run("--num-workers", type=int, help="decoding processes a rank; by default the CPU cores, shared among ranks")
-    run("--max-steps", type=int, help="stop after so many steps, with a checkpoint")
-    run("--save-every", type=int, help="steps between checkpoints; there is one after each epoch too")
-    run("--resume", action="store_true", help="go on from the checkpoint in --out, where there is one")
-    run("--test-clips", type=int, help="clips a video in the test after the last epoch")
-    run("--test-crops", type=int, choices=(1, 3), help="crops a clip in that test; 3 lie along its longer side")
-    # The others are not given to Options, whose defaults they keep.
+    run("--device", choices=("cpu", "cuda"), help="Device. Default: a GPU if there is one.")
+    run(
+        "--num-workers",
+        type=int,
+        help="Number of decoding processes per rank. Default: the CPU cores, shared among the ranks.",
+    )
+    run("--max-steps", type=int, help="Number of steps after which the run saves a checkpoint and stops.")
+    run("--save-every", type=int, help="Number of steps between checkpoints. There is also one after each epoch.")
+    run("--resume", action="store_true", help="Resume from the checkpoint in --out, if there is one.")
+    run("--test-clips", type=int, help="Number of clips per video in the test after the last epoch.")
+    run(
+        "--test-crops",
+        type=int,
+        choices=(1, 3),
+        help="Number of crops per clip in that test. Three are along the longer side.",
+    )
+    # Options that are not listed here are not passed to Options, which has the same defaults.
     parser.set_defaults(
         **{f.name: f.default for f in fields(Options) if isinstance(f.default, (str, int, float, tuple))}
     )

@@ -1,13 +1,15 @@
-"""Train TSM, TEA or GSM on motion-guided clips, with the paper's recipe as defaults.
+"""Train TSM, TEA or GSM on motion-guided clips. The default options are the paper's recipe.
 
-On one GPU, on eight, and on a machine without one:
+To train on one GPU, on eight GPUs, or on a machine without a GPU:
 
     python examples/train_tsm.py --dataset something-something-v2 --root sthv2/ --out runs/tsm
     torchrun --nproc-per-node 8 examples/train_tsm.py --dataset something-something-v2 --root sthv2/ --out runs/tsm
     python examples/train_tsm.py --synthetic videos/ --out runs/small --backbone small --crop-size 56 --batch-size 8
 
-A run that was stopped goes on with ``--resume``, to the same losses on the CPU, from wherever in an epoch its last
-checkpoint was taken.
+It prints a line per epoch with the loss, the accuracy, the speed and the test accuracy, and writes a checkpoint,
+``metrics.jsonl`` and TensorBoard events to the folder ``--out``. To resume a run that was stopped, add ``--resume``. It
+continues from its last checkpoint, also in the middle of an epoch, and on the CPU with exactly the same losses.
+``python examples/train_tsm.py --help`` lists all options.
 """
 
 from __future__ import annotations
@@ -39,12 +41,14 @@ __all__ = ["Trainer", "main"]
 
 @dataclass
 class Totals:
-    """Sums over an epoch's steps so far, on this rank.
+    """Sums over the steps of an epoch so far, on this rank.
 
     Attributes:
-        loss, correct, clips: of each clip: its loss, whether its class was the likeliest, one.
-        seconds: from asking for a batch to the end of the step.
-        waiting: of these, until the batch was there.
+        loss: Sum of the losses of all clips.
+        correct: Number of clips whose class had the highest score.
+        clips: Number of clips.
+        seconds: Duration of the steps, from the request for a batch to the end of the step.
+        waiting: Part of ``seconds`` until the batch arrived.
     """
 
     loss: float = 0.0
@@ -58,7 +62,7 @@ class Totals:
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
     def means(self, num_ranks: int = 1) -> dict[str, float]:
-        """Loss and accuracy a clip, clips a second, and the share of the time spent waiting for data."""
+        """Return the mean loss, the accuracy, the clips per second, and the share of time spent waiting for data."""
         return {
             "train/loss": self.loss / self.clips,
             "train/accuracy": self.correct / self.clips,
@@ -71,12 +75,12 @@ class Trainer:
     """One rank's part of a run.
 
     Args:
-        options: what to do.
-        device: where the model is.
-        console: where to print; ranks other than the first are quiet.
+        options: Options of the run.
+        device: Device of the model.
+        console: Console to print to. Only the first rank prints.
 
     Raises:
-        ValueError: options don't fit the videos, or the run in ``options.out`` is not to be gone on with.
+        ValueError: If the options do not fit the videos, or if the run in ``options.out`` cannot be resumed.
     """
 
     def __init__(self, options: Options, device: torch.device, console: Console) -> None:
@@ -84,7 +88,7 @@ class Trainer:
         self.first = ranks.rank() == 0
         self.checkpoint = options.out / "checkpoint.pt"
         train, self.test_videos = open_datasets(options)
-        # Weights are the same on all ranks; what dropout leaves out is not.
+        # All ranks start with the same weights, but each has its own dropout.
         torch.manual_seed(options.seed)
         self.network = make_model(
             options.model,
@@ -98,7 +102,7 @@ class Trainer:
         self.model: nn.Module = DistributedDataParallel(self.network) if ranks.world_size() > 1 else self.network
         self.optimizer = options.make_optimizer(self.network.parameters())
         self.precision = options.precision or ("fp16" if device.type == "cuda" else "fp32")
-        # Halves have a narrow range: gradients are scaled into it.
+        # float16 has a narrow range, so gradients are scaled into it.
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
         self.loader = options.training_loader(train, device)
         self.test_loader = options.testing_loader(self.test_videos, device, options.frame_sampler)
@@ -109,12 +113,12 @@ class Trainer:
     # --- the run -----------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Train and test epoch after epoch, from where the run is, up to the last epoch or ``max_steps``."""
+        """Train and test the remaining epochs, up to the last one or to ``max_steps``."""
         while self.loader.epoch < self.options.epochs:
             epoch = self.loader.epoch
             if not self._train(epoch):
                 self._save()
-                self._say(f"stopped after step {self.step}; --resume goes on")
+                self._say(f"stopped after step {self.step}; to continue, add --resume")
                 return
             self._report(epoch, self._test())
             self.totals = Totals()
@@ -124,14 +128,14 @@ class Trainer:
             self._say(f"{views}: {_percents(self._test_views())}")
 
     def close(self) -> None:
-        """End the loaders and the log."""
+        """Close the loaders and the log."""
         self.loader.close()
         self.test_loader.close()
         if self.log is not None:
             self.log.close()
 
     def _train(self, epoch: int) -> bool:
-        """The rest of an epoch; False where ``max_steps`` ended it."""
+        """Train the rest of an epoch. Return False if ``max_steps`` ended it."""
         self.model.train()
         for group in self.optimizer.param_groups:
             group["lr"] = self.options.learning_rate(epoch)
@@ -140,11 +144,11 @@ class Trainer:
             task = progress.add_task(f"Epoch {epoch + 1}", total=len(self.loader), completed=done, now="")
             batches: Iterator[Any] | None = None
             while True:
-                # Asked before a batch is, so that the loader's state counts no batch that was not trained on.
+                # Checked before a batch is requested, so that the loader's state contains only batches that were used.
                 if self.step == self.options.max_steps:
                     return False
                 started = time.perf_counter()
-                # To begin an epoch is to wait too.
+                # The start of an epoch counts as waiting.
                 batches = batches or iter(self.loader)
                 batch = next(batches, None)
                 if batch is None:
@@ -156,7 +160,7 @@ class Trainer:
                 progress.update(task, advance=1, now=f"loss {loss:.3f}")
 
     def _learn(self, clips: Tensor, labels: Tensor) -> tuple[float, float]:
-        """One step: the batch's mean loss, and how many of its clips were right."""
+        """Do one step. Return the batch's mean loss and the number of correct clips."""
         labels = labels.to(self.device)
         with self._mixed_precision():
             logits = self.model(clips.to(self.device))
@@ -180,12 +184,12 @@ class Trainer:
     # --- testing -----------------------------------------------------------------------------------------------------
 
     def _test(self) -> Accuracy:
-        """One clip a video, its centre crop."""
+        """Test with one clip per video, the centre crop."""
         with self._mixed_precision():
             return evaluate(self.model, [self.test_loader], device=self.device)
 
     def _test_views(self) -> Accuracy:
-        """Several clips and crops a video."""
+        """Test with several clips and crops per video."""
         options = self.options
         make_loader = partial(options.testing_loader, self.test_videos, self.device, crops=options.test_crops)
         loaders = loaders_of_views(make_loader, options.frame_sampler, options.test_clips, options.test_crops)
@@ -199,11 +203,11 @@ class Trainer:
     # --- checkpoints -------------------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        """Go on from the checkpoint where there is one and that is asked for."""
+        """Restore the checkpoint if there is one and ``resume`` is set, and open the log."""
         found = self.checkpoint.exists()
         if found and not self.options.resume:
             raise ValueError(
-                f"{self.options.out} holds a run already: --resume goes on with it, another --out begins anew"
+                f"{self.options.out} already contains a run: add --resume to continue it, or pass another --out"
             )
         if found:
             self._restore(load_checkpoint(self.checkpoint))
@@ -215,7 +219,7 @@ class Trainer:
                 self._say(self.log.notice)
 
     def _save(self) -> None:
-        """Write the checkpoint: all ranks' loaders and random numbers, and what all ranks have in common."""
+        """Write the checkpoint: the loader and the random state of each rank, and the state that all ranks share."""
         own = {
             "loader": self.loader.state_dict(),
             "random": random_state(self.device),
@@ -237,14 +241,15 @@ class Trainer:
     def _restore(self, state: dict[str, Any]) -> None:
         if len(state["ranks"]) != ranks.world_size():
             raise ValueError(
-                f"the run had {len(state['ranks'])} ranks, not {ranks.world_size()}: resume it with as many"
+                f"the run in {self.options.out} had {len(state['ranks'])} ranks, got {ranks.world_size()}: "
+                "resume it with as many ranks"
             )
         recipe = self.options.recipe()
         changed = [
             f"{name} {old} -> {recipe.get(name)}" for name, old in state["recipe"].items() if recipe.get(name) != old
         ]
         if changed:
-            raise ValueError(f"the run in {self.options.out} was begun with other options: {', '.join(changed)}")
+            raise ValueError(f"the run in {self.options.out} was started with other options: {', '.join(changed)}")
         own = state["ranks"][ranks.rank()]
         self.network.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -252,9 +257,9 @@ class Trainer:
         self.loader.load_state_dict(own["loader"])
         restore_random_state(own["random"], self.device)
         self.step, self.totals = state["step"], Totals(**own["totals"])
-        self._say(f"going on after step {self.step}, in epoch {self.loader.epoch + 1}")
+        self._say(f"resuming after step {self.step}, in epoch {self.loader.epoch + 1}")
 
-    # --- words -------------------------------------------------------------------------------------------------------
+    # --- output ------------------------------------------------------------------------------------------------------
 
     def _report(self, epoch: int, tested: Accuracy) -> None:
         names = [field.name for field in fields(Totals)]
@@ -289,7 +294,7 @@ def _percents(accuracy: Accuracy) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Train as the command line says; an error is one message that names the rank."""
+    """Train with the options of the command line. An error is printed in one line with the rank."""
     options = _checked(arguments)
     device = ranks.join_ranks(options.device)
     try:
@@ -299,10 +304,10 @@ def main(arguments: list[str] | None = None) -> None:
         finally:
             trainer.close()
     except (ValueError, VideoDecodeError, WorkerError, ImportError, OSError) as error:
-        # Other ranks may be waiting for this one: torchrun ends them when it sees this one fail.
+        # Other ranks may be waiting for this rank. torchrun ends them when this rank fails.
         sys.exit(f"error on rank {ranks.rank()}: {error}")
     except KeyboardInterrupt:
-        sys.exit("interrupted; --resume goes on from the last checkpoint")
+        sys.exit("interrupted; to continue from the last checkpoint, add --resume")
     ranks.leave_ranks()
 
 

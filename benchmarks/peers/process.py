@@ -99,7 +99,7 @@ class PeerProcess:
     def peak_memory(self) -> int:
         """Run an epoch and return the peak memory of all its processes together, in bytes.
 
-        The memory is read so often that the epoch's time would be of no use.
+        The memory is read so often that the epoch's time is not reported.
         """
         most = 0
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from mgdali import DatasetError, VideoDataset
 from mgdali.samplers import Representation
-from mgdali.video.meters import measure_motion
 from mgdali.video.frames import read_frames
+from mgdali.video.meters import measure_motion
 
 COUNTS = {"train_per_class": 2, "val_per_class": 1}
 PLANNED = plan_burst_videos(**COUNTS)

@@ -190,9 +190,9 @@ def test_the_synthetic_set_is_written_once(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--batch-size", "12"], "batch_size 12 is more than the 11 videos to train on"),
+        (["--batch-size", "12"], "batch_size 12 is larger .* 11"),
         (["--batch-size", "0"], "batch_size must be >= 1, got 0"),
-        (["--dataset", "jester"], "give one of --data, --dataset"),
+        (["--dataset", "jester"], "--data, --dataset"),
         (["--mu", "-1"], "mu must be .*-1"),
     ],
 )
@@ -202,9 +202,9 @@ def test_a_bad_option_is_echoed(folder: Path, tmp_path: Path, more: list[str], m
 
 
 def test_a_run_is_not_written_over_nor_gone_on_with_by_other_options(folder: Path, unbroken: Path) -> None:
-    with pytest.raises(SystemExit, match="holds a run already: --resume goes on with it"):
+    with pytest.raises(SystemExit, match="already contains a run: .*--resume"):
         train(folder, unbroken)
-    with pytest.raises(SystemExit, match=r"begun with other options: lr 0\.01 -> 0\.5, seed 0 -> 3"):
+    with pytest.raises(SystemExit, match=r"other options: lr 0\.01 -> 0\.5, seed 0 -> 3"):
         train(folder, unbroken, "--resume", "--lr", "0.5", "--seed", "3")
 
 
