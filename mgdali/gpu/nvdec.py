@@ -11,7 +11,7 @@ import av.error
 
 from mgdali.errors import VideoDecodeError
 from mgdali.gpu.driver import DecoderCaps
-from mgdali.video.frames import decoder_words
+from mgdali.video.frames import ffmpeg_message
 from mgdali.video.record import VideoRecord
 
 __all__ = ["NVDEC_BY_DALI", "NvdecTable", "StreamFacts", "nvdec_refusal", "probe", "recorded_facts"]
@@ -78,10 +78,10 @@ def probe(content: bytes, path: str) -> StreamFacts:
                 if first is None:
                     first = next(iter(stream.codec_context.decode(packet)), None)
             if first is None:
-                raise VideoDecodeError(path, 0, "it holds no frame that can be shown")
+                raise VideoDecodeError(path, 0, "it contains no frame that can be displayed")
             return _facts(stream.codec_context.codec.canonical_name, first.format, first.rotation, packets)
     except (av.error.FFmpegError, OSError) as error:
-        raise VideoDecodeError(path, 0, decoder_words(error)) from error
+        raise VideoDecodeError(path, 0, ffmpeg_message(error)) from error
 
 
 def nvdec_refusal(facts: StreamFacts, table: NvdecTable) -> str | None:

@@ -35,9 +35,9 @@ def survey_video(media: Media, name: str, representations: tuple[Representation,
             for meter in meters:
                 meter.add(frame)
     except VideoDecodeError as error:
-        return VideoRecord.of_error(name, fingerprint, error)
+        return VideoRecord.from_error(name, fingerprint, error)
     motions = [meter.motion for meter in meters]
-    return VideoRecord.of_log(name, fingerprint, log, list(zip(representations, motions, strict=True)))
+    return VideoRecord.from_log(name, fingerprint, log, list(zip(representations, motions, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -76,4 +76,4 @@ def failed_record(job: SurveyJob, reason: str) -> VideoRecord:
     fingerprint = None
     with contextlib.suppress(VideoDecodeError):
         fingerprint = job.media.fingerprint()
-    return VideoRecord.of_error(job.name, fingerprint, VideoDecodeError(job.path, 0, reason))
+    return VideoRecord.from_error(job.name, fingerprint, VideoDecodeError(job.path, 0, reason))

@@ -1,4 +1,4 @@
-"""Decoding on the CPU with PyAV: all frames of a video, in the order in which they are shown, and their RGB."""
+"""Decoding all frames of a video on the CPU with PyAV, in display order, and converting frames to RGB."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mgdali.video.packets import StreamLog, decode_packets
 __all__ = [
     "RGBConverter",
     "as_media",
-    "decoder_words",
+    "ffmpeg_message",
     "keep_decoder_messages",
     "quarter_turns",
     "read_frames",
@@ -29,9 +29,9 @@ __all__ = [
 
 
 def keep_decoder_messages() -> None:
-    """Have FFmpeg's errors kept, so that a :class:`VideoDecodeError` can quote them, and print none.
+    """Make PyAV keep FFmpeg's error messages instead of printing them; a :class:`VideoDecodeError` then quotes them.
 
-    This sets the process's FFmpeg log level: for processes of our own.
+    This sets the FFmpeg log level of the whole process, so call it only in worker processes, not in the user's.
     """
     logger = logging.getLogger("libav")
     logger.addHandler(logging.NullHandler())
@@ -40,24 +40,28 @@ def keep_decoder_messages() -> None:
 
 
 def read_frames(video: str | os.PathLike[str] | Media, *, log: StreamLog | None = None) -> Iterator[av.VideoFrame]:
-    """The frames of a video's best stream, in the order they are shown.
+    """Decode all frames of a video's best stream.
 
-    Frames are counted, not timed, so variable frame rates need no care. Where a stream changes its size or format
-    midway, later frames are converted to the first one's.
+    Frames are counted and their times are ignored, so the frame rate may vary. If the size or the pixel format changes
+    within the stream, later frames are converted to those of the first frame.
 
     Args:
-        video: a path, as :class:`~mgdali.video.media.Media` takes them, or a member of a tar.
-        log: where packets and frames are noted.
+        video: Path as :class:`~mgdali.video.media.Media` takes it, or the media.
+        log: Log in which packets and frames are noted; None to note nothing.
+
+    Yields:
+        The frames in display order, in the size, pixel format and orientation of the stored picture.
 
     Raises:
-        VideoDecodeError: it cannot be opened, has no video, or its decoder fails.
+        VideoDecodeError: If the video is missing or cannot be opened, has no video stream or no frame, or its decoder
+            fails.
     """
     media = as_media(video)
     name = media.path
     count = 0
     first: av.VideoFrame | None = None
     try:
-        # What is noted is to be the same whatever the container.
+        # With a log the stream is analyzed in any case, so that the log does not depend on the container.
         with open_video(media, thorough=log is not None) as (container, stream):
             for frame in decode_packets(container, stream, log):
                 if first is None:
@@ -67,28 +71,32 @@ def read_frames(video: str | os.PathLike[str] | Media, *, log: StreamLog | None 
                 yield frame
                 count += 1
     except (av.error.FFmpegError, OSError) as error:
-        raise VideoDecodeError(name, count, decoder_words(error)) from error
+        raise VideoDecodeError(name, count, ffmpeg_message(error)) from error
     if count == 0:
-        raise VideoDecodeError(name, 0, "it holds no frame that can be shown")
+        raise VideoDecodeError(name, 0, "it contains no frame that can be displayed")
 
 
 def as_media(video: str | os.PathLike[str] | Media) -> Media:
-    """A video by where it lies."""
+    """Return ``video`` if it is media, else the media at this path."""
     return video if isinstance(video, Media) else Media(os.fspath(video))
 
 
 def quarter_turns(frame: av.VideoFrame) -> int:
-    """How often a frame is to be turned counterclockwise by a right angle, as NumPy's ``rot90`` does, to be upright."""
+    """Return the number of counterclockwise quarter turns, as of ``np.rot90``, that make a frame upright: 0 to 3."""
     return round(frame.rotation / 90) % 4
 
 
 class RGBConverter:
-    """Frames to upright RGB; keeps its libswscale context, which costs more to make than a frame to convert."""
+    """Converts frames to upright RGB, uint8 ``[H, W, 3]``.
+
+    It keeps its libswscale context, because creating one takes longer than converting a frame.
+    """
 
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
+        """Return the pixels of a frame, turned upright: uint8 RGB ``[H, W, 3]``, values from 0 to 255."""
         rgb = self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray().astype(np.uint8, copy=False)
         return np.rot90(rgb, k=quarter_turns(frame))
 
@@ -97,8 +105,11 @@ def _same_geometry(a: av.VideoFrame, b: av.VideoFrame) -> bool:
     return a.width == b.width and a.height == b.height and a.format.name == b.format.name
 
 
-def decoder_words(error: Exception) -> str:
-    """What FFmpeg said: its error, and the last line of its log where it was kept."""
-    words = getattr(error, "strerror", None) or str(error)
+def ffmpeg_message(error: Exception) -> str:
+    """Return the message of an error of FFmpeg or the system.
+
+    After :func:`keep_decoder_messages` it includes the last line of FFmpeg's log.
+    """
+    message = getattr(error, "strerror", None) or str(error)
     log = getattr(error, "log", None)
-    return f"{words} ({log[1]}: {log[2].strip()})" if log else str(words)
+    return f"{message} ({log[1]}: {log[2].strip()})" if log else str(message)

@@ -1,7 +1,7 @@
-"""Opening a video's stream, where the container says enough without the decoding that FFmpeg does to find out more.
+"""Opening a video's stream without the trial decoding of FFmpeg, if the container's header describes the stream.
 
-FFmpeg decodes the first frames of each stream when it opens a file, with a decoder of its own: a sixth of what decoding
-a short clip takes.
+By default FFmpeg decodes the first frames of each stream when it opens a file, with a separate decoder. That takes a
+sixth of the time that decoding a short clip takes.
 """
 
 from __future__ import annotations
@@ -18,26 +18,30 @@ from mgdali.video.media import Media
 
 __all__ = ["open_video"]
 
-# With no decoder allowed FFmpeg only reads packets, of which the first will do.
+# Without any decoder FFmpeg can only read packets, and stops after the first.
 _WITHOUT_DECODING = {"codec_whitelist": "none", "probesize": "32"}
-# Containers whose header describes the stream, by the endings that they usually have.
+# Containers whose header describes the stream, and their usual file extensions.
 _CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
-_ENDINGS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
-# Codecs whose own headers tell their decoder how far frames are out of order. Of others FFmpeg has to guess.
+_EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
+# Codecs whose headers specify how many frames the decoder must reorder. For other codecs FFmpeg has to guess it.
 _CODECS = {"h264", "hevc", "vp8", "vp9", "av1"}
 
 
 @contextmanager
 def open_video(media: Media, *, thorough: bool = False) -> Iterator[tuple[InputContainer, av.VideoStream]]:
-    """A video's container and its best video stream, to be decoded in one thread.
+    """Open a video; close it at the end of the ``with`` block.
 
     Args:
-        media: the video.
-        thorough: have FFmpeg find out all that it can, as the frame rate of streams whose header does not say it.
+        media: The video.
+        thorough: Whether FFmpeg analyzes the stream by trial decoding in any case. It then finds properties that the
+            header may lack, such as the frame rate.
+
+    Yields:
+        The container and its best video stream, set to decode in one thread.
 
     Raises:
-        VideoDecodeError: it is missing, or has no video stream.
-        av.error.FFmpegError: it cannot be opened.
+        VideoDecodeError: If the video is missing or has no video stream.
+        av.error.FFmpegError: If FFmpeg cannot open it.
     """
     content = media.open()
     container = None if thorough else _open_without_decoding(media.path, content)
@@ -49,23 +53,24 @@ def open_video(media: Media, *, thorough: bool = False) -> Iterator[tuple[InputC
         stream = container.streams.best("video")
         if not isinstance(stream, av.VideoStream):
             raise VideoDecodeError(media.path, 0, "it has no video stream")
-        # Workers run side by side: threads within a decoder cost more CPU than they save.
+        # Several workers decode at the same time: threads within a decoder cost more CPU time than they save.
         stream.thread_type = "NONE"
         yield container, stream
 
 
 def _open_without_decoding(name: str, content: str | io.BytesIO) -> InputContainer | None:
-    """The container; None where more has to be found out about its video than its header tells."""
-    if not name.lower().endswith(_ENDINGS):
+    """Return the open container, or None if its header does not describe the video completely."""
+    if not name.lower().endswith(_EXTENSIONS):
         return None
     container = av.open(content, "r", metadata_errors="ignore", options=_WITHOUT_DECODING)
     videos = container.streams.video
-    # With several, as of a cover picture, FFmpeg looks at their frames to choose one.
+    # If there are several video streams, such as a cover picture, FFmpeg chooses one by the frames of each.
     context = videos[0].codec_context if len(videos) == 1 else None
     if container.format.name not in _CONTAINERS or context is None or context.codec.canonical_name not in _CODECS:
         container.close()
         return None
-    # H.264 need not say how far its frames are out of order. Strictly, a decoder then waits as long as its level
-    # allows, where FFmpeg would guess from the frames that it has not decoded now, and drop those that come late.
+    # An H.264 header may omit the number of reordered frames. FFmpeg would then guess it from the frames of the trial
+    # decoding, which is skipped here, and drop frames that come too late. In strict mode the decoder delays its output
+    # by the maximum that the stream's level allows, so no frame is lost.
     context.options = {"strict": "strict"}
     return container

@@ -1,4 +1,4 @@
-"""What a stream tells while it is decoded once, so that later only a part of it need be decoded."""
+"""Facts about a stream's packets and frames, noted while it is decoded, so that later a part can be decoded alone."""
 
 from __future__ import annotations
 
@@ -14,41 +14,45 @@ from numpy.typing import NDArray
 
 __all__ = ["StreamLog", "decode_packets", "mark_packet", "number_packets", "packet_of"]
 
+# Types of the H.264 and HEVC units (NAL units) that contain a slice of the picture.
 _H264_SLICES = (1, 5)
 _HEVC_SLICES = range(32)
-_START = b"\0\0\1"
+_START_CODE = b"\0\0\1"
 
 
 def number_packets(stream: av.VideoStream) -> None:
-    """Have frames carry their packet's mark: the decoder says which packet gave which frame."""
+    """Make the decoder copy each packet's number to the frame decoded from it, for :func:`packet_of`."""
     context = stream.codec_context
     context.flags |= int(Flags.copy_opaque)
 
 
 def mark_packet(packet: av.Packet[Any], number: int) -> None:
-    """Give a packet its number, before it is decoded."""
-    # In an object of its own: PyAV finds it by its address and drops it with the first packet or frame that had it,
-    # while Python has one object for all small integers that are equal.
+    """Set the number of a packet that is about to be decoded."""
+    # PyAV identifies the opaque object by its address and drops it with the first packet or frame that refers to it.
+    # Python shares one object among equal small integers, so each packet needs a separate list.
     packet.opaque = [number]
 
 
 def packet_of(frame: av.VideoFrame) -> int | None:
-    """The number of the packet that gave a frame, or None where that had none."""
+    """Return the number of the packet that a frame was decoded from; None if that packet has no number."""
     mark = frame.opaque
     return mark[0] if isinstance(mark, list) else None
 
 
 class StreamLog:
-    """Notes the packets and frames of one video stream as they pass; what follows from all of them is asked at the end.
+    """Log of the packets and frames of one video stream, T frames and K key frames.
+
+    It is filled by :meth:`begin`, :meth:`add_packet` and :meth:`add_frame` during decoding, and read after the last
+    frame.
 
     Attributes:
-        container: FFmpeg's name of the container's format.
+        container: FFmpeg's name of the container format.
         codec: FFmpeg's name of the codec.
-        time_base: seconds a tick of :attr:`times`.
-        rate: frames a second on average, as the container says; 0 where it does not.
-        rotation: degrees that the picture is to be turned counterclockwise when shown.
-        width, height: of the stored picture, in pixels.
-        pixel_format: FFmpeg's name of it.
+        time_base: Duration of a tick of :attr:`times`, in seconds; 0 if the container does not specify it.
+        rate: Average number of frames per second according to the container; 0 if it does not specify it.
+        rotation: Angle by which to turn the stored picture counterclockwise for display, in degrees, a multiple of 90.
+        width, height: Size of the stored picture, in pixels.
+        pixel_format: FFmpeg's name of the pixel format.
     """
 
     def __init__(self) -> None:
@@ -60,35 +64,36 @@ class StreamLog:
         self._timed = True
         self._times: list[int | None] = []
         self._packet_of: list[int | None] = []
-        self._keys: list[int] = []
-        self._spare: list[int | None] = []
+        self._key_packets: list[int] = []
+        # Per packet: its temporal layer if no frame of that layer refers to it, else None.
+        self._unreferenced_layers: list[int | None] = []
         self._packed = False
 
     def begin(self, container: av.container.InputContainer, stream: av.VideoStream) -> None:
-        """Note what holds for the whole stream."""
+        """Note the properties of the whole stream."""
         context = stream.codec_context
         self.container = container.format.name
         self.codec = context.codec.canonical_name
         self.time_base = stream.time_base or Fraction(0)
         self.rate = float(stream.average_rate or 0)
         extra = context.extradata or b""
-        # MP4's and Matroska's way to part a packet's units: each is preceded by its length.
+        # In MP4 and Matroska each unit of a packet is preceded by its length, instead of a start code.
         if self.codec == "h264" and extra[:1] == b"\1":
             self._length_bytes = (extra[4] & 3) + 1
         elif self.codec == "hevc" and extra[:1] == b"\1":
             self._length_bytes = (extra[21] & 3) + 1
 
-    def packet(self, packet: av.Packet[Any]) -> None:
-        """Note a packet before it is decoded."""
-        number = len(self._spare)
+    def add_packet(self, packet: av.Packet[Any]) -> None:
+        """Note and number a packet that is about to be decoded."""
+        number = len(self._unreferenced_layers)
         mark_packet(packet, number)
         if packet.is_keyframe:
-            self._keys.append(number)
+            self._key_packets.append(number)
         self._timed &= packet.pts is not None
-        self._spare.append(self._layer_if_spare(packet))
+        self._unreferenced_layers.append(self._layer_if_unreferenced(packet))
 
-    def frame(self, frame: av.VideoFrame) -> None:
-        """Note a frame that came out."""
+    def add_frame(self, frame: av.VideoFrame) -> None:
+        """Note a decoded frame. Frames must be added in display order."""
         if not self._times:
             self.width, self.height, self.pixel_format = frame.width, frame.height, frame.format.name
             self.rotation = round(frame.rotation / 90) * 90
@@ -97,45 +102,46 @@ class StreamLog:
 
     @property
     def num_frames(self) -> int:
-        """Frames noted so far."""
+        """Number of frames noted so far."""
         return len(self._times)
 
     @property
     def times(self) -> NDArray[np.int64] | None:
-        """When each frame is shown, int64 ``[T]`` in ``time_base``; None where the container does not say."""
+        """Presentation times, int64 ``[T]`` in ticks of ``time_base``; None unless all are known and rising."""
         times = np.array([time for time in self._times if time is not None], np.int64)
         known = self._timed and len(times) == len(self._times) and bool(np.all(np.diff(times) > 0))
         return times if known else None
 
     @cached_property
     def packets(self) -> NDArray[np.int32] | None:
-        """The packet that gave each frame, int32 ``[T]``; None unless packets and frames are one to one."""
+        """Number of the packet of each frame, int32 ``[T]``; None unless each packet contains exactly one frame."""
         numbers = [number for number in self._packet_of if number is not None]
-        if self._packed or sorted(numbers) != list(range(len(self._spare))) or len(numbers) != len(self._packet_of):
+        num_packets = len(self._unreferenced_layers)
+        if self._packed or sorted(numbers) != list(range(num_packets)) or len(numbers) != len(self._packet_of):
             return None
         return np.array(numbers, np.int32)
 
     @property
     def referenced(self) -> NDArray[np.bool_]:
-        """Whether other frames may refer to a frame, bool ``[T]``: False where the stream says that none does."""
+        """Whether other frames may refer to each frame, bool ``[T]``: False only if the stream excludes it."""
         packets = self.packets
         if packets is None:
             return np.ones(len(self._times), bool)
-        # Frames of a lower temporal layer may be referred to from a higher one.
-        top = max((layer for layer in self._spare if layer is not None), default=0)
-        return np.array([layer != top for layer in self._spare], bool)[packets]
+        # Frames of a higher temporal layer may refer to a frame of a lower layer.
+        top = max((layer for layer in self._unreferenced_layers if layer is not None), default=0)
+        return np.array([layer != top for layer in self._unreferenced_layers], bool)[packets]
 
     @property
     def key_frames(self) -> NDArray[np.int32]:
-        """Frames at which decoding can begin, int32 ``[K]``; none where packets and frames are not one to one."""
+        """Frames at which decoding can begin, int32 ``[K]``, rising; empty if :attr:`packets` is None."""
         packets = self.packets
         if packets is None:
             return np.empty(0, np.int32)
         frame_of = np.argsort(packets)
-        return np.sort(frame_of[self._keys]).astype(np.int32)
+        return np.sort(frame_of[self._key_packets]).astype(np.int32)
 
-    def _layer_if_spare(self, packet: av.Packet[Any]) -> int | None:
-        """The packet's temporal layer where nothing in that layer refers to it, else None."""
+    def _layer_if_unreferenced(self, packet: av.Packet[Any]) -> int | None:
+        """Return the packet's temporal layer if no frame of that layer refers to it, else None."""
         if self.codec == "h264":
             header = self._first_slice(packet, _H264_SLICES, 31, 0)
             return 0 if header is not None and header[0] >> 5 & 3 == 0 else None
@@ -151,7 +157,7 @@ class StreamLog:
     def _first_slice(
         self, packet: av.Packet[Any], slices: tuple[int, ...] | range, mask: int, shift: int
     ) -> bytes | None:
-        """The header, two bytes, of the first unit that holds a part of the picture."""
+        """Return the header, two bytes, of the first unit that contains a slice; None if no unit contains one."""
         content = memoryview(packet)
         for start in self._units(content):
             header = bytes(content[start : start + 2])
@@ -160,13 +166,13 @@ class StreamLog:
         return None
 
     def _units(self, content: memoryview) -> Iterator[int]:
-        """Where the units of a packet begin."""
+        """Yield the offset of each unit in a packet, in bytes."""
         if not self._length_bytes:
             whole = bytes(content)
-            start = whole.find(_START)
+            start = whole.find(_START_CODE)
             while start >= 0:
-                yield start + len(_START)
-                start = whole.find(_START, start + len(_START))
+                yield start + len(_START_CODE)
+                start = whole.find(_START_CODE, start + len(_START_CODE))
             return
         start = self._length_bytes
         while start < len(content):
@@ -176,9 +182,9 @@ class StreamLog:
     def _is_mpeg_b_frame(self, packet: av.Packet[Any]) -> bool:
         content = bytes(packet)
         code = b"\xb6" if self.codec == "mpeg4" else b"\0"
-        at = content.find(_START + code)
-        # Old encoders packed two frames into one packet and left the next one empty.
-        if self.codec == "mpeg4" and content.find(_START + code, at + 4) >= 0:
+        at = content.find(_START_CODE + code)
+        # Some old encoders store two frames in one packet, and leave the next packet empty.
+        if self.codec == "mpeg4" and content.find(_START_CODE + code, at + 4) >= 0:
             self._packed = True
         kind = content[at + 4 : at + 6]
         if at < 0 or len(kind) < 2:
@@ -189,7 +195,19 @@ class StreamLog:
 def decode_packets(
     container: av.container.InputContainer, stream: av.VideoStream, log: StreamLog | None
 ) -> Iterator[av.VideoFrame]:
-    """The frames of a stream in the order they are shown, noted in ``log`` where there is one."""
+    """Decode all frames of a stream.
+
+    Args:
+        container: The open container.
+        stream: A video stream of the container.
+        log: Log in which packets and frames are noted; None to note nothing.
+
+    Yields:
+        The frames in display order.
+
+    Raises:
+        av.error.FFmpegError: If a packet cannot be read or decoded.
+    """
     if log is None:
         yield from container.decode(stream)
         return
@@ -197,7 +215,7 @@ def decode_packets(
     log.begin(container, stream)
     for packet in container.demux(stream):
         if packet.size:
-            log.packet(packet)
+            log.add_packet(packet)
         for frame in stream.codec_context.decode(packet):
-            log.frame(frame)
+            log.add_frame(frame)
             yield frame

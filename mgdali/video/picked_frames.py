@@ -10,7 +10,7 @@ import av.error
 import numpy as np
 
 from mgdali.errors import VideoDecodeError
-from mgdali.video.frames import decoder_words
+from mgdali.video.frames import ffmpeg_message
 from mgdali.video.media import Media, frames_stream
 from mgdali.video.opening import open_video
 from mgdali.video.packets import mark_packet, number_packets, packet_of
@@ -43,7 +43,7 @@ def read_picked(media: Media, record: VideoRecord, picks: list[int]) -> Iterator
             count += 1
             yield pick, frame
     except (av.error.FFmpegError, OSError) as error:
-        raise VideoDecodeError(media.path, count, decoder_words(error)) from error
+        raise VideoDecodeError(media.path, count, ffmpeg_message(error)) from error
     if count < len(picks):
         raise VideoDecodeError(media.path, count, f"it gave {count} of the {len(picks)} frames that were picked")
 

@@ -1,4 +1,4 @@
-"""What a motion index keeps of a video."""
+"""The record of one video in a motion index."""
 
 from __future__ import annotations
 
@@ -22,24 +22,26 @@ __all__ = ["VideoRecord", "filters_digest", "index_name", "representation_key", 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class VideoRecord:
-    """What is known of one video.
+    """Facts about one video, measured while the whole video was decoded.
 
     Attributes:
-        path: the video, as the index names it.
-        fingerprint: of the content that this holds for; None where it could not be read.
-        error: why the video could not be decoded; None where it could. The rest is then empty.
-        num_frames: T.
-        width, height: of the stored picture, in pixels.
-        rotation: degrees that the picture is to be turned counterclockwise when shown.
-        rate: frames a second on average, as the container says; 0 where it does not.
-        codec, pixel_format, container: by FFmpeg's names.
-        time_base: seconds a tick, as numerator and denominator.
-        times: when each frame is shown, int64 ``[T]`` in ticks; None where the container does not say.
-        packets: the number of the packet that gave each frame, int32 ``[T]``; None unless they are one to one.
-        referenced: whether other frames may refer to a frame, bool ``[T]``.
-        key_frames: frames at which decoding can begin, int32 ``[K]``.
-        motion: S by representation (:func:`representation_key`), float32 ``[T]`` each.
-        filters: what tells the filters of the feature level's S from others (:func:`filters_digest`); else None.
+        path: Name of the video in the index (:func:`index_name`).
+        fingerprint: Fingerprint of the content that was measured; None if the content could not be read.
+        error: Reason the video could not be decoded; None if it was decoded. With an error, all attributes below have
+            their default values.
+        num_frames: Number of frames, T.
+        width, height: Size of the stored picture, in pixels.
+        rotation: Angle by which to turn the stored picture counterclockwise for display, in degrees, a multiple of 90.
+        rate: Average number of frames per second according to the container; 0 if it does not specify it.
+        codec, pixel_format, container: FFmpeg's names of the codec, the pixel format and the container format.
+        time_base: Duration of a tick in seconds, as numerator and denominator.
+        times: Presentation time of each frame, int64 ``[T]`` in ticks; None unless all are known and rising.
+        packets: Number of the packet of each frame, int32 ``[T]``; None unless each packet contains exactly one frame.
+        referenced: Whether other frames may refer to each frame, bool ``[T]``.
+        key_frames: Frames at which decoding can begin, int32 ``[K]``, rising; empty if ``packets`` is None.
+        motion: Motion S per representation (:func:`representation_key`), float32 ``[T]`` each, >= 0.
+        filters: Digest of the filters with which S was measured at the feature level (:func:`filters_digest`); None if
+            S was not measured there.
     """
 
     path: str
@@ -62,20 +64,27 @@ class VideoRecord:
     filters: str | None = None
 
     def motion_of(self, representation: Representation) -> NDArray[np.float64] | None:
-        """S as the loader takes it, float64 ``[T]``; None where it was not measured in this way."""
+        """Return S of a representation, float64 ``[T]``; None if the video was not measured in this representation."""
         if not was_measured(representation, self.motion, self.filters):
             return None
         return self.motion[representation_key(representation)].astype(np.float64)
 
     @classmethod
-    def of_log(
+    def from_log(
         cls,
         path: str,
         fingerprint: Fingerprint,
         log: StreamLog,
         motions: Sequence[tuple[Representation, ArrayLike]],
     ) -> VideoRecord:
-        """Of a video that was decoded whole: what was noted, and S of each representation."""
+        """Return the record of a video that was decoded as a whole.
+
+        Args:
+            path: Name of the video in the index.
+            fingerprint: Fingerprint of the content.
+            log: Log of all packets and frames.
+            motions: Representations with S of the video in each, ``[T]``.
+        """
         motion = {representation_key(measured): np.asarray(values, np.float32) for measured, values in motions}
         filters = [filters_digest(measured) for measured, _ in motions if measured.motion == "feature"]
         return cls(
@@ -99,38 +108,44 @@ class VideoRecord:
         )
 
     @classmethod
-    def of_error(cls, path: str, fingerprint: Fingerprint | None, error: VideoDecodeError) -> VideoRecord:
-        """Of a video that could not be decoded."""
+    def from_error(cls, path: str, fingerprint: Fingerprint | None, error: VideoDecodeError) -> VideoRecord:
+        """Return the record of a video that could not be decoded."""
         where = f"after {error.frame} frames" if error.frame else "before its first frame"
         return cls(path=path, fingerprint=fingerprint, error=f"{error.reason} ({where})")
 
 
 def index_name(path: str) -> str:
-    """A video's name in an index: its URL, or its absolute path."""
+    """Return the name of a video in an index: its URL or its absolute path."""
     return path if is_url(path) else os.path.abspath(path)
 
 
 def representation_key(representation: Representation) -> str:
-    """The name of S so measured: ``"image"``, ``"image_rgb"`` or ``"feature"``."""
+    """Return the name of a representation in an index: ``"image"``, ``"image_rgb"`` or ``"feature"``."""
     if representation.motion == "feature":
         return "feature"
     return "image" if representation.channels == "luma" else "image_rgb"
 
 
 def was_measured(representation: Representation, keys: Container[str], filters: str | None) -> bool:
-    """Whether S was measured in this way, by the keys that there are and the digest of the feature level's filters."""
+    """Return whether a record contains S of a representation.
+
+    Args:
+        representation: The representation.
+        keys: Names of the representations in the record (:func:`representation_key`).
+        filters: Digest of the record's filters at the feature level; None if it contains no S of that level.
+    """
     key = representation_key(representation)
     return key in keys and (key != "feature" or filters == filters_digest(representation))
 
 
 def filters_digest(representation: Representation) -> str:
-    """What tells the feature level's filters from others."""
+    """Return a digest of the filters of a representation at the feature level, 32 hexadecimal digits."""
     return _default_digest() if representation.weights is None else _digest(representation)
 
 
 @lru_cache
 def _default_digest() -> str:
-    # Asked for each clip, and the bank is made anew at each call.
+    # The digest is needed for each clip, and Representation.filters builds the filters again at each access.
     return _digest(Representation(motion="feature"))
 
 

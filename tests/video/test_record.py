@@ -70,13 +70,13 @@ def test_nothing_and_empty_stay_apart(changes: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("fingerprint", [None, Fingerprint(7, 8, "9")])
 def test_a_failed_videos_record_comes_back(fingerprint: Fingerprint | None) -> None:
-    record = VideoRecord.of_error("a.mp4", fingerprint, VideoDecodeError("a.mp4", 12, "broken"))
+    record = VideoRecord.from_error("a.mp4", fingerprint, VideoDecodeError("a.mp4", 12, "broken"))
     assert record.error == "broken (after 12 frames)"
     assert round_trip(make_record("b"), record)[1] == contents(record)
 
 
 def test_a_video_that_cannot_be_opened_says_so() -> None:
-    assert VideoRecord.of_error("a", None, VideoDecodeError("a", 0, "gone")).error == "gone (before its first frame)"
+    assert VideoRecord.from_error("a", None, VideoDecodeError("a", 0, "gone")).error == "gone (before its first frame)"
 
 
 def test_arrays_are_views_of_the_batch() -> None:
