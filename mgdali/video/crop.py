@@ -1,4 +1,4 @@
-"""The crop window of decoded frames: cut out as decoded, then resized and made RGB in one pass of libswscale."""
+"""Cutting the crop window out of decoded frames, then resizing and converting it to RGB in one pass of libswscale."""
 
 from __future__ import annotations
 
@@ -18,53 +18,58 @@ __all__ = ["Cropper"]
 
 
 class Cropper:
-    """Makes clips' pictures of frames.
+    """Makes a clip's pictures of decoded frames.
 
-    Only the window's pixels are converted, and only to as many as the clip has. libswscale's bilinear filter widens
-    with the reduction, so frames that shrink are antialiased, as by DALI's resize on the GPU route.
+    Only the pixels of the crop window are converted, directly to the clip's size. libswscale's bilinear filter becomes
+    wider when a window shrinks, so the pictures are antialiased, like those of DALI's resize if the GPU decodes.
 
-    RGB is made in planes: where libswscale resizes, its packed RGB is 1 to 2 darker than it should be (of 255), gives
-    two pixels of a row the same chroma, and takes up to twice as long.
+    libswscale writes planes of R, G and B. When it resizes to packed RGB, values are 1 to 2 (of 255) too dark, two
+    pixels of a row share the same chroma, and it takes up to twice as long.
 
     Args:
-        transform: where windows lie, and the size of the clips.
+        transform: Crop window and size S of the clips.
     """
 
     def __init__(self, transform: SpatialTransform) -> None:
         self._transform = transform
-        # Each keeps its tables, which cost more to make than a frame to convert.
+        # Both are kept: creating their tables takes longer than converting a frame.
         self._resizer = VideoReformatter()
         self._graph: Graph | None = None
-        self._graph_of: tuple[int, int, str, Window] | None = None
+        self._graph_key: tuple[int, int, str, Window] | None = None
 
     def crop(self, frame: av.VideoFrame, choices: Draw) -> NDArray[np.uint8]:
-        """The window of a frame, upright, as the clip has it: uint8 RGB ``[3, S, S]``."""
+        """Return the crop window of a frame, upright and resized: uint8 RGB ``[3, S, S]``, values from 0 to 255.
+
+        Args:
+            frame: A decoded frame.
+            choices: Random choices for the video.
+        """
         turns = quarter_turns(frame)
         height, width = frame.height, frame.width
         upright = (width, height) if turns % 2 else (height, width)
         window = self._transform.window(*upright, choices)
         cut = self._cut_out(frame, _as_decoded(window, height, width, turns))
         size = self._transform.crop_size
-        # Where it does not resize, libswscale writes planes in blocks of 16 columns, and none of what is left over.
-        whole = (cut.height, cut.width) != (size, size) or size % 16 == 0
+        # If libswscale does not resize, it writes planes in blocks of 16 columns and leaves the rest unwritten.
+        in_planes = (cut.height, cut.width) != (size, size) or size % 16 == 0
         resized = self._resizer.reformat(
-            cut, width=size, height=size, format="gbrp" if whole else "rgb24", interpolation="BILINEAR", threads=1
+            cut, width=size, height=size, format="gbrp" if in_planes else "rgb24", interpolation="BILINEAR", threads=1
         )
         return np.rot90(_channels(resized), k=turns, axes=(1, 2))
 
     def _cut_out(self, frame: av.VideoFrame, window: Window) -> av.VideoFrame:
-        """The window of a frame, in the frame's own memory."""
+        """Return the window of a frame as a frame that shares its memory."""
         if (window.bottom - window.top, window.right - window.left) == (frame.height, frame.width):
             return frame
-        wanted = (frame.width, frame.height, frame.format.name, window)
-        if self._graph is None or self._graph_of != wanted:
-            self._graph, self._graph_of = _cropping_graph(frame, window), wanted
+        key = (frame.width, frame.height, frame.format.name, window)
+        if self._graph is None or self._graph_key != key:
+            self._graph, self._graph_key = _cropping_graph(frame, window), key
         self._graph.vpush(frame)
         return self._graph.vpull()
 
 
 def _channels(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    """R, G and B of a frame that has them, in planes or packed: uint8 ``[3, H, W]``."""
+    """Return R, G and B of a packed (rgb24) or planar (gbrp) frame: uint8 ``[3, H, W]``."""
     if frame.format.name == "rgb24":
         return frame.to_ndarray().astype(np.uint8, copy=False).transpose(2, 0, 1)
     green, blue, red = (
@@ -75,12 +80,12 @@ def _channels(frame: av.VideoFrame) -> NDArray[np.uint8]:
 
 
 def _cropping_graph(frame: av.VideoFrame, window: Window) -> Graph:
-    """FFmpeg's crop filter, which moves the pointers to a frame's planes: nothing is copied."""
+    """Return a graph with FFmpeg's crop filter. It moves the pointers to a frame's planes and copies nothing."""
     graph = Graph()
     frames = graph.add_buffer(
         width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1)
     )
-    # exact: odd sizes are not rounded, as windows that take a whole side have them.
+    # A window that covers a whole side may have an odd size, which the filter rounds unless exact=1.
     size = f"{window.right - window.left}:{window.bottom - window.top}"
     crop = graph.add("crop", f"{size}:{window.left}:{window.top}:exact=1")
     out = graph.add("buffersink")
@@ -91,7 +96,7 @@ def _cropping_graph(frame: av.VideoFrame, window: Window) -> Graph:
 
 
 def _as_decoded(window: Window, height: int, width: int, turns: int) -> Window:
-    """The window of an upright frame within the ``height`` by ``width`` frame that was decoded."""
+    """Return the place of an upright frame's window in the decoded frame, which is ``height`` by ``width`` pixels."""
     top, left, bottom, right = window
     if turns == 1:
         return Window(left, width - bottom, right, width - top)

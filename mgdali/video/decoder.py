@@ -1,4 +1,7 @@
-"""Decoding a video for the frames that its sampler picks: all of it, or with a record of it no more than they need."""
+"""Decoding a video for the frames that its sampler picks.
+
+The whole video is decoded. With its record from a motion index, only the frames that the picks need are decoded.
+"""
 
 from __future__ import annotations
 
@@ -22,22 +25,26 @@ from mgdali.video.record import VideoRecord
 __all__ = ["MEMORY_BUDGET", "DecodedVideo", "Decoder", "Picture", "known_picks"]
 
 Picture = NDArray[np.uint8]
-"""What becomes of a picked frame, uint8 RGB ``[H, W, 3]``: by default the upright frame."""
+"""Picture of a picked frame, uint8 RGB.
+
+The whole upright frame, ``[H, W, 3]``, or what the ``picture`` function of :meth:`Decoder.decode` returns: from
+:meth:`mgdali.video.crop.Cropper.crop` it is the clip's window, ``[3, S, S]``.
+"""
 
 MEMORY_BUDGET = 512 << 20
-"""Bytes of decoded frames that are held for a video's picks, unless the user says otherwise."""
+"""Default limit of the decoded frames that are kept in memory for one video, in bytes."""
 
 
 @dataclass(frozen=True)
 class DecodedVideo:
-    """What decoding a video for its picks gives.
+    """Picks of a video and their pictures.
 
     Attributes:
-        frames: the pictures of the picked frames by index.
-        picks: int64 ``[N]`` in ``[0, num_frames)``.
-        num_frames: T, frames in the video.
-        frames_decoded: frames the decoder put out, more than T where a second pass was needed.
-        motion: S as it was measured, float64 ``[T]``; None where it was not.
+        frames: Pictures of the picked frames, by index of the frame.
+        picks: Indices of the picked frames, int64 ``[N]`` in ``[0, num_frames)``.
+        num_frames: Number of frames in the video, T.
+        frames_decoded: Number of frames that the decoder returned; more than T if the video was decoded twice.
+        motion: Measured motion S, float64 ``[T]``, rounded to float32; None if it was not measured.
     """
 
     frames: dict[int, Picture]
@@ -48,10 +55,15 @@ class DecodedVideo:
 
 
 def known_picks(sampler: Sampler, record: VideoRecord | None, offsets: NDArray[np.float64]) -> NDArray[np.int64] | None:
-    """A video's picks, int64 ``[N]``, from what is known of it; None where it does not suffice.
+    """Return a video's picks without decoding it, int64 ``[N]``; None if the record is not sufficient.
+
+    Args:
+        sampler: Sampling strategy.
+        record: Record of the video; None if there is none in the index.
+        offsets: Offsets for the sampler, float64 ``[N]`` in [0, 1).
 
     Raises:
-        ValueError: the sampler picked frames that are not there.
+        ValueError: If the sampler does not return N indices of frames of the video.
     """
     if record is None or record.error is not None:
         return None
@@ -63,11 +75,11 @@ def known_picks(sampler: Sampler, record: VideoRecord | None, offsets: NDArray[n
 
 
 class Decoder:
-    """Decodes videos one at a time: measures motion, lets the sampler pick, makes pictures of the picks.
+    """Decodes videos one at a time: measures the motion, calls the sampler, and makes pictures of the picked frames.
 
     Args:
-        sampler: the sampling strategy.
-        memory_budget: bytes of decoded frames to hold while the picks are not yet known. A video that needs more is
+        sampler: Sampling strategy.
+        memory_budget: Number of bytes of decoded frames to keep until the picks are known. A video that needs more is
             decoded twice: once for its motion, once for the picks.
     """
 
@@ -89,15 +101,16 @@ class Decoder:
         """Decode one video for the frames its sampler picks.
 
         Args:
-            video: a path, as :class:`~mgdali.video.media.Media` takes them, or a member of a tar.
-            offsets: float64 ``[N]`` in [0, 1), for the sampler.
-            picture: makes a frame's picture; by default the upright frame in RGB.
-            record: what is known of the video, so that less need be decoded; it must still hold.
-            log: where the stream is noted where it is decoded whole.
+            video: Path as :class:`~mgdali.video.media.Media` takes it, or the media.
+            offsets: Offsets for the sampler, float64 ``[N]`` in [0, 1).
+            picture: Function that returns the picture of a decoded frame; by default the whole upright frame, uint8
+                RGB ``[H, W, 3]``.
+            record: Record of the video, with which fewer frames are decoded. It must match the video's content.
+            log: Log in which packets and frames are noted if the whole video is decoded.
 
         Raises:
-            VideoDecodeError: it cannot be decoded.
-            ValueError: the sampler picked frames that are not there.
+            VideoDecodeError: If the video cannot be decoded.
+            ValueError: If the sampler does not return N indices of frames of the video.
         """
         media = as_media(video)
         picture = picture or self._to_rgb
@@ -108,7 +121,7 @@ class Decoder:
                 frames = {t: picture(frame) for t, frame in read_picked(media, record, wanted)}
                 return DecodedVideo(frames, picks, record.num_frames, frames_needed(record, wanted))
             except VideoDecodeError:
-                # Damage that only shows when decoding begins in the middle: the whole is what counts.
+                # The video may be damaged in a way that matters only if decoding begins in the middle.
                 pass
         return self._decode_whole(media, offsets, picture, log)
 
@@ -119,25 +132,26 @@ class Decoder:
         picture: Callable[[av.VideoFrame], Picture],
         log: StreamLog | None,
     ) -> DecodedVideo:
+        """Decode all frames, and decode the picked ones again if the frames did not fit into the memory budget."""
         meter = None if self._representation is None else make_meter(self._representation)
-        held: list[av.VideoFrame] = []
+        kept: list[av.VideoFrame] = []
         total = frame_bytes = 0
         for frame in read_frames(media, log=log):
             if meter is not None:
                 meter.add(frame)
             total += 1
-            # All frames of a video are of one size and format.
+            # read_frames() converts all frames to one size and format.
             frame_bytes = frame_bytes or sum(plane.buffer_size for plane in frame.planes)
             if total * frame_bytes <= self._memory_budget:
-                held.append(frame)
+                kept.append(frame)
             else:
-                held.clear()
-        # As an index keeps it, so that an index changes no pick.
+                kept.clear()
+        # An index stores S as float32. It is rounded here too, so that the picks are equal with and without an index.
         motion = None if meter is None else np.array(meter.motion, np.float32).astype(np.float64)
         picks = checked_picks(self._sampler, self._sampler.pick(motion, total, offsets), total)
         wanted = np.unique(picks).tolist()
-        if held:
-            frames = {t: picture(held[t]) for t in wanted}
+        if kept:
+            frames = {t: picture(kept[t]) for t in wanted}
             return DecodedVideo(frames, picks, total, total, motion)
         frames = self._decode_again(media, wanted, picture)
         return DecodedVideo(frames, picks, total, total + wanted[-1] + 1, motion)
@@ -151,4 +165,4 @@ class Decoder:
                 frames[t] = picture(frame)
                 if t == wanted[-1]:
                     return frames
-        raise VideoDecodeError(media.path, t + 1, "it gave fewer frames when decoded again")
+        raise VideoDecodeError(media.path, t + 1, "it has fewer frames when it is decoded again")

@@ -1,4 +1,4 @@
-"""Where one video's bytes lie: in a file, in JPEG frames, in a tar or behind a URL; the rest sees one encoded file."""
+"""The location of one video: a file, a folder of JPEG frames, a member of a tar, or a URL; read as one encoded file."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ VIDEO_EXTENSIONS = frozenset([
     ".vob", ".webm", ".wmv",
 ])
 # fmt: on
-"""File endings that count as videos."""
+"""File extensions of videos, in lower case, with the dot."""
 
-_FRAME_ENDINGS = (".jpg", ".jpeg")
+_FRAME_EXTENSIONS = (".jpg", ".jpeg")
 _NUMBER = re.compile(r"([0-9]+)")
 _PLACEHOLDER = re.compile(r"%(?:0([1-9][0-9]*))?d")
 
-# Frames come without times: FFmpeg's own default for images.
-_FRAME_TIME = Fraction(1, 25)
+# JPEG files have no times. This is FFmpeg's default duration of an image, in seconds.
+_FRAME_DURATION = Fraction(1, 25)
 
-_HEAD = 64 << 10
+_HEAD_BYTES = 64 << 10
 
 _ADVICE = (
-    'Check that it is there and can be read, or take it out of the data set; with on_error="replace" the loader goes '
-    "on with another video in its place."
+    'Check that it exists and can be read, or remove it from the data set; with on_error="replace" the loader loads '
+    "another video instead."
 )
 
 
@@ -58,12 +58,14 @@ class _NamedContent(io.BytesIO):
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What tells one video's content from another's without reading all of it.
+    """Values that change with the content of a video and need only its first 64 KiB to be read.
 
     Attributes:
-        size: bytes; of frames, of all files together.
-        mtime_ns: when it was last written, in nanoseconds; of frames, of the newest file; 0 where it is not local.
-        head: hash of the first 64 KiB; of frames, of the first file's and the number of files.
+        size: Size of the video file or tar member in bytes; for JPEG frames, of all files together.
+        mtime_ns: Time of the last change of the file or the tar, in nanoseconds since 1970; for JPEG frames, of the
+            newest file; 0 for a URL.
+        head: Hash of the first 64 KiB, 32 hexadecimal digits; for JPEG frames, of the first 64 KiB of the first file
+            and the number of files.
     """
 
     size: int
@@ -73,21 +75,21 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """One video, by where its bytes lie.
+    """The location of one video, and its content if it was read before.
 
     Args:
-        path: one of
+        path: One of
 
-            - a file;
-            - a folder with the video's frames as JPEG files, in order of the numbers in their names;
-            - ``folder/img_%05d.jpg``: of the folder's files those of this pattern;
-            - a URL of a file, for fsspec: ``https://…``, ``s3://…``;
-            - with ``span``, ``<tar>::<member>``, the tar being a file or a URL.
-        span: where the member lies in the tar: offset and length, in bytes.
-        content: The encoded file, if it was read already; it is then not read again.
+            - the path of a video file;
+            - a folder that contains the video's frames as JPEG files, in order of the numbers in their names;
+            - ``folder/img_%05d.jpg``, the files of a folder that match this pattern;
+            - the URL of a file, read by fsspec: ``https://…``, ``s3://…``;
+            - with ``span``, ``<tar>::<member>``, where ``<tar>`` is a path or a URL.
+        span: Offset and length of the member in the tar, in bytes, both >= 0; None if the video is not in a tar.
+        content: The encoded file, if it was read before; it is then not read again.
 
     Raises:
-        ValueError: a span that cannot be, or one beside a path that names no member.
+        ValueError: If ``span`` is negative, or ``path`` does not name a member although ``span`` is given.
     """
 
     path: str
@@ -98,9 +100,9 @@ class Media:
         if self.span is None:
             return
         if self.span[0] < 0 or self.span[1] < 0:
-            raise ValueError(f"{self.path}: span must be an offset and a length in bytes, got {self.span}")
+            raise ValueError(f"{self.path}: span must be an offset and a length in bytes, both >= 0, got {self.span}")
         if "::" not in self.path:
-            raise ValueError(f"{self.path}: a path with a span must name a tar's member, as '<tar>::<member>'")
+            raise ValueError(f"{self.path}: a path with a span must name a member of a tar, such as '<tar>::<member>'")
 
     def loaded(self) -> Media:
         """Read the video once and return media whose content is in memory.
@@ -111,10 +113,10 @@ class Media:
         return replace(self, content=self.read())
 
     def read(self) -> bytes:
-        """The video as one file; frames as a Motion-JPEG stream (:func:`frames_stream`).
+        """Return the video as one encoded file; JPEG frames as a Motion-JPEG stream (:func:`frames_stream`).
 
         Raises:
-            VideoDecodeError: it is missing or cannot be read.
+            VideoDecodeError: If the video is missing or cannot be read.
         """
         if self.content is not None:
             return self.content
@@ -125,10 +127,11 @@ class Media:
             return read_part(self._file, self.span)
 
     def open(self) -> str | io.BytesIO:
-        """What ``av.open`` takes: the path of a local file, which is then not read as a whole, or the content.
+        """Return the argument for ``av.open``: the path of a local video file, otherwise the content in memory.
 
         Raises:
-            VideoDecodeError: it is missing or cannot be read; of a local file that is seen when it is opened.
+            VideoDecodeError: If the video is missing or cannot be read. A local video file is not checked: ``av.open``
+                then raises an error.
         """
         plain = self.span is None and not is_url(self.path) and self.frame_files() is None
         if not plain:
@@ -137,16 +140,16 @@ class Media:
         return self.path if self.content is None else _NamedContent(self.content, self.path)
 
     def frame_files(self) -> list[str] | None:
-        """The frames' files in order, where the video is a folder or a pattern, else None.
+        """Return the JPEG files of the frames in order, if the video is a folder or a pattern, else None.
 
         Raises:
-            VideoDecodeError: there are no frames, or the folder holds several series of them.
+            VideoDecodeError: If the folder cannot be read, or contains no frames or several series of frames.
         """
         if self.span is not None or is_url(self.path):
             return None
         folder, name = os.path.split(self.path)
         with _errors_of(self.path):
-            if name.lower().endswith(_FRAME_ENDINGS) and len(_PLACEHOLDER.findall(name)) == 1:
+            if name.lower().endswith(_FRAME_EXTENSIONS) and len(_PLACEHOLDER.findall(name)) == 1:
                 names = _names_of_pattern(name, os.listdir(folder or "."))
                 return [os.path.join(folder, name) for name in names]
             if os.path.isdir(self.path):
@@ -154,10 +157,10 @@ class Media:
         return None
 
     def fingerprint(self) -> Fingerprint:
-        """What tells this content from another.
+        """Return the fingerprint of the content.
 
         Raises:
-            VideoDecodeError: it is missing or cannot be read.
+            VideoDecodeError: If the video is missing or cannot be read.
         """
         files = self.frame_files()
         with _errors_of(self.path):
@@ -165,12 +168,16 @@ class Media:
             return Fingerprint(size, mtime_ns, self._head(files, size))
 
     def unchanged(self, known: Fingerprint) -> bool:
-        """Whether the content is still the one that had this fingerprint.
+        """Return whether the content has this fingerprint.
 
-        Same size and time: yes, without reading. Same size at another time, as of a copy: if the head is the same.
+        The size must be equal. The time of change must be equal too, or else the head, so that a copy counts as
+        unchanged. Nothing is read unless the times differ.
+
+        Args:
+            known: A fingerprint that was taken before.
 
         Raises:
-            VideoDecodeError: it is missing or cannot be read.
+            VideoDecodeError: If the video is missing or cannot be read.
         """
         files = self.frame_files()
         with _errors_of(self.path):
@@ -195,46 +202,47 @@ class Media:
     def _head(self, files: list[str] | None, size: int) -> str:
         if files is None:
             offset = 0 if self.span is None else self.span[0]
-            return _digest(read_part(self._file, (offset, min(size, _HEAD))))
+            return _digest(read_part(self._file, (offset, min(size, _HEAD_BYTES))))
         with open(files[0], "rb") as first:
-            return _digest(first.read(_HEAD) + len(files).to_bytes(8, "little"))
+            return _digest(first.read(_HEAD_BYTES) + len(files).to_bytes(8, "little"))
 
 
 def find_media(root: str | os.PathLike[str], *, extensions: Iterable[str] = VIDEO_EXTENSIONS) -> list[str]:
-    """All videos below a folder: of each folder its files by name, then its folders by name.
+    """Return the paths of all videos in a folder and its subfolders.
 
-    A folder that holds JPEG files and no video file counts as one video. Links are followed, hidden files passed over.
+    In each folder the files come first, then the subfolders, both by name. A folder that contains JPEG files and no
+    video file counts as one video. Symbolic links are followed and hidden files are skipped.
 
     Args:
-        root: the folder; it may be such a folder of frames itself.
-        extensions: file endings that count as videos, in lower case, with the dot.
+        root: Path of the folder; it may itself be a folder of JPEG frames.
+        extensions: File extensions of videos, in lower case, with the dot.
 
     Raises:
-        DatasetError: the folder cannot be read.
+        DatasetError: If a folder cannot be read.
     """
     try:
         return _media_below(os.fspath(root), tuple(extensions), ())
     except OSError as error:
         raise DatasetError(
-            f"cannot look for videos in {error.filename}: {error.strerror}; give a folder that can be read"
+            f"cannot search {error.filename} for videos: {error.strerror}; pass a folder that can be read"
         ) from error
 
 
 def frames_stream(files: Sequence[str], name: str) -> bytes:
-    """JPEG files as one video: a Matroska file with one Motion-JPEG stream whose packets are the files, unchanged.
+    """Return JPEG files as one video: a Matroska file with a Motion-JPEG stream whose packets are the unchanged files.
 
     Args:
-        files: the frames' files, at least one, in order.
-        name: the video's name, for errors.
+        files: Paths of the JPEG files in order, at least one.
+        name: Name of the video, for errors.
 
     Raises:
-        VideoDecodeError: a file cannot be read, is empty, or the first one is no JPEG image.
+        VideoDecodeError: If a file cannot be read or is empty, or the first file is not a JPEG image.
     """
     target = io.BytesIO()
     with _errors_of(name), _image(files[0]) as first, av.open(target, "w", format="matroska") as container:
-        # FFmpeg takes anything for a JPEG here; what is none has no size.
+        # FFmpeg opens any file as a JPEG image, but finds no width if it is not one.
         if not first.streams.video[0].width:
-            raise VideoDecodeError(name, 0, f"its first frame {files[0]} is no JPEG image", _ADVICE)
+            raise VideoDecodeError(name, 0, f"its first frame {files[0]} is not a JPEG image", _ADVICE)
         stream = container.add_stream_from_template(first.streams.video[0])
         for t, file in enumerate(files):
             content = read_part(file)
@@ -242,7 +250,7 @@ def frames_stream(files: Sequence[str], name: str) -> bytes:
                 raise VideoDecodeError(name, t, f"its frame {file} is empty", _ADVICE)
             packet = av.Packet(content)
             packet.stream = stream
-            packet.time_base = _FRAME_TIME
+            packet.time_base = _FRAME_DURATION
             packet.pts = packet.dts = t
             packet.duration = 1
             packet.is_keyframe = True
@@ -251,6 +259,7 @@ def frames_stream(files: Sequence[str], name: str) -> bytes:
 
 
 def _names_of_pattern(pattern: str, names: Iterable[str]) -> list[str]:
+    """Return the names that match a pattern such as ``img_%05d.jpg``, in order of their numbers."""
     before, width, after = _PLACEHOLDER.split(pattern)
     matching = re.compile(f"{re.escape(before)}([0-9]+){re.escape(after)}")
     numbers = []
@@ -259,11 +268,12 @@ def _names_of_pattern(pattern: str, names: Iterable[str]) -> list[str]:
         if match is not None and f"{int(match[1]):0{width or 1}d}" == match[1]:
             numbers.append((int(match[1]), name))
     if not numbers:
-        raise OSError("no file of the folder matches the pattern")
+        raise OSError("no file in the folder matches the pattern")
     return [name for _, name in sorted(numbers)]
 
 
 def _names_of_frames(names: Iterable[str]) -> list[str]:
+    """Return the names of JPEG files, in order of the numbers in them."""
     found: list[tuple[list[str | int], str]] = []
     series = set()
     for name in names:
@@ -275,35 +285,38 @@ def _names_of_frames(names: Iterable[str]) -> list[str]:
     if not found:
         raise OSError("it is a folder without JPEG frames")
     if len(series) > 1:
-        # Optical flow beside the frames, as a rule: read as one video it would be nonsense.
+        # Usually optical flow next to the frames. Frames and flow must not be mixed into one video.
         kinds = ", ".join(sorted(series)[:4])
-        raise OSError(f"the folder holds several series of frames ({kinds}): name one by a pattern, as img_%05d.jpg")
+        raise OSError(
+            f"the folder contains several series of frames ({kinds}): select one by a pattern, such as img_%05d.jpg"
+        )
     return [name for _, name in sorted(found)]
 
 
 def _is_frame(name: str) -> bool:
-    return name.lower().endswith(_FRAME_ENDINGS) and not name.startswith(".")
+    return name.lower().endswith(_FRAME_EXTENSIONS) and not name.startswith(".")
 
 
-def _media_below(folder: str, endings: tuple[str, ...], above: tuple[str, ...]) -> list[str]:
+def _media_below(folder: str, extensions: tuple[str, ...], parents: tuple[str, ...]) -> list[str]:
+    """Return the videos in a folder and its subfolders; ``parents`` are the resolved paths of the folders above it."""
     real = os.path.realpath(folder)
-    if real in above:
-        # A link that leads back up would repeat its videos without end.
+    if real in parents:
+        # A symbolic link to a parent folder would repeat the parent's videos endlessly.
         return []
     with os.scandir(folder) as listing:
         entries = sorted((entry for entry in listing if not entry.name.startswith(".")), key=lambda entry: entry.name)
-    found = [entry.path for entry in entries if entry.name.lower().endswith(endings) and entry.is_file()]
+    found = [entry.path for entry in entries if entry.name.lower().endswith(extensions) and entry.is_file()]
     if not found and any(_is_frame(entry.name) and entry.is_file() for entry in entries):
         found = [folder]
     for entry in entries:
         if entry.is_dir():
-            found += _media_below(entry.path, endings, (*above, real))
+            found += _media_below(entry.path, extensions, (*parents, real))
     return found
 
 
 @contextmanager
 def _errors_of(path: str) -> Iterator[None]:
-    """Errors of the system, and FFmpeg's, become the video's."""
+    """Raise errors of the system and of FFmpeg as a VideoDecodeError of the video at ``path``."""
     try:
         yield
     except (OSError, av.error.FFmpegError) as error:

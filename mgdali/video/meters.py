@@ -31,9 +31,10 @@ def luma_bits(format_name: str) -> int | None:
 
 
 def luma_plane(frame: av.VideoFrame) -> NDArray[Any]:
-    """Return a frame's luma ``[H, W]``: the decoder's plane, uint8, or uint16 above 8 bits per sample.
+    """Return a frame's luma ``[H, W]``, as stored: uint8, or uint16 if there are more than 8 bits per sample.
 
-    The luma of RGB formats is computed by :func:`mgdali.motion.luma_from_rgb`.
+    It is a view of the decoder's plane. For formats without a luma plane, such as RGB, it is computed by
+    :func:`mgdali.motion.luma_from_rgb`.
     """
     if luma_bits(frame.format.name) is None:
         return luma_from_rgb(frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False))
@@ -65,13 +66,13 @@ class Meter(Protocol):
     """Measures S of one video: :meth:`add` takes each frame in order.
 
     Attributes:
-        motion: S of the frames added so far; ``motion[0]`` is 0.
+        motion: S of the frames added so far, one number >= 0 per frame; ``motion[0]`` is 0.
     """
 
     motion: list[float]
 
     def add(self, frame: av.VideoFrame) -> None:
-        """Measure the motion from the previous frame to ``frame``."""
+        """Measure the motion from the previous frame to ``frame`` and append it to :attr:`motion`."""
         ...
 
 

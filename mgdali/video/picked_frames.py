@@ -1,4 +1,7 @@
-"""Decoding only what known picks need: from key frames on, up to the last pick, without frames that none refers to."""
+"""Decoding only the frames that known picks need.
+
+Decoding begins at the key frame before a pick and ends at the pick. Frames that no other frame refers to are skipped.
+"""
 
 from __future__ import annotations
 
@@ -19,21 +22,23 @@ from mgdali.video.record import VideoRecord
 __all__ = ["frames_needed", "needed_packets", "read_picked"]
 
 Picked = tuple[int, av.VideoFrame]
+"""Index of a picked frame in the video, and the decoded frame."""
 
 
 def read_picked(media: Media, record: VideoRecord, picks: list[int]) -> Iterator[Picked]:
-    """The picked frames of a video, each the same to the byte as when all are decoded.
+    """Decode the picked frames of a video. Each frame equals to the byte the frame that decoding all frames gives.
 
     Args:
-        media: the video.
-        record: what is known of it, which must still hold.
-        picks: frames, rising, each once.
+        media: The video.
+        record: Record of the video, which must match its content.
+        picks: Indices of the frames, rising, without repetitions, at least one.
 
     Yields:
-        Picks and their frames.
+        The picks in order, each with its frame as decoded.
 
     Raises:
-        VideoDecodeError: it cannot be read, or does not give all of these frames. It may still when decoded whole.
+        VideoDecodeError: If the video cannot be read or does not give all of these frames. Decoding all frames may
+            still succeed.
     """
     count = 0
     try:
@@ -45,11 +50,18 @@ def read_picked(media: Media, record: VideoRecord, picks: list[int]) -> Iterator
     except (av.error.FFmpegError, OSError) as error:
         raise VideoDecodeError(media.path, count, ffmpeg_message(error)) from error
     if count < len(picks):
-        raise VideoDecodeError(media.path, count, f"it gave {count} of the {len(picks)} frames that were picked")
+        raise VideoDecodeError(media.path, count, f"the decoder returned {count} of the {len(picks)} picked frames")
 
 
 def needed_packets(record: VideoRecord, picks: list[int]) -> list[tuple[int, int]]:
-    """Runs of packets, first and last, that the picks need: each from a key frame to a pick, or several of them."""
+    """Return the runs of packets to decode, as numbers of the first and the last packet of each, rising.
+
+    Each run begins at a key frame and ends at a pick. Runs that touch are joined.
+
+    Args:
+        record: Record of the video; its ``packets`` must not be None.
+        picks: Indices of the frames.
+    """
     assert record.packets is not None
     keys = record.key_frames
     needs = []
@@ -67,7 +79,7 @@ def needed_packets(record: VideoRecord, picks: list[int]) -> list[tuple[int, int
 
 
 def frames_needed(record: VideoRecord, picks: list[int]) -> int:
-    """Frames that are decoded for picks, rising and each once."""
+    """Return the number of frames that are decoded for ``picks``, which must be rising and without repetitions."""
     if record.packets is None:
         return picks[-1] + 1
     referenced = record.referenced.copy()
@@ -90,9 +102,9 @@ def _read(media: Media, record: VideoRecord, picks: list[int]) -> Iterator[Picke
 
 
 def _from_files(media: Media, files: list[str], picks: list[int]) -> Iterator[Picked]:
-    """Of frames in files of their own only the picked ones are read."""
+    """Read only the JPEG files of the picked frames, and decode them."""
     if picks[-1] >= len(files):
-        raise VideoDecodeError(media.path, 0, f"it has {len(files)} frames, of which number {picks[-1]} was picked")
+        raise VideoDecodeError(media.path, 0, f"it has {len(files)} frames, but frame {picks[-1]} was picked")
     content = io.BytesIO(frames_stream([files[t] for t in picks], media.path))
     with av.open(content, "r", metadata_errors="ignore") as container:
         stream = container.streams.video[0]
@@ -101,6 +113,7 @@ def _from_files(media: Media, files: list[str], picks: list[int]) -> Iterator[Pi
 
 
 def _by_counting(frames: Iterator[av.VideoFrame], picks: list[int]) -> Iterator[Picked]:
+    """Decode from the first frame to the last pick, if it is unknown which packet contains which frame."""
     wanted = set(picks)
     for t, frame in enumerate(frames):
         if t in wanted:
@@ -112,28 +125,30 @@ def _by_counting(frames: Iterator[av.VideoFrame], picks: list[int]) -> Iterator[
 def _by_packets(
     container: av.container.InputContainer, stream: av.VideoStream, record: VideoRecord, picks: list[int]
 ) -> Iterator[Picked]:
+    """Decode the runs of packets that the picks need, without frames that no other frame refers to."""
     assert record.packets is not None
     number_packets(stream)
     context = stream.codec_context
     pick_of = {int(record.packets[pick]): pick for pick in picks}
-    spare = set(record.packets[~record.referenced].tolist()) - pick_of.keys()
+    unreferenced = set(record.packets[~record.referenced].tolist()) - pick_of.keys()
     packets = enumerate(packet for packet in container.demux(stream) if packet.size)
     for first, last in needed_packets(record, picks):
         for number, packet in packets:
             if number < first:
                 continue
             mark_packet(packet, number)
-            # The decoder has the last word on what nothing refers to.
-            context.skip_frame = "NONREF" if number in spare else "DEFAULT"
-            yield from _those_picked(context.decode(packet), pick_of)
+            # The decoder skips the frame only if it too finds that no other frame refers to it.
+            context.skip_frame = "NONREF" if number in unreferenced else "DEFAULT"
+            yield from _only_picked(context.decode(packet), pick_of)
             if number == last:
                 break
-        # What the decoder still holds back for its order; then it is ready for the next key frame.
-        yield from _those_picked(context.decode(None), pick_of)
+        # Get the frames that the decoder delays for reordering, and reset it for the next key frame.
+        yield from _only_picked(context.decode(None), pick_of)
         context.flush_buffers()
 
 
-def _those_picked(frames: list[av.VideoFrame], pick_of: dict[int, int]) -> Iterator[Picked]:
+def _only_picked(frames: list[av.VideoFrame], pick_of: dict[int, int]) -> Iterator[Picked]:
+    """Yield the picked ones of some frames; ``pick_of`` maps the packet's number to the pick."""
     for frame in frames:
         number = packet_of(frame)
         if number in pick_of:

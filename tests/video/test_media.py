@@ -105,7 +105,7 @@ def test_a_pattern_takes_its_own_frames_only_whatever_their_first_number_and_gap
 
 def test_flow_beside_the_frames_asks_for_a_pattern(tmp_path: Path) -> None:
     folder = make_files(tmp_path / "clip", "img_00001.jpg", "flow_x_00001.jpg", "flow_y_00001.jpg")
-    with pytest.raises(VideoDecodeError, match=r"clip: .*several series.*\(flow_x_#, flow_y_#, img_#\).*by a pattern"):
+    with pytest.raises(VideoDecodeError, match=r"clip: .*\(flow_x_#, flow_y_#, img_#\).*img_%05d\.jpg"):
         Media(str(folder)).read()
 
 
@@ -117,7 +117,7 @@ def test_a_broken_frame_in_the_middle_is_left_to_the_decoder(frames: list[str]) 
 
 def test_an_empty_frame_is_named_with_its_place(frames: list[str]) -> None:
     Path(frames[5]).write_bytes(b"")
-    with pytest.raises(VideoDecodeError, match=r"clip: its frame .*img_00006\.jpg is empty \(after 5 frames\)"):
+    with pytest.raises(VideoDecodeError, match=r"clip: .*img_00006\.jpg is empty \(after 5 frames\)"):
         frames_stream(frames, "clip")
 
 
@@ -126,7 +126,7 @@ def test_an_empty_frame_is_named_with_its_place(frames: list[str]) -> None:
 )
 def test_frames_that_are_no_jpeg_are_named(frames: list[str], content: bytes) -> None:
     Path(frames[0]).write_bytes(content)
-    with pytest.raises(VideoDecodeError, match=r"clip: its first frame .*img_00001\.jpg is no JPEG image"):
+    with pytest.raises(VideoDecodeError, match=r"clip: .*img_00001\.jpg is not a JPEG"):
         frames_stream(frames, "clip")
 
 
@@ -159,10 +159,10 @@ def test_frames_are_opened_as_a_stream(frames: list[str]) -> None:
     [
         ("nowhere.mp4", None, "No such file"),
         ("nowhere/img_%05d.jpg", None, "nowhere: No such file"),
-        ("folder/img_%05d.jpg", None, "no file of the folder matches the pattern"),
-        ("folder", None, "it is a folder without JPEG frames"),
+        ("folder/img_%05d.jpg", None, "matches the pattern"),
+        ("folder", None, "without JPEG"),
         ("nowhere.tar::a.mp4", (0, 5), r"nowhere\.tar: No such file"),
-        ("cut.tar::a.mp4", (4, 10), "it ended 7 bytes before the end of the part at 4"),
+        ("cut.tar::a.mp4", (4, 10), "7 bytes before the end .* 4 "),
     ],
 )
 def test_what_cannot_be_read_is_named_with_the_reason_and_what_to_do(
@@ -171,7 +171,7 @@ def test_what_cannot_be_read_is_named_with_the_reason_and_what_to_do(
     make_files(tmp_path, "folder/notes.txt", "cut.tar")
     media = Media(f"{tmp_path}/{path}", span)
     for action in (media.read, media.fingerprint):
-        with pytest.raises(VideoDecodeError, match=f"{reason}.*Check that it is there") as caught:
+        with pytest.raises(VideoDecodeError, match=f"{reason}.*Check .*on_error") as caught:
             action()
         assert caught.value.path == media.path
         assert caught.value.frame == 0
@@ -271,7 +271,7 @@ def test_images_beside_videos_are_no_video(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_looked_into_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="cannot look for videos in .*nowhere: No such file"):
+    with pytest.raises(DatasetError, match="nowhere.*: No such file"):
         find_media(tmp_path / "nowhere")
 
 
@@ -340,7 +340,7 @@ def test_a_server_without_ranges_is_told_of(tmp_path: Path, server: FaultyServer
     (tmp_path / "shard.tar").write_bytes(bytes(1000))
     plain = FaultyServer(tmp_path, ranges=False)
     try:
-        with pytest.raises(VideoDecodeError, match="does not give parts of a file: copy it"):
+        with pytest.raises(VideoDecodeError, match="range requests: copy"):
             Media(f"{plain.url}/shard.tar::a.mp4", (100, 200)).read()
     finally:
         plain.close()

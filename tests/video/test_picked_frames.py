@@ -67,13 +67,13 @@ def assert_same_frames(media: Media, sets: int, *, singly: bool = False) -> None
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by the frames that the decoder gives."""
     numbers: list[int] = []
-    those_picked = picked_frames._those_picked
+    only_picked = picked_frames._only_picked
 
     def counted(frames: list[av.VideoFrame], pick_of: dict[int, int]) -> object:
         numbers.extend(number for frame in frames if (number := packet_of(frame)) is not None)
-        return those_picked(frames, pick_of)
+        return only_picked(frames, pick_of)
 
-    monkeypatch.setattr(picked_frames, "_those_picked", counted)
+    monkeypatch.setattr(picked_frames, "_only_picked", counted)
     return numbers
 
 
@@ -200,7 +200,7 @@ def test_a_record_of_a_longer_video_is_an_error(kind: str, one_to_one: bool, tmp
         )
     write_video(path, moving_square(20, 64, 96), codec=CODED[kind].codec)
     got = []
-    with pytest.raises(VideoDecodeError, match="it gave 1 of the 2 frames that were picked"):
+    with pytest.raises(VideoDecodeError, match="1 of the 2 picked frames"):
         got.extend(t for t, _ in read_picked(media, record, [0, 45]))
     assert got == [0]
 
