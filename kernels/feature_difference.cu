@@ -1,7 +1,7 @@
-// Feature-level motion (Eq. 2, 3): S[t] = sum_xy sqrt(sum_i (filter_i * (I[t] - I[t-1]))^2), in float32.
-// The reference for the tensor cores' version, and what runs on chips before sm_80.
+// Computes feature-level motion (Eq. 2, 3): S[t] = sum_xy sqrt(sum_i (filter_i * (I[t] - I[t-1]))^2), in float32.
+// It is the reference for the tensor-core version, and runs on GPUs before sm_80.
 //
-// Bound by operations: 8 filters of 147 taps, 2352 a pixel.
+// Bound by arithmetic: 8 filters of 147 taps are 2352 operations per pixel.
 
 #include "feature_tile.cuh"
 
@@ -16,8 +16,8 @@ using Bytes = TileBytes<kColumns, kRows, kThreads>;
 
 }  // namespace
 
-// filters: [147, 8], tap (row, column, channel) by filter. motion [frames of the batch] must be 0 before and is in
-// 1 / units afterwards.
+// filters: [147, 8], tap (row, column, channel) by filter.
+// motion: [frames of the batch]. Must be 0 before the launch. Afterwards S = motion / units.
 extern "C" __global__ void __launch_bounds__(kThreads, 2)
     feature_difference(const Video* videos, const float* filters, double units, unsigned long long* motion) {
     Tile<kColumns, kRows, kFramesAtOnce> tile;
@@ -58,6 +58,6 @@ extern "C" __global__ void __launch_bounds__(kThreads, 2)
 #pragma unroll
         for (int i = 0; i < kFilters; ++i) squares = fmaf(responses[i], responses[i], squares);
         add_motion<kThreads>(inside ? sqrtf(squares) : 0.0f, units, motion + tile.video.first + t, warp_sums);
-        // The barrier in add_motion also parts this frame's reads of the tile from the next one's writes.
+        // The barrier in add_motion also separates the reads of this frame's tile from the writes of the next one.
     }
 }

@@ -1,17 +1,20 @@
 // needs sm_80
-// Feature-level motion as feature_difference.cu, with the convolution on the tensor cores.
+// Computes the same feature-level motion as feature_difference.cu, with the convolution on the tensor cores.
 //
-// A warp multiplies 16 pixels' taps (A, 16 x 160) by the filters (B, 160 x 8) in ten steps of mma.m16n8k16. The taps of
-// a pixel are the 7 x 7 x 3 differences around it; differences are whole numbers up to 255 and exact as halves, filters
-// are rounded to halves. Bound by shared memory: each step reads four words a lane and adds 2048 products a warp.
+// A warp multiplies the taps of 16 pixels (A, 16 x 160) by the filters (B, 160 x 8) in ten steps of mma.m16n8k16. The
+// taps of a pixel are the 7 x 7 x 3 differences around it. Differences are integers up to 255, which float16 ("half")
+// represents exactly. Filters are rounded to half.
 //
-// A lane reads two taps, neighbours in memory, as one word. So each of the filter's 7 rows has its 21 taps padded to
-// 22: 11 words, 77 in all, padded to 80; padding has weight 0. The order of taps within the 160 is free, and chosen so
-// that lane i = lane % 4 finds its 20 words with little arithmetic:
-//   words 0 to 13:  for each row r two words, 4 m + i of that row (m = 0, 1);
-//   words 14 to 19: for i < 3 word 8 + i of rows 0 to 5; for i = 3 words 8, 9, 10 of row 6, then padding.
-// A pixel's row of taps begins at an even or odd half, after its column: the tile is kept twice, the second time a half
-// further on, so that every pair is a whole word in one of them.
+// Bound by shared memory: each step reads four words per lane and adds 2048 products per warp.
+//
+// A lane reads two taps that are adjacent in memory as one word. Therefore the 21 taps of each of the filter's 7 rows
+// are padded to 22, which is 11 words per row and 77 words in total, and these are padded to 80. Padding has weight 0.
+// The order of the taps within the 160 is arbitrary. It is chosen so that lane i = lane % 4 computes the addresses of
+// its 20 words with few operations:
+//   words 0 to 13:  for each row two words, 4 m + i of that row (m = 0, 1);
+//   words 14 to 19: for i < 3, word 8 + i of rows 0 to 5; for i = 3, words 8, 9 and 10 of row 6, then padding.
+// A pixel's row of taps begins at an even or an odd half, depending on its column. Therefore the tile is stored twice,
+// the second time shifted by one half, so that every pair of taps is a whole word in one of the two copies.
 
 #include "feature_tile.cuh"
 #include "mma.cuh"
@@ -22,21 +25,22 @@ constexpr int kColumns = 32;
 constexpr int kRows = 16;
 constexpr int kThreads = 256;
 constexpr int kFramesAtOnce = 16;
-constexpr int kPixels = 16;                                   // of a warp's multiplication, in a row
+constexpr int kPixels = 16;                                   // per multiplication of a warp, in one row
 constexpr int kSteps = 10;
-constexpr int kWordsAhead = 2 * kFilterSize;                  // of a lane's 20 words, those found by row
+constexpr int kWordsAhead = 2 * kFilterSize;                  // words 0 to 13 of a lane
 using Bytes = TileBytes<kColumns, kRows, kThreads>;
 
-constexpr int kRowWords = Bytes::kRowBytes / 2 + 3;           // the last pixels' padding included
+constexpr int kRowWords = Bytes::kRowBytes / 2 + 3;           // including the padding of the last pixels
 constexpr int kCopyWords = kRowWords * (kRows + 2 * kMargin);
-// Even and odd columns, side by side in a warp, read the two copies: half of the 32 banks apart, they never collide.
+// A warp reads both copies at once, for even and odd columns. They are offset by half of the 32 banks, which avoids
+// bank conflicts.
 constexpr int kCopyStride = kCopyWords + (16 - kCopyWords % 32 + 32) % 32;
-constexpr int kGroups = kColumns / kPixels * kRows / (kThreads / kWarp);   // multiplications a warp has in a tile
+constexpr int kGroups = kColumns / kPixels * kRows / (kThreads / kWarp);   // multiplications per warp and tile
 
 }  // namespace
 
-// filters: pairs of halves [8, 20, 4]: filter, word, lane, in the order and with the padding above. motion [frames of the batch] must
-// be 0 before and is in 1 / units afterwards.
+// filters: [8, 20, 4] pairs of halves by filter, word and lane, in the order and with the padding described above.
+// motion: [frames of the batch]. Must be 0 before the launch. Afterwards S = motion / units.
 extern "C" __global__ void __launch_bounds__(kThreads, 2)
     feature_difference_mma(const Video* videos, const unsigned* filters, double units, unsigned long long* motion) {
     Tile<kColumns, kRows, kFramesAtOnce> tile;
@@ -45,7 +49,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 2)
     __shared__ unsigned difference[2 * kCopyStride];
     __shared__ float warp_sums[kThreads / kWarp];
     unsigned short* const halves = reinterpret_cast<unsigned short*>(difference);
-    // Padding meets weight 0, but 0 times what was in memory before need not be 0.
+    // Padding has weight 0, but uninitialized memory may contain NaN or infinity, and 0 times these is not 0.
     for (int i = threadIdx.x; i < 2 * kCopyStride; i += kThreads) difference[i] = 0;
 
     const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
@@ -65,7 +69,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 2)
         bytes.advance(tile, t, [&](int at, int value) {
             const int half = at / Bytes::kRowBytes * 2 * kRowWords + at % Bytes::kRowBytes;
             halves[half] = half_of(value);
-            // The copy for odd columns: its half h is this one's half h + 1.
+            // The copy for odd columns is shifted: its half h is half h + 1 of the first copy.
             if (half > 0) halves[2 * kCopyStride + half - 1] = half_of(value);
         });
         __syncthreads();
@@ -76,7 +80,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 2)
             const int index = warp * kGroups + group;
             const int row = index / (kColumns / kPixels);
             const int column = index % (kColumns / kPixels) * kPixels + g;
-            // The words of pixels `column` and `column + 8` begin 12 words apart, in the same copy.
+            // The words of pixels `column` and `column + 8` are in the same copy, 12 words apart.
             const unsigned* taps = difference + row * kRowWords + 3 * column / 2 + (column % 2 ? kCopyStride : 0);
             float d[4] = {};
 #pragma unroll
@@ -103,6 +107,6 @@ extern "C" __global__ void __launch_bounds__(kThreads, 2)
             }
         }
         add_motion<kThreads>(sum, units, motion + tile.video.first + t, warp_sums);
-        // The barrier in add_motion also parts this frame's reads of the tile from the next one's writes.
+        // The barrier in add_motion also separates the reads of this frame's tile from the writes of the next one.
     }
 }

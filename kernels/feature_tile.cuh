@@ -1,4 +1,4 @@
-// What both feature-level kernels share: a block's tile of the difference of two frames, and the sum over the tile.
+// Shared by both feature-level kernels: a block's tile of the difference of two frames, and the sum over the tile.
 #pragma once
 
 #include "video.cuh"
@@ -7,14 +7,15 @@ constexpr int kFilters = 8;
 constexpr int kFilterSize = 7;
 constexpr int kMargin = kFilterSize / 2;
 
-// Where a block works: grid x counts the tiles of the largest frame, y stretches of time, z the videos.
+// The part of the batch that a block processes: grid x counts the tiles of the largest frame, y the groups of frames,
+// z the videos.
 template <int kColumns, int kRows, int kFramesAtOnce>
 struct Tile {
     Video video;
-    int top, left;        // of the tile, without its margin
-    int first, last;      // the frames whose motion this block measures: [first, last)
+    int top, left;        // position of the tile without its margin
+    int first, last;      // frames whose motion this block measures: [first, last)
 
-    // False where the block has nothing to do.
+    // Returns false if the block has nothing to do.
     __device__ __forceinline__ bool find(const Video* videos) {
         video = videos[blockIdx.z];
         const int across = (video.width + kColumns - 1) / kColumns;
@@ -28,16 +29,16 @@ struct Tile {
     }
 };
 
-// A thread's share of the tile with its margin: the bytes at i, i + kThreads, i + 2 kThreads and so on, row by row.
-// They stay in registers from one frame to the next, so that each frame is read once.
+// A thread's share of the tile with its margin: the bytes i, i + kThreads, i + 2 kThreads and so on, in row order.
+// They stay in registers from one frame to the next, so that each frame is read only once.
 template <int kColumns, int kRows, int kThreads>
 struct TileBytes {
     static constexpr int kRowBytes = 3 * (kColumns + 2 * kMargin);
     static constexpr int kBytes = kRowBytes * (kRows + 2 * kMargin);
     static constexpr int kShare = (kBytes + kThreads - 1) / kThreads;
-    unsigned words[(kShare + 3) / 4] = {};   // four bytes each
+    unsigned words[(kShare + 3) / 4] = {};   // four bytes per word
 
-    // Takes frame t in, and hands the difference to the frame before to store(i, difference).
+    // Reads frame t, and calls store(i, difference) with the difference from the previous frame.
     template <class Where, class Store>
     __device__ __forceinline__ void advance(const Where& tile, int t, Store store) {
         const int row_bytes = 3 * tile.video.width;
@@ -48,7 +49,7 @@ struct TileBytes {
             const int y = tile.top - kMargin + i / kRowBytes;
             const int x = 3 * (tile.left - kMargin) + i % kRowBytes;
             const bool inside = y >= 0 && y < tile.video.height && x >= 0 && x < row_bytes;
-            // Outside the frame the difference is 0: the convolution's zero padding.
+            // The difference outside the frame is 0, which is the convolution's zero padding.
             const int byte = inside && i < kBytes ? __ldg(frame + static_cast<long long>(y) * row_bytes + x) : 0;
             unsigned& word = words[share / 4];
             const int shift = 8 * (share % 4);
@@ -58,8 +59,8 @@ struct TileBytes {
     }
 };
 
-// Adds the block's sum to the motion of one frame, as a whole number of units: sums of integers come out the same in
-// any order, so that a seed gives the same picks every time.
+// Adds the block's sum to the motion of one frame, as an integer number of units. The sum of integers does not depend
+// on the order of the blocks, so that the same seed always gives the same picks.
 template <int kThreads>
 __device__ __forceinline__ void add_motion(float value, double units, unsigned long long* motion, float* warp_sums) {
     const float sum = warp_sum(value);

@@ -1,6 +1,6 @@
-// The picked frames of each video, copied side by side.
+// Copies the picked frames of each video to one contiguous clip.
 //
-// Bound by bytes: each picked frame is read once and written once, 3 bytes a pixel each way.
+// Bound by memory bandwidth: each picked frame is read once and written once, 3 bytes per pixel each.
 
 #include "video.cuh"
 
@@ -21,7 +21,7 @@ __device__ __forceinline__ void copy(const unsigned char* from, unsigned char* t
 
 }  // namespace
 
-// Grid: x shares out a frame's bytes, y the picks, z the videos. clips[v] is [gridDim.y, height, width, 3].
+// Grid: x divides the bytes of a frame, y counts the picks, z the videos. clips[v] is [gridDim.y, height, width, 3].
 extern "C" __global__ void __launch_bounds__(kThreads)
     gather_frames(const Video* videos, const long long* picks, unsigned char* const* clips) {
     const Video video = videos[blockIdx.z];

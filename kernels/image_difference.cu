@@ -1,18 +1,19 @@
-// Image-level motion (Eq. 1): S[t] = sum |Y[t] - Y[t-1]|, over luma or over R, G and B. Integers throughout.
+// Computes image-level motion (Eq. 1): S[t] = sum |Y[t] - Y[t-1]|, over luma or over R, G and B, in integers.
 //
-// Bound by bytes: each frame is read from memory once, 3 bytes a pixel. A thread keeps its pixels of the frame before
-// in registers and walks through time; about 1.5 (luma) and 2 (rgb) integer operations a byte go with it.
+// Bound by memory bandwidth: each frame is read from memory once, 3 bytes per pixel. A thread processes the same pixels
+// of all frames in order, and keeps those of the previous frame in registers. It does about 1.5 (luma) or 2 (RGB)
+// integer operations per byte.
 
 #include "video.cuh"
 
 namespace {
 
 constexpr int kThreads = 128;
-constexpr int kPixels = 16;                 // a thread's: 48 bytes are three loads of 16
+constexpr int kPixels = 16;                 // per thread: 48 bytes, which are three loads of 16 bytes
 constexpr int kWords = kPixels * 3 / 4;
-constexpr int kFramesAtOnce = 32;           // sums gathered in shared memory before they go to global memory
+constexpr int kFramesAtOnce = 32;           // sums collected in shared memory before they are added to global memory
 
-// Byte `i` of the words.
+// Returns byte `i` of the words.
 __device__ __forceinline__ unsigned byte_of(const unsigned (&words)[kWords], int i) {
     return __byte_perm(words[i / 4], 0, 0x4440 + i % 4);
 }
@@ -21,7 +22,7 @@ struct Luma {
     unsigned values[kPixels];
 
     __device__ __forceinline__ void set(const unsigned (&words)[kWords]) {
-        // 77 R + 150 G + 29 B; the byte after a pixel's three has weight 0.
+        // 77 R + 150 G + 29 B. The fourth byte, which belongs to the next pixel, has weight 0.
         constexpr unsigned weights = 77u | 150u << 8 | 29u << 16;
 #pragma unroll
         for (int i = 0; i < kPixels; ++i) {
@@ -57,14 +58,14 @@ struct Rgb {
     }
 };
 
-// How a thread's pixels lie in memory, which is the same in all frames of a video but for the alignment.
+// Reads a thread's pixels, which have the same position in all frames of a video. Only the alignment may differ.
 struct Reader {
     const unsigned char* frames;
-    const unsigned char* end;     // of the video's last frame
+    const unsigned char* end;     // end of the video's last frame
     long long frame_bytes;
-    long long first_byte;         // of the thread's pixels within a frame
-    int count;                    // the thread's pixels: kPixels, fewer at the frame's end, or none
-    bool vectors;                 // every frame's pixels lie on 16-byte boundaries
+    long long first_byte;         // position of the thread's pixels within a frame
+    int count;                    // number of the thread's pixels: kPixels, fewer at the frame's end, or 0
+    bool vectors;                 // whether the pixels are aligned to 16 bytes in every frame
 
     __device__ Reader(const Video& video, int group) {
         const long long pixels = static_cast<long long>(video.height) * video.width;
@@ -77,7 +78,7 @@ struct Reader {
         vectors = ((reinterpret_cast<unsigned long long>(frames) | static_cast<unsigned long long>(frame_bytes)) & 15) == 0;
     }
 
-    // The thread's pixels of frame t; where it has fewer than kPixels, the rest is 0.
+    // Reads the thread's pixels of frame t. If there are fewer than kPixels, the rest is 0.
     __device__ __forceinline__ void read(int t, unsigned (&words)[kWords]) const {
         const unsigned char* from = frames + t * frame_bytes + first_byte;
         if (count == kPixels && vectors) {
@@ -98,14 +99,14 @@ struct Reader {
     }
 
 private:
-    // From any address, by whole words: the words around it, shifted together.
+    // Reads from any address in whole words: the aligned words around it are loaded and shifted.
     __device__ __forceinline__ static void read_shifted(const unsigned char* from, unsigned (&words)[kWords]) {
         const unsigned past = reinterpret_cast<unsigned long long>(from) & 3;
         const unsigned* aligned = reinterpret_cast<const unsigned*>(from - past);
         unsigned low = __ldg(aligned);
 #pragma unroll
         for (int i = 0; i < kWords; ++i) {
-            // Without a shift the word after the last is not needed, and may lie outside the video.
+            // Without a shift, the word after the last is not needed, and may be outside the video.
             const unsigned high = i + 1 < kWords || past ? __ldg(aligned + i + 1) : 0u;
             words[i] = __funnelshift_r(low, high, 8 * past);
             low = high;
@@ -122,7 +123,8 @@ private:
     }
 };
 
-// Grid: x covers the pixels of the largest frame, y the videos. motion [frames of the batch] must be 0 before.
+// Grid: x covers the pixels of the largest frame, y counts the videos.
+// motion: [frames of the batch]. Must be 0 before the launch.
 template <class Pixels>
 __device__ __forceinline__ void image_difference(const Video* videos, unsigned long long* motion) {
     const Video video = videos[blockIdx.y];
@@ -141,7 +143,7 @@ __device__ __forceinline__ void image_difference(const Video* videos, unsigned l
     if (video.num_frames > 1) reader.read(1, words);
     for (int t = 1; t < video.num_frames; ++t) {
         now.set(words);
-        // The next frame is on its way while this one is summed.
+        // The next frame is loaded while this one is summed.
         if (t + 1 < video.num_frames) reader.read(t + 1, words);
         const unsigned sum = warp_sum(now.difference(before));
         before = now;

@@ -1,9 +1,9 @@
-// The tensor cores' multiply-add behind one function, with a twin in plain code for builds that have none.
+// The tensor cores' multiply-add as a function, and the same operation in plain C++ for builds without tensor cores.
 #pragma once
 
 #include "video.cuh"
 
-// Two whole numbers as halves (exact from -2048 to 2048), the first in the low bits.
+// Converts an integer to half. Integers from -2048 to 2048 are exact.
 __device__ __forceinline__ unsigned short half_of(int value) {
 #if defined(__CUDA_ARCH__)
     unsigned short half;
@@ -29,7 +29,7 @@ inline float float_of_half(unsigned half) {
 #endif
 
 // D += A B for a warp: A is 16x16 halves by rows, B 16x8 halves by columns, D 16x8 floats (mma.m16n8k16).
-// With g = lane / 4 and i = lane % 4, a lane holds
+// With g = lane / 4 and i = lane % 4, the registers of a lane contain
 //   a[0], a[1]: rows g and g + 8, columns 2i and 2i + 1;   a[2], a[3]: the same rows, columns 2i + 8 and 2i + 9;
 //   b[0], b[1]: rows 2i and 2i + 1, and 2i + 8 and 2i + 9, of column g;
 //   d[0], d[1]: row g, columns 2i and 2i + 1;              d[2], d[3]: row g + 8, the same columns.

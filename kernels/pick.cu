@@ -1,7 +1,8 @@
-// From motion to picks, in float64, equal to mgdali.sampling for the same motion rounded to float. One block a video.
+// Computes picks from motion, in float64. The picks are equal to those of mgdali.sampling for the same motion rounded
+// to float32. One block processes one video.
 //
-// Bound by the one thread that sums up: a float64 sum hangs on its order, and the reference's is from first to last.
-// That is one addition a frame; the rest is shared by the block.
+// Bound by the latency of one addition per frame in a single thread. A float64 sum depends on the order of its terms,
+// and the reference adds them from first to last. The other work is divided among the threads of the block.
 
 #include "video.cuh"
 
@@ -10,13 +11,14 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kChunk = 1024;
 
-// S as an index file keeps it, so that an index changes no pick: a double first, as in NumPy, then a float.
+// Returns S rounded as in an index file, so that picks are the same with and without an index: first to double, as in
+// NumPy, then to float.
 __device__ __forceinline__ float rounded_motion(unsigned long long count, double unit) {
     return static_cast<float>(static_cast<double>(count) * unit);
 }
 
 __device__ __forceinline__ double weight(double motion, double mu) {
-    // As NumPy's power operator: exact for the exponents that have an exact result.
+    // As in NumPy's power operator, exponents with an exact result do not use pow.
     if (mu == 0.0) return 1.0;
     if (mu == 0.5) return sqrt(motion);
     if (mu == 1.0) return motion;
@@ -24,7 +26,7 @@ __device__ __forceinline__ double weight(double motion, double mu) {
     return pow(motion, mu);
 }
 
-// values[t] becomes values[0] + ... + values[t], added from first to last.
+// Replaces values[t] by values[0] + ... + values[t], added from first to last.
 __device__ void cumulate(double* values, int count) {
     __shared__ double chunk[kChunk];
     double sum = 0;
@@ -44,7 +46,8 @@ __device__ void cumulate(double* values, int count) {
     }
 }
 
-// The first t in [0, count) that holds, where all after it hold too; count where none does.
+// Returns the first t in [0, count) with holds(t), or count if there is no such t. If holds(t) is true, it must be true
+// for all later t too.
 template <class Holds>
 __device__ __forceinline__ int first_that(int count, Holds holds) {
     int low = 0, high = count;
@@ -78,7 +81,7 @@ __device__ double sum_up_to_128(const double* values, int count) {
     return sum;
 }
 
-// The sum in NumPy's order: halves, down to pieces of 128.
+// Returns the sum in NumPy's order: halves are summed recursively, down to pieces of 128 values.
 __device__ double pairwise_sum(const double* values, int count) {
     constexpr int kDepth = 26;
     int starts[kDepth], counts[kDepth];
@@ -88,7 +91,7 @@ __device__ double pairwise_sum(const double* values, int count) {
     starts[0] = 0;
     counts[0] = count;
     while (true) {
-        // Down along left halves to a piece, whose sum then rises as far as it completes halves.
+        // Descend along left halves to a piece. Then add its sum to the left halves that it completes.
         while (counts[depth] > 128) {
             const int half = counts[depth] / 2 / 8 * 8;
             has_left[depth] = false;
@@ -111,9 +114,9 @@ __device__ double pairwise_sum(const double* values, int count) {
     }
 }
 
-// Where a cumulative share is closest to the level; of equals the first.
+// Returns the index of the cumulative share that is closest to the level; the first one if several are equally close.
 __device__ int nearest(const double* shares, int count, double level) {
-    // Shares rise: the closest is the first at or above the level or the last below it.
+    // Shares are in ascending order, so the closest is either the first at or above the level or the last below it.
     const int above = first_that(count, [&](int t) { return shares[t] >= level; });
     double distance = above < count ? shares[above] - level : level - shares[count - 1];
     if (above > 0) distance = fmin(distance, level - shares[above - 1]);
@@ -122,8 +125,9 @@ __device__ int nearest(const double* shares, int count, double level) {
 
 }  // namespace
 
-// Motion-guided picks (Eq. 4 to 6). motion [frames of the batch] is in units of `unit`; offsets [videos, num_picks];
-// scratch [frames of the batch]; picks [videos, num_picks].
+// Computes motion-guided picks (Eq. 4 to 6).
+// motion: [frames of the batch], in units of `unit`. offsets: [videos, num_picks]. scratch: [frames of the batch].
+// picks: [videos, num_picks]. released_rule: whether to use the rule of the authors' released code (inverse="nearest").
 extern "C" __global__ void __launch_bounds__(kThreads)
     pick_motion_guided(const Video* videos, const unsigned long long* motion, double unit, double mu, int released_rule,
                        const double* offsets, int num_picks, double* scratch, long long* picks) {
@@ -135,10 +139,10 @@ extern "C" __global__ void __launch_bounds__(kThreads)
     int any = 0;
     for (int t = threadIdx.x; t < count; t += kThreads) {
         values[t] = weight(rounded_motion(own[t], unit), mu);
-        // The released rule looks at the differences only, without frame 0's.
+        // The released rule uses only the differences, without the value of frame 0.
         any |= values[t] != 0.0 && (t > 0 || !released_rule);
     }
-    // A still video is sampled evenly.
+    // A video without motion is sampled evenly.
     if (!__syncthreads_or(any)) {
         for (int t = threadIdx.x; t < count; t += kThreads) values[t] = 1.0;
     }
@@ -163,14 +167,14 @@ extern "C" __global__ void __launch_bounds__(kThreads)
         const double total = values[count - 1];
         for (int i = threadIdx.x; i < num_picks; i += kThreads) {
             const double level = (i + own_offsets[i]) * total / num_picks;
-            // An offset a rounding below 1 can reach the very top, where no frame lies above.
+            // With an offset just below 1, the level may round up to the total, and no value exceeds the total.
             own_picks[i] = first_that(count, [&](int t) { return values[t] > level || values[t] >= total; });
         }
     }
 }
 
-// The frames of largest motion in temporal order; of equals the earlier. motion [frames of the batch] is in units of
-// `unit`; picks [videos, num_picks].
+// Picks the frames of largest motion, in temporal order. Of frames with equal motion, earlier ones are picked first.
+// motion: [frames of the batch], in units of `unit`. picks: [videos, num_picks].
 extern "C" __global__ void __launch_bounds__(kThreads)
     pick_top_motion(const Video* videos, const unsigned long long* motion, double unit, int num_picks,
                     long long* picks) {
@@ -184,9 +188,10 @@ extern "C" __global__ void __launch_bounds__(kThreads)
         }
         return;
     }
-    // Of floats that are not negative, the bits are in the values' order.
+    // The bits of floats that are not negative have the same order as the values.
     const auto bits = [&](int t) { return __float_as_uint(rounded_motion(own[t], unit)); };
-    // The least motion that is picked, found bit by bit from above: the largest value that num_picks frames reach.
+    // The least motion that is picked is the largest value that num_picks frames reach. It is found bit by bit, from
+    // the highest bit down.
     unsigned least = 0;
     for (int bit = 30; bit >= 0; --bit) {
         const unsigned candidate = least | 1u << bit;
@@ -202,7 +207,8 @@ extern "C" __global__ void __launch_bounds__(kThreads)
         const int t = start + threadIdx.x;
         above += __syncthreads_count(t < count && bits(t) > least);
     }
-    // In temporal order: frames above the least, and as many of the first that equal it as there is room for.
+    // Picks in temporal order: all frames above the least motion, and the first frames with exactly the least motion
+    // until num_picks are found.
     if (threadIdx.x == 0) {
         int ties = num_picks - above, next = 0;
         for (int t = 0; t < count && next < num_picks; ++t) {

@@ -1,10 +1,11 @@
-// What all kernels share: how a batch of videos of different lengths and sizes is described, and sums over a warp.
+// Shared by all kernels: the description of a batch of videos of different lengths and sizes, and sums over a warp.
 #pragma once
 
-// One decoded video of a batch. The host fills an array of these; mgdali/gpu/cuda_kernels.py holds the twin.
+// One decoded video of a batch. The host fills an array of these structs. mgdali/gpu/cuda_kernels.py defines the same
+// layout as a NumPy dtype.
 struct Video {
     const unsigned char* frames;  // [num_frames, height, width, 3], R, G, B
-    long long first;              // where this video's values begin in arrays over all frames of the batch
+    long long first;              // index of this video's first value in arrays over all frames of the batch
     int num_frames;
     int height;
     int width;

@@ -1,19 +1,19 @@
-// Runs CUDA kernels on the CPU, for tests: what a .cu file finds in the compiler on a GPU, it finds here.
+// Runs CUDA kernels on the CPU, for tests. It defines the keywords, types and functions of the CUDA compiler.
 //
-// Blocks run one after another. The threads of a block are fibers: each has a stack of its own, runs until it meets a
-// barrier or a warp operation whose other threads are not there yet, and then gives way to the next. All of it happens
-// on one CPU thread, so a plain read-modify-write is atomic, and a kernel's result is the same in every run.
+// Blocks run one after another. The threads of a block are fibers: each has its own stack and runs until it reaches
+// a barrier or a warp operation that other threads have not reached yet; then the next thread runs. Everything runs on
+// one CPU thread, so a plain read-modify-write is atomic, and a kernel's result is the same in every run.
 //
-// What is caught, beside what the address and undefined-behaviour sanitizers see:
+// Errors that are found, in addition to those of the address and undefined-behaviour sanitizers:
 //   - a barrier or a warp operation that some of its threads never reach: reported as a deadlock, with the threads;
-//   - a missing barrier: `launch` runs the threads in the order a seed chooses, and some order gives another result;
+//   - a missing barrier: a seed of `launch` selects the order of the threads, and some orders give another result;
 //   - shared memory that is read before it is written: it is filled with 0xCD before each block.
-// Not caught: two threads between the same two barriers that change one value without an atomic operation.
-// Not as on a GPU: a * b + c is rounded twice unless fma is written; the C library's pow and the like may differ from
-// CUDA's in the last bits.
+// Not found: two threads that change one value between the same two barriers without an atomic operation.
+// Differences from a GPU: a * b + c is rounded twice unless fma is used; functions of the C library such as pow may
+// differ from CUDA's in the last bits.
 //
-// In this order: words of the language, vector types, fibers, barriers, warp operations, atomics, launch. Arithmetic is
-// in cuda_math.h.
+// The parts of this file: keywords, vector types, fibers, barriers, warp operations, atomics, launch. Arithmetic is in
+// cuda_math.h.
 #pragma once
 
 #include <stdlib.h>
@@ -41,7 +41,7 @@
 #include <ucontext.h>
 #endif
 
-// --- Words of the language -------------------------------------------------------------------------------------------
+// --- Keywords --------------------------------------------------------------------------------------------------------
 
 #define __global__
 #define __device__
@@ -52,7 +52,7 @@
 #define __noinline__
 #define __launch_bounds__(...)
 #define __align__(bytes) alignas(bytes)
-// Blocks run one after another, so one copy is enough. shared.ld gathers all of them between these two addresses.
+// Blocks run one after another, so one copy is enough. shared.ld places all of them between these two addresses.
 #define __shared__ static
 extern "C" char cuda_shared_begin[], cuda_shared_end[];
 
@@ -84,14 +84,15 @@ struct dim3 {
   dim3(unsigned int x = 1, unsigned int y = 1, unsigned int z = 1) : x(x), y(y), z(z) {}
 };
 
-// Set at every switch to a thread.
+// Set whenever a thread starts or continues.
 inline uint3 threadIdx, blockIdx;
 inline dim3 blockDim, gridDim;
 constexpr int warpSize = 32;
 
 namespace cuda_host {
 
-// Where a barrier or a warp operation stands in the kernel. Each has it as its last parameters, which nobody gives.
+// Source location of a barrier or a warp operation. The functions take it as their last parameters, by default
+// arguments.
 struct Place {
   const char* file;
   int line;
@@ -105,14 +106,14 @@ constexpr unsigned kMaxThreads = 1024;
 constexpr size_t kStackBytes = 256 << 10;
 constexpr size_t kPage = 4096;
 
-// What can be switched away from and back to: a thread of the block, or `launch` itself.
+// An execution context that can be suspended and resumed: a thread of the block, or `launch` itself.
 struct Context {
 #ifdef CUDA_HOST_UCONTEXT
   ucontext_t registers;
 #else
   void* stack_pointer = nullptr;
 #endif
-  void* fake_stack = nullptr;  // The sanitizer's own
+  void* fake_stack = nullptr;  // Of the sanitizer
   const void* stack = nullptr;
   size_t stack_bytes = 0;
 };
@@ -123,10 +124,10 @@ struct Thread : Context {
   State state = State::returned;
   uint3 index{};
   unsigned linear = 0;  // x fastest
-  // What it waits for
+  // The operation that it waits for
   const char* operation = nullptr;
   Place place{};
-  // Warp operations: the lanes that take part, what this one brings, the lane it reads from, and what it gets
+  // Warp operations: the participating lanes, this lane's value, the lane to read from, and the value received
   unsigned mask = 0;
   uint64_t value = 0;
   unsigned source = 0;
@@ -138,19 +139,19 @@ struct Votes {
   int count, any, all;
 };
 
-// The block that runs now. There is one.
+// The current block. Only one runs at a time.
 struct Block {
-  Thread threads[kMaxThreads];  // In linear order; kept from block to block
+  Thread threads[kMaxThreads];  // In linear order; reused for each block
   unsigned size = 0;
-  Thread* order[kMaxThreads];  // The order of running
-  unsigned position = 0;       // The next of them
-  unsigned waiting = 0, votes = 0, returned = 0;       // At the barrier; of those with a vote; for good
-  unsigned at_warp_operation[kMaxThreads / warpSize];  // The lanes of each warp that wait
+  Thread* order[kMaxThreads];  // The order in which threads run
+  unsigned position = 0;       // Position of the next thread in `order`
+  unsigned waiting = 0, votes = 0, returned = 0;       // Threads at the barrier; votes of them; finished threads
+  unsigned at_warp_operation[kMaxThreads / warpSize];  // Waiting lanes of each warp
   Votes result{};
   uint64_t random = 0;
   unsigned order_seed = 0;
   Context launcher;
-  Context* previous = nullptr;  // What was switched away from last
+  Context* previous = nullptr;  // The context that ran before
   Thread* current = nullptr;
   void (*body)(void*) = nullptr;
   void* body_data = nullptr;
@@ -168,8 +169,8 @@ inline uint64_t random_number() {  // xorshift64
 #ifdef CUDA_HOST_UCONTEXT
 inline void switch_registers(Context& from, Context& to) { swapcontext(&from.registers, &to.registers); }
 #else
-// Saves what a called function must keep, and the stack pointer; then takes the other's. Unlike swapcontext it makes no
-// system call.
+// Saves the callee-saved registers and the stack pointer, and loads those of the other context. Unlike swapcontext, it
+// makes no system call.
 extern "C" void cuda_host_switch(void** save, void* load);
 asm(R"(
 .text
@@ -195,7 +196,7 @@ cuda_host_switch:
 inline void switch_registers(Context& from, Context& to) { cuda_host_switch(&from.stack_pointer, to.stack_pointer); }
 #endif
 
-// Goes on in `to`; returns when something switches back to `from`.
+// Continues in `to`; returns when another context switches back to `from`.
 inline void switch_context(Context& from, Context& to) {
   block.previous = &from;
   __sanitizer_start_switch_fiber(&from.fake_stack, to.stack, to.stack_bytes);
@@ -275,13 +276,13 @@ void shuffle_order(T* order, uint64_t size) {
   for (uint64_t i = size; i > 1; --i) std::swap(order[i - 1], order[random_number() % i]);
 }
 
-// Starts a round: the first thread of the order is next, and a seed above 1 chooses a new order.
+// Starts a round: the first thread in the order is next. With a seed above 1, the order is shuffled first.
 inline void begin_round() {
   block.position = 0;
   if (block.order_seed > 1) shuffle_order(block.order, block.size);
 }
 
-// Goes on with the next thread that can; returns when it is the caller's turn again.
+// Runs the next thread that is ready; returns when the calling thread continues.
 inline void run_next() {
   Thread& self = *block.current;
   for (unsigned tried = 0; tried < block.size; ++tried) {
@@ -295,7 +296,7 @@ inline void run_next() {
   switch_context(self, block.launcher);
 }
 
-// The bottom of each thread's stack. It never ends: the next block goes on here.
+// The function at the bottom of each thread's stack. It never returns: the next block continues in it.
 inline void run_thread() {
   __sanitizer_finish_switch_fiber(nullptr, &block.previous->stack, &block.previous->stack_bytes);
   for (;;) {
@@ -306,9 +307,9 @@ inline void run_thread() {
   }
 }
 
-// Gives a thread a stack on which `run_thread` is about to be called.
+// Allocates a stack for a thread, such that the first switch to it calls `run_thread`.
 inline void prepare(Thread& thread) {
-  // A page below the stack stays closed, so that an overflow is a fault.
+  // The page below the stack is not accessible, so that a stack overflow is detected.
   char* memory = static_cast<char*>(mmap(nullptr, kPage + kStackBytes, PROT_READ | PROT_WRITE,
                                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
   if (memory == MAP_FAILED || mprotect(memory, kPage, PROT_NONE) != 0) throw std::runtime_error("no memory for stacks");
@@ -321,8 +322,8 @@ inline void prepare(Thread& thread) {
   thread.registers.uc_link = nullptr;
   makecontext(&thread.registers, run_thread, 0);
 #else
-  // Six registers, the address of run_thread, and no caller above it. After `ret` the stack pointer is 8 below a
-  // multiple of 16, as at the start of any function.
+  // The stack contains six registers and the address of run_thread, which has no caller. After `ret`, the stack
+  // pointer is 8 below a multiple of 16, as at the start of any function.
   void** top = reinterpret_cast<void**>(const_cast<char*>(static_cast<const char*>(thread.stack)) + thread.stack_bytes);
   memset(top - 8, 0, 8 * sizeof(void*));
   top[-2] = reinterpret_cast<void*>(run_thread);
@@ -341,7 +342,8 @@ inline Votes barrier(const char* operation, bool vote, Place place) {
   block.votes += vote;
   if (++block.waiting < block.size) {
     run_next();
-    return block.result;  // Of this barrier: the next one cannot complete before this thread reaches it
+    // The result of this barrier, because the next one cannot complete before this thread reaches it.
+    return block.result;
   }
   for (unsigned i = 0; i < block.size; ++i) {
     if (!same_operation(self, block.threads[i]))
@@ -358,15 +360,15 @@ inline Votes barrier(const char* operation, bool vote, Place place) {
 // --- Warp operations -------------------------------------------------------------------------------------------------
 
 inline bool all_arrived(const Thread& self) {
-  if (~block.at_warp_operation[self.linear / warpSize] & self.mask) return false;  // Nearly always answers
+  if (~block.at_warp_operation[self.linear / warpSize] & self.mask) return false;  // Sufficient in nearly all cases
   for (unsigned lane = 0; lane < warpSize; ++lane) {
     if ((self.mask >> lane & 1) && !same_operation(self, *lane_of_warp(self, lane))) return false;
   }
   return true;
 }
 
-// Waits for the lanes in `mask` to come to the same place; then each has the value that lane `source` brought, and
-// `ballot`, the lanes that brought something other than 0.
+// Waits until the lanes in `mask` reach the same operation. Then each lane has received the value of its lane `source`,
+// and `ballot`, the mask of the lanes whose value is not 0.
 inline Thread& meet(const char* operation, unsigned mask, uint64_t value, unsigned source, Place place) {
   Thread& self = *block.current;
   self.state = State::at_warp_operation;
@@ -391,7 +393,7 @@ inline Thread& meet(const char* operation, unsigned mask, uint64_t value, unsign
   }
   for (unsigned i = 0; i < warpSize; ++i) {
     if (!(mask >> i & 1)) continue;
-    // What a lane outside the mask holds is undefined.
+    // The value of a lane outside the mask is undefined.
     lanes[i].received = mask >> lanes[i].source & 1 ? lanes[lanes[i].source].value : 0xCDCDCDCDCDCDCDCD;
     lanes[i].ballot = ballot;
     lanes[i].state = State::ready;
@@ -442,8 +444,8 @@ inline int __all_sync(unsigned mask, int predicate, CUDA_HOST_PLACE) {
   return cuda_host::meet("__all_sync", mask, predicate != 0, 0, {file, line}).ballot == mask;
 }
 
-// Lanes form groups of `width`; who would read beyond its group gets its own value. `__shfl_xor_sync` may read from an
-// earlier group.
+// Lanes form groups of `width`. A lane that would read beyond its group receives its own value. `__shfl_xor_sync` may
+// read from an earlier group.
 template <class T>
 T __shfl_sync(unsigned mask, T value, int source, int width = warpSize, CUDA_HOST_PLACE) {
   const int from = (cuda_host::lane() & -width) | (source & (width - 1));
@@ -468,7 +470,7 @@ T __shfl_xor_sync(unsigned mask, T value, int lanes, int width = warpSize, CUDA_
 // --- Atomics and memory ----------------------------------------------------------------------------------------------
 
 namespace cuda_host {
-// A parameter of this type takes no part in choosing T, so that `atomicAdd(&total, 1)` works for any total.
+// T is not deduced from a parameter of this type, so that `atomicAdd(&total, 1)` works for any type of total.
 template <class T>
 using Same = std::common_type_t<T>;
 
@@ -539,8 +541,9 @@ void run_body(void* body) {
   (*static_cast<Body*>(body))();
 }
 
-// Runs `body` in each thread of each block. Throws std::runtime_error with a report when the threads cannot go on.
-// The order of threads between barriers, and of blocks: 0 as numbered, 1 reversed, above that shuffled by this seed.
+// Runs `body` in each thread of each block. Throws std::runtime_error with a report if the threads cannot continue.
+// `order_seed` selects the order of threads between barriers, and of blocks: 0 as numbered, 1 reversed, otherwise
+// shuffled with this seed.
 template <class Body>
 void launch(dim3 grid, dim3 threads, Body body, unsigned order_seed = 0) {
   const uint64_t size = static_cast<uint64_t>(threads.x) * threads.y * threads.z;
@@ -581,14 +584,14 @@ void launch(dim3 grid, dim3 threads, Body body, unsigned order_seed = 0) {
   }
   block.current = nullptr;
   if (block.error.empty()) return;
-  // The threads stay where they stand for good: the next launch gets others.
+  // The threads are abandoned where they are. The next launch creates new stacks.
   for (unsigned i = 0; i < block.size; ++i) block.threads[i].stack = nullptr;
   throw std::runtime_error(block.error);
 }
 
 }  // namespace cuda_host
 
-// The sanitizers call these before they report.
+// The sanitizers call these functions before they report an error.
 inline void cuda_host_report_thread() {
   if (cuda_host::block.current) {
     fprintf(stderr, "in thread %s of %s:\n", cuda_host::describe(threadIdx).c_str(),

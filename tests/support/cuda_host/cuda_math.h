@@ -1,4 +1,4 @@
-// The arithmetic that CUDA gives a kernel beside the C library's, for cuda_host.h.
+// Arithmetic that CUDA provides in addition to the C library, for cuda_host.h.
 #pragma once
 
 #include <math.h>
@@ -11,7 +11,7 @@
 
 namespace cuda_host {
 template <class T>
-T wrapping_add(T a, T b) {  // Integers wrap round on a GPU
+T wrapping_add(T a, T b) {  // Integer overflow wraps around on a GPU
   if constexpr (std::is_integral_v<T>)
     return static_cast<T>(static_cast<std::make_unsigned_t<T>>(a) + static_cast<std::make_unsigned_t<T>>(b));
   else
@@ -22,7 +22,8 @@ T wrapping_add(T a, T b) {  // Integers wrap round on a GPU
 template <class A, class B>
 constexpr std::common_type_t<A, B> min(A a, B b) {
   using T = std::common_type_t<A, B>;
-  if constexpr (std::is_floating_point_v<T>) return std::fmin(static_cast<T>(a), static_cast<T>(b));  // NaN loses
+  // fmin returns the other value if one is NaN.
+  if constexpr (std::is_floating_point_v<T>) return std::fmin(static_cast<T>(a), static_cast<T>(b));
   else return static_cast<T>(b) < static_cast<T>(a) ? static_cast<T>(b) : static_cast<T>(a);
 }
 template <class A, class B>
@@ -36,7 +37,7 @@ inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 inline double rsqrt(double x) { return 1.0 / std::sqrt(x); }
 inline float __saturatef(float x) { return max(0.0f, min(1.0f, x)); }
 
-// Rounded once each, never fused to a multiply-add
+// Each operation is rounded once, and never fused to a multiply-add
 inline float __fadd_rn(float a, float b) { return a + b; }
 inline float __fsub_rn(float a, float b) { return a - b; }
 inline float __fmul_rn(float a, float b) { return a * b; }
@@ -54,7 +55,7 @@ inline double __fma_rn(double a, double b, double c) { return std::fma(a, b, c);
 
 namespace cuda_host {
 template <class To, class From>
-To convert(From rounded) {  // What does not fit becomes the nearest that does
+To convert(From rounded) {  // A value out of range becomes the nearest value in range
   constexpr bool wide = sizeof(To) == 8 || sizeof(From) == 8;
   if (std::isnan(rounded)) return wide ? static_cast<To>(uint64_t{1} << (8 * sizeof(To) - 1)) : To{0};
   if (rounded <= static_cast<From>(std::numeric_limits<To>::min())) return std::numeric_limits<To>::min();
@@ -125,7 +126,7 @@ inline unsigned __funnelshift_rc(unsigned low, unsigned high, unsigned shift) {
   return shift < 32 ? __funnelshift_r(low, high, shift) : high;
 }
 
-// Byte i of the result is the byte of b:a that bits 4i to 4i+2 of the selector name.
+// Byte i of the result is a byte of b:a. Its number is in bits 4i to 4i+2 of the selector.
 inline unsigned __byte_perm(unsigned a, unsigned b, unsigned selector) {
   const uint64_t bytes = static_cast<uint64_t>(b) << 32 | a;
   unsigned result = 0;

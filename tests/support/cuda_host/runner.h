@@ -1,12 +1,12 @@
-// A program around the kernels of one file: reads launches from standard input, runs them, answers on standard output.
-// tests/support/kernel_build.py writes the `main` and is the other end. Numbers are 64-bit and little-endian; a string is its
-// length and its bytes.
+// A program that runs the kernels of one file. It reads launches from standard input, runs them, and writes answers to
+// standard output. tests/support/kernel_build.py generates `main`, sends the launches and reads the answers. Numbers
+// are 64-bit and little-endian. A string is its length followed by its bytes.
 //
 //   launch: kernel, grid (3 numbers), block (3), order seed, buffers, arguments
-//   buffers: count, then of each: name, 1 if the kernel may write to it, alignment, offset, content,
-//            addresses in it: count, then of each: where in bytes, which buffer, how many bytes into that one
-//   arguments: count, then of each: kind ("address": of a buffer, bytes into it; "integer", "real", "struct"), bytes
-//   answer: error text, empty if there is none; then the content of each buffer that the kernel may write to
+//   buffers: count, then for each: name, 1 if the kernel may write to it, alignment, offset, content,
+//            addresses in it: count, then for each: position in bytes, number of the buffer, offset in that buffer
+//   arguments: count, then for each: kind ("address": buffer and offset; "integer", "real", "struct"), bytes
+//   answer: error text, empty without an error; then the content of each buffer that the kernel may write to
 #pragma once
 
 #include "cuda_host.h"
@@ -59,7 +59,7 @@ Kernel kernel(void (*function)(A...)) {
 
 inline uint64_t read_number() {
   uint64_t number;
-  if (fread(&number, sizeof number, 1, stdin) != 1) exit(0);  // The other end closed
+  if (fread(&number, sizeof number, 1, stdin) != 1) exit(0);  // Standard input was closed
   return number;
 }
 
@@ -80,7 +80,7 @@ inline void write_bytes(FILE* out, const void* bytes, size_t size) {
   fwrite(bytes, 1, size, out);
 }
 
-// A copy that ends where the memory ends: one byte further is the sanitizer's.
+// A copy that ends at the end of its memory, so that the sanitizer detects an access one byte further.
 struct Buffer {
   std::string name;
   bool writable;
@@ -97,12 +97,12 @@ inline Buffer read_buffer() {
   const std::string content = read_string();
   buffer.size = content.size();
   void* memory = nullptr;
-  // The sanitizer gives a byte where none is asked for, so the empty buffer is eight closed ones.
+  // The sanitizer allocates a byte even for an empty buffer. Therefore an empty buffer has eight poisoned bytes.
   if (posix_memalign(&memory, alignment, offset + (buffer.size ? buffer.size : 8)) != 0) exit(1);
   buffer.memory = static_cast<char*>(memory);
   buffer.data = buffer.memory + offset;
   memcpy(buffer.data, content.data(), buffer.size);
-  __asan_poison_memory_region(buffer.memory, offset);  // To the last multiple of 8
+  __asan_poison_memory_region(buffer.memory, offset);  // Up to the last multiple of 8
   if (buffer.size == 0) __asan_poison_memory_region(buffer.data, 8);
   return buffer;
 }
@@ -112,7 +112,7 @@ inline std::string check(const Kernel& kernel, const std::vector<Argument>& argu
     return "takes " + std::to_string(kernel.parameters.size()) + " arguments, got " + std::to_string(arguments.size());
   for (size_t i = 0; i < arguments.size(); ++i) {
     const auto& [kind, size] = kernel.parameters[i];
-    // A raw address may be given as an integer.
+    // A raw address may be passed as an integer.
     const bool fits = arguments[i].kind == kind || (kind == "address" && arguments[i].kind == "integer");
     if (!fits || arguments[i].bytes.size() != size)
       return "argument " + std::to_string(i) + " is " + kind + " of " + std::to_string(size) + " bytes, got " +
@@ -122,7 +122,7 @@ inline std::string check(const Kernel& kernel, const std::vector<Argument>& argu
 }
 
 inline void serve(const std::map<std::string, Kernel>& kernels) {
-  // What a kernel prints goes to the errors.
+  // Output that a kernel prints goes to standard error.
   FILE* out = fdopen(dup(1), "wb");
   dup2(2, 1);
   for (;;) {
