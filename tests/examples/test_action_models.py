@@ -174,9 +174,7 @@ def test_in_a_resnet_101_every_second_block_shifts(models: Any, monkeypatch: pyt
 def test_without_torchvision_the_message_says_what_to_do(models: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchvision", None)
     monkeypatch.setitem(sys.modules, "torchvision.models", None)
-    with pytest.raises(
-        ImportError, match='torchvision that matches .* backbone="small"'
-    ):
+    with pytest.raises(ImportError, match='torchvision that matches .* backbone="small"'):
         models.make_model("tsm", num_classes=3, num_frames=8, backbone="resnet50")
 
 
