@@ -1,12 +1,14 @@
-"""Worker processes that do a job a video, and the memory in which they hand over what is large: clips, files.
+"""Pools of worker processes. Each worker runs one job at a time, and each job concerns one video.
 
-A worker is started afresh (not forked, so that threads and CUDA in the user's process cannot harm it, and without
-running the user's script again, so that no ``if __name__ == "__main__"`` is needed). All workers take the next job
-from one pipe, so a long video holds up only the worker that decodes it. A job is a slot's number; what is to be done
-stands in the slot's memory, and so does the finished clip, which the DALI graph reads from there without a copy.
+Workers are new processes. They are not forked, so threads and CUDA in the user's process cannot harm them. They do not
+run the user's script again, so it needs no ``if __name__ == "__main__"``.
 
-No lock is shared: a worker that dies can leave none behind, and its pipe's end tells. When the user's process ends,
-however it ends, the pipe of jobs closes and the workers end too.
+All workers read the next job from one pipe, so a long video delays only the worker that decodes it. The pipe transports
+the number of a slot in shared memory. The slot contains the job, and later the clip or the encoded file, which the DALI
+graph reads from there without a copy.
+
+Processes share no lock, so a worker that dies cannot leave one locked. Its death closes its pipe of results, which the
+main process notices. When the user's process ends for any reason, the pipe of jobs closes and the workers end too.
 """
 
 from __future__ import annotations
@@ -27,17 +29,19 @@ from numpy.typing import NDArray
 from mgdali.errors import VideoDecodeError, WorkerError
 from mgdali.interrupts import CTRL_C_SECONDS
 from mgdali.workers.protocols import Job, LoaderConfig, Outcome
-from mgdali.workers.shared_memory import RECORD_BYTES, SlotMemory
+from mgdali.workers.shared_memory import NUMBER_BYTES, SlotMemory
 
 __all__ = ["LocalPool", "WorkerPool"]
 
-_PIPE_ROOM = 64 << 10
-# The workers are the parallelism.
+# Default capacity of a pipe on Linux.
+_PIPE_BYTES = 64 << 10
+# One thread per worker: several workers run at the same time.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-# glibc: keep what decoded frames took for the next video's. Fresh pages for 1080p frames cost half of their decoding.
-_HEAP = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
-# Nothing is read where the user's process has ended before it could say what to do.
-_BOOT = """
+# By default glibc returns the memory of decoded frames to the system. New pages for the next video then cost half of the
+# decoding time of 1080p frames. These settings of glibc keep the memory in the worker.
+_KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
+# The program of a worker. If the user's process ends before it wrote the setup, nothing is read and the worker ends.
+_WORKER_PROGRAM = """
 import pickle, sys
 if setup := sys.stdin.buffer.read():
     sys.path[:], config = pickle.loads(setup)
@@ -47,7 +51,13 @@ if setup := sys.stdin.buffer.read():
 
 
 class LocalPool:
-    """Does jobs in the calling process, each when it is waited for (``num_workers=0``)."""
+    """Runs jobs in the calling process (``num_workers=0``); :meth:`receive` runs the next one.
+
+    It has the methods of :class:`~mgdali.workers.protocols.Pool`.
+
+    Args:
+        config: Settings that all jobs share.
+    """
 
     def __init__(self, config: LoaderConfig) -> None:
         self._loader = config.make_loader()
@@ -61,7 +71,7 @@ class LocalPool:
         self._jobs[slot] = None
 
     def receive(self) -> list[tuple[int, Outcome]]:
-        # A dict keeps the order of submission; a slot has one job at a time.
+        # A dict keeps the order of submission, and a slot has at most one job.
         slot = next(iter(self._jobs))
         job = self._jobs.pop(slot)
         if job is None:
@@ -91,12 +101,14 @@ class LocalPool:
 
 
 class WorkerPool:
-    """Does jobs in worker processes.
+    """Runs jobs in worker processes.
+
+    It has the methods of :class:`~mgdali.workers.protocols.Pool`.
 
     Args:
-        num_workers: processes, >= 1.
-        slots: jobs that may be under way or finished and not yet released.
-        config: what all jobs have in common.
+        num_workers: Number of worker processes, >= 1.
+        slots: Maximum number of jobs that are submitted and not yet released, >= 1.
+        config: Settings that all jobs share.
     """
 
     def __init__(self, num_workers: int, slots: int, config: LoaderConfig) -> None:
@@ -104,9 +116,9 @@ class WorkerPool:
         self._memory = SlotMemory.create(slots, num_workers)
         self._paths: dict[int, str] = {}
         jobs, self._jobs = os.pipe()
-        if slots * RECORD_BYTES > _PIPE_ROOM:
-            # So that submitting never waits for workers, which may be waiting for their results to be received.
-            fcntl.fcntl(jobs, fcntl.F_SETPIPE_SZ, slots * RECORD_BYTES)
+        if slots * NUMBER_BYTES > _PIPE_BYTES:
+            # With a full pipe, submit() would wait for the workers, which may wait for receive(): a deadlock.
+            fcntl.fcntl(jobs, fcntl.F_SETPIPE_SZ, slots * NUMBER_BYTES)
         self._workers: dict[Connection, subprocess.Popen[bytes]] = {}
         setup = pickle.dumps((sys.path, cloudpickle.dumps(config)))
         try:
@@ -118,10 +130,10 @@ class WorkerPool:
     def submit(self, slot: int, job: Job) -> None:
         self._paths[slot] = job.path
         self._memory.write_job(slot, job)
-        # With no worker left the pipe is broken; receive() then says which worker ended, and how.
+        # If all workers ended, the pipe is broken, and receive() reports the first of them.
         with contextlib.suppress(BrokenPipeError):
-            # Records of one size, far below PIPE_BUF: each is read whole by exactly one worker.
-            os.write(self._jobs, slot.to_bytes(RECORD_BYTES, "little"))
+            # All messages have the same size, below PIPE_BUF, so exactly one worker reads each as a whole.
+            os.write(self._jobs, slot.to_bytes(NUMBER_BYTES, "little"))
 
     def cancel(self, slot: int) -> None:
         self._memory.clear_job(slot)
@@ -133,7 +145,7 @@ class WorkerPool:
             try:
                 done.append(results.recv())
             except (EOFError, OSError):
-                raise self._obituary(results) from None
+                raise self._exit_error(results) from None
         return done
 
     def memory(self, slot: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -143,7 +155,7 @@ class WorkerPool:
         self._memory.trim(slot)
 
     def kill(self) -> None:
-        # A process that was forked off the user's has these workers in its memory too.
+        # A process forked from the user's process has a copy of this pool, but must not end the workers.
         if os.getpid() == self._owner:
             for process in self._workers.values():
                 process.kill()
@@ -161,24 +173,32 @@ class WorkerPool:
         self._memory.close()
 
     def _start(self, number: int, jobs: int, setup: bytes) -> None:
-        receiving, sending = Pipe(duplex=False)
-        numbers = (jobs, sending.fileno(), self._memory.file, self._memory.slots, self._memory.workers, number)
+        """Start a worker.
+
+        Args:
+            number: Number of the worker, from 0.
+            jobs: File descriptor of the pipe from which it reads jobs.
+            setup: Pickled import path and configuration.
+        """
+        receiver, sender = Pipe(duplex=False)
+        arguments = (jobs, sender.fileno(), self._memory.file, self._memory.slots, self._memory.workers, number)
         process = subprocess.Popen(
-            [sys.executable, "-c", _BOOT, *map(str, numbers)],
+            [sys.executable, "-c", _WORKER_PROGRAM, *map(str, arguments)],
             stdin=subprocess.PIPE,
-            pass_fds=numbers[:3],
-            env={**_HEAP, **os.environ, **_ONE_THREAD},
-            # A session of their own: Ctrl-C is for the user's process, which then ends them.
+            pass_fds=arguments[:3],
+            env={**_KEEP_MEMORY, **os.environ, **_ONE_THREAD},
+            # In a separate session, Ctrl-C does not reach the workers. The user's process handles it and ends them.
             start_new_session=True,
         )
-        sending.close()
-        self._workers[receiving] = process
+        sender.close()
+        self._workers[receiver] = process
         assert process.stdin is not None
-        # A worker that died before it read this is reported by receive().
+        # If the worker died before it read the setup, receive() reports it.
         with contextlib.suppress(BrokenPipeError), process.stdin:
             process.stdin.write(setup)
 
-    def _obituary(self, results: Connection) -> WorkerError:
+    def _exit_error(self, results: Connection) -> WorkerError:
+        """Wait for a worker whose pipe of results was closed, and return the error that describes how it ended."""
         process = self._workers[results]
         number = list(self._workers).index(results)
         code = process.wait()
@@ -187,8 +207,8 @@ class WorkerPool:
         path = self._paths.get(slot) if slot is not None else None
         during = f" while it decoded {path}" if path else " before its first video"
         advice = (
-            "the machine may be out of memory: use fewer num_workers or a smaller memory_budget"
+            "the machine may be out of memory: reduce num_workers or memory_budget"
             if code == -signal.SIGKILL
-            else "what it printed is above"
+            else "its output above may contain the reason"
         )
         return WorkerError(f"decoding worker {number} (process {process.pid}) {how}{during}; {advice}", path)

@@ -15,67 +15,89 @@ Outcome = Any
 
 
 class Job(Protocol):
-    """One video to do something with; it is pickled."""
+    """A task that concerns one video. It is pickled."""
 
     @property
     def path(self) -> str:
-        """The video, for messages."""
+        """Path of the video, for messages."""
         ...
 
 
 class Loader(Protocol):
-    """Does jobs, one after another."""
+    """Runs jobs, one after another."""
 
     def load(self, job: Any, allocate: Callable[[tuple[int, ...]], NDArray[np.uint8]]) -> Any:
-        """Do a job.
+        """Run a job.
 
         Args:
-            job: what is to be done.
-            allocate: gives memory for what is too large to pickle, uint8 of the shape asked for; the result then has
-                that ``shape``.
+            job: The job.
+            allocate: Function that returns memory for data that is too large to be pickled: uint8 of the given shape.
+                It is called at most once. The result must then have this ``shape`` as an attribute.
+
+        Returns:
+            The result, which is pickled.
+
+        Raises:
+            VideoDecodeError: If the video cannot be read or decoded.
         """
         ...
 
 
 class LoaderConfig(Protocol):
-    """What is the same for all jobs; pickled once to each worker."""
+    """Settings that all jobs share. They are pickled once for each worker."""
 
     def make_loader(self) -> Loader:
-        """What a worker does its jobs with."""
+        """Return the loader of a worker."""
         ...
 
 
 class Pool(Protocol):
-    """Where jobs are done: each job occupies a slot from :meth:`submit` until the slot is used again."""
+    """Runs jobs, each in a slot. Slots are numbered from 0.
+
+    A job occupies its slot from :meth:`submit` until its outcome was received and, if it allocated memory, released.
+    """
 
     def submit(self, slot: int, job: Job) -> None:
-        """Have ``job`` done, what it allocates put into ``slot``."""
+        """Queue a job. What it allocates is stored in the memory of ``slot``.
+
+        Args:
+            slot: A slot that no other job occupies.
+            job: The job.
+        """
         ...
 
     def cancel(self, slot: int) -> None:
-        """The slot's job is no longer wanted: where it was not begun, None soon comes of it."""
+        """Cancel the job of a slot. If no worker began it, :meth:`receive` returns None as its outcome."""
         ...
 
     def receive(self) -> list[tuple[int, Outcome]]:
-        """Wait for jobs to be done, but not for long; their slots and what came of them, which may be none.
+        """Wait a short time for jobs to finish.
+
+        Returns:
+            The slot and the outcome of each finished job; may be empty.
 
         Raises:
-            WorkerError: a worker process has ended.
+            WorkerError: If a worker process ended.
         """
         ...
 
     def memory(self, slot: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-        """What a finished job allocated, valid until :meth:`release`."""
+        """Return what a finished job allocated, uint8 of the given shape. It is valid until :meth:`release`.
+
+        Args:
+            slot: The slot of the job.
+            shape: The ``shape`` of the job's result.
+        """
         ...
 
     def release(self, slot: int) -> None:
-        """The slot's memory is no longer looked at."""
+        """Release the memory of a finished job, which must not be used any longer."""
         ...
 
     def kill(self) -> None:
-        """End all workers, at once. A :meth:`receive` that another thread is in raises; only :meth:`close` follows."""
+        """End all workers immediately. A :meth:`receive` in another thread then raises. Call only :meth:`close` next."""
         ...
 
     def close(self) -> None:
-        """End all workers, at once, and give back what they shared. No other thread may be in a method."""
+        """End all workers immediately and free the shared memory. No other thread may be in a method of the pool."""
         ...

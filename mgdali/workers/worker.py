@@ -11,20 +11,31 @@ from multiprocessing.connection import Connection
 from mgdali.errors import VideoDecodeError, WorkerError
 from mgdali.video.frames import keep_decoder_messages
 from mgdali.workers.protocols import Outcome
-from mgdali.workers.shared_memory import RECORD_BYTES, SlotMemory
+from mgdali.workers.shared_memory import NUMBER_BYTES, SlotMemory
 
 __all__ = ["run_worker"]
 
 
 def run_worker(config: bytes, jobs: int, results: int, memory_file: int, slots: int, workers: int, number: int) -> None:
-    """A worker's life: take a job, do it, say so, until the pipe of jobs is closed."""
+    """Run jobs and send their outcomes, until the main process closes the pipe of jobs.
+
+    Args:
+        config: Pickled configuration, which makes the loader.
+        jobs: File descriptor of the pipe from which slots with jobs are read.
+        results: File descriptor of the connection to which slots with outcomes are sent.
+        memory_file: File descriptor of the shared memory.
+        slots: Number of slots in the shared memory.
+        workers: Number of workers.
+        number: Number of this worker, from 0.
+    """
     keep_decoder_messages()
     memory = SlotMemory(memory_file, slots, workers)
-    # The user's own sampler may be in the configuration; what it raises when loaded is shown and ends the worker.
+    # The configuration may contain a user-defined sampler. If unpickling it fails, the traceback is printed and the
+    # worker ends.
     loader = pickle.loads(config).make_loader()
-    sending = Connection(results, readable=False)
-    while record := os.read(jobs, RECORD_BYTES):
-        slot = int.from_bytes(record, "little")
+    sender = Connection(results, readable=False)
+    while message := os.read(jobs, NUMBER_BYTES):
+        slot = int.from_bytes(message, "little")
         memory.set_current_slot(number, slot)
         outcome: Outcome
         job = memory.read_job(slot)
@@ -35,6 +46,6 @@ def run_worker(config: bytes, jobs: int, results: int, memory_file: int, slots: 
         except Exception:
             outcome = WorkerError(f"a decoding worker failed:\n{traceback.format_exc()}")
         try:
-            sending.send((slot, outcome))
+            sender.send((slot, outcome))
         except BrokenPipeError:
             return

@@ -19,7 +19,7 @@ from mgdali.choices import draw
 from mgdali.transforms import SpatialTransform
 from mgdali.video.media import Media
 from mgdali.workers.clip_job import ClipConfig, ClipJob, ClipResult
-from mgdali.workers.pool import _BOOT, LocalPool, WorkerPool
+from mgdali.workers.pool import _WORKER_PROGRAM, LocalPool, WorkerPool
 from mgdali.workers.protocols import Pool
 from tests.support.interrupting import ctrl_c_in_another_thread
 from tests.support.videos import moving_square, write_video
@@ -138,7 +138,7 @@ def test_a_worker_that_cannot_start_is_told_of(monkeypatch: pytest.MonkeyPatch, 
     pool = WorkerPool(1, 2, CONFIG)
     try:
         pool.submit(0, job(dataset[0].path))
-        with pytest.raises(WorkerError, match="exited with status 1 before its first video"):
+        with pytest.raises(WorkerError, match="status 1 before its first video"):
             collect(pool, 1)
     finally:
         pool.close()
@@ -155,7 +155,7 @@ def test_a_killed_worker_is_named_with_the_video_it_had(tmp_path: Path) -> None:
         while pool._memory.current_slot(0) is None:
             time.sleep(0.01)
         threading.Timer(0.3, process.send_signal, [signal.SIGKILL]).start()
-        with pytest.raises(WorkerError, match=f"killed by signal 9 .*while it decoded {path}"):
+        with pytest.raises(WorkerError, match=f"signal 9 .*{path}.*memory_budget"):
             collect(pool, 1)
     finally:
         pool.close()
@@ -181,7 +181,7 @@ def test_ctrl_c_is_noticed_while_workers_have_nothing_to_say() -> None:
 
 
 def test_a_worker_whose_program_ends_while_it_starts_ends_without_a_word() -> None:
-    result = subprocess.run([sys.executable, "-c", _BOOT], input=b"", capture_output=True)
+    result = subprocess.run([sys.executable, "-c", _WORKER_PROGRAM], input=b"", capture_output=True)
     assert (result.returncode, result.stderr) == (0, b"")
 
 
@@ -194,7 +194,7 @@ def test_workers_need_neither_torch_nor_dali(dataset: VideoDataset) -> None:
 def test_a_clip_beyond_a_slots_room_is_refused_with_its_shape(dataset: VideoDataset) -> None:
     pool = WorkerPool(1, 1, CONFIG)
     try:
-        with pytest.raises(ValueError, match=r"\[100000, 1000, 1000, 3\] is larger than 4 GiB: pick fewer frames"):
+        with pytest.raises(ValueError, match=r"\[100000, 1000, 1000, 3\].*4 GiB.*fewer frames"):
             pool._memory.array(0, (100_000, 1000, 1000, 3))
         assert np.count_nonzero(pool._memory.array(0, (2, 3))) == 0
     finally:
