@@ -1,1 +1,1 @@
-"""The NVIDIA GPU: its driver, what its video decoder accepts, and the CUDA kernels that measure motion and pick."""
+"""The NVIDIA GPU: its driver, the limits of its video decoder, and the CUDA kernels that measure motion and pick."""

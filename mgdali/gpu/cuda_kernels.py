@@ -1,7 +1,9 @@
-"""The CUDA kernels as Python sees them: where their sources are, what they are given, and how they are launched.
+"""The CUDA kernels from Python: the location of their sources, their arguments, and their launches.
 
-The sources in ``kernels/`` say what each kernel computes and what bounds it. Everything but :class:`Kernels` works
-without a GPU, and is what the tests on the CPU use too.
+The sources in ``kernels/`` describe what each kernel computes and what bounds its speed. Everything except
+:class:`Kernels` works without a GPU, and the tests on the CPU use it too.
+
+Shapes: T frames of H x W pixels per video, N picks per video. S is the motion of a frame (Eq. 1 to 3).
 """
 
 from __future__ import annotations
@@ -48,42 +50,47 @@ VIDEO = np.dtype(
         ("unused", np.int32),
     ]
 )
-"""The twin of ``Video`` in ``kernels/video.cuh``."""
+"""One video of a batch, in the layout of ``Video`` in ``kernels/video.cuh``.
+
+``frames`` is the address of uint8 ``[T, H, W, 3]``. ``first`` is the index of the video's first value in arrays over
+all frames of the batch.
+"""
 
 IMAGE_BLOCK = 128
 FEATURE_BLOCK = 256
 PICK_BLOCK = 256
 GATHER_BLOCK = 256
-_IMAGE_PIXELS_A_BLOCK = IMAGE_BLOCK * 16
+_IMAGE_PIXELS_PER_BLOCK = IMAGE_BLOCK * 16
+# Size of the tile of pixels that a block computes; the rows without and with tensor cores.
 _FEATURE_COLUMNS = 32
 _FEATURE_ROWS = {False: 8, True: 16}
-_FEATURE_FRAMES_A_BLOCK = 16
-_GATHER_BYTES_A_BLOCK = GATHER_BLOCK * 16 * 4
+_FEATURE_FRAMES_PER_BLOCK = 16
+_GATHER_BYTES_PER_BLOCK = GATHER_BLOCK * 16 * 4
 _ROW_TAPS = 3 * FILTER_SIZE
 _MMA_LANES = 4
 _MMA_WORDS = 20
 
 
 def kernel_folder() -> Path:
-    """The CUDA sources: beside this file in an installed package, beside its folder in a checkout."""
+    """Return the folder of the CUDA sources: inside the installed package, or at the top level of a checkout."""
     here = Path(__file__).parent
     return next(folder for folder in (here / "sources", here.parents[1] / "kernels") if folder.is_dir())
 
 
 def compile_options() -> tuple[str, ...]:
-    """What NVRTC is given beside the architecture. No fast-math: motion is to come out the same everywhere."""
+    """Return NVRTC's options except the architecture. Fast math is off, so that motion is equal on all GPUs."""
     return ("--std=c++17", f"-I{kernel_folder()}")
 
 
 def describe_videos(frames: Sequence[int], shapes: Sequence[tuple[int, int, int]]) -> NDArray[Any]:
-    """A batch for the kernels.
+    """Return the description of a batch of videos for the kernels.
 
     Args:
-        frames: addresses of uint8 ``[T, H, W, 3]``, RGB.
-        shapes: ``(T, H, W)`` of each.
+        frames: Address of the frames of each video, uint8 RGB ``[T, H, W, 3]``.
+        shapes: ``(T, H, W)`` of each video.
 
     Returns:
-        An array of :data:`VIDEO`, whose ``first`` numbers the batch's frames one video after another.
+        An array of :data:`VIDEO`. The batch's frames are numbered one video after another.
     """
     videos = np.zeros(len(frames), VIDEO)
     videos["frames"] = frames
@@ -94,41 +101,52 @@ def describe_videos(frames: Sequence[int], shapes: Sequence[tuple[int, int, int]
 
 
 def image_grid(videos: NDArray[Any]) -> tuple[int, int]:
-    """Blocks of the image-level kernels."""
+    """Return the grid of the image-level kernels, in blocks."""
     pixels = int((videos["height"].astype(np.int64) * videos["width"]).max())
-    return math.ceil(pixels / _IMAGE_PIXELS_A_BLOCK), len(videos)
+    return math.ceil(pixels / _IMAGE_PIXELS_PER_BLOCK), len(videos)
 
 
 def feature_grid(videos: NDArray[Any], *, tensor_cores: bool) -> tuple[int, int, int]:
-    """Blocks of the feature-level kernels."""
+    """Return the grid of the feature-level kernels, in blocks."""
     across = -(-videos["width"] // _FEATURE_COLUMNS)
     down = -(-videos["height"] // _FEATURE_ROWS[tensor_cores])
-    stretches = math.ceil((int(videos["num_frames"].max()) - 1) / _FEATURE_FRAMES_A_BLOCK)
+    stretches = math.ceil((int(videos["num_frames"].max()) - 1) / _FEATURE_FRAMES_PER_BLOCK)
     return int((across * down).max()), max(1, stretches), len(videos)
 
 
 def gather_grid(videos: NDArray[Any], num_picks: int) -> tuple[int, int, int]:
-    """Blocks of the gathering kernel."""
+    """Return the grid of the gathering kernel, in blocks."""
     frame_bytes = int((3 * videos["height"].astype(np.int64) * videos["width"]).max())
-    return math.ceil(frame_bytes / _GATHER_BYTES_A_BLOCK), num_picks, len(videos)
+    return math.ceil(frame_bytes / _GATHER_BYTES_PER_BLOCK), num_picks, len(videos)
 
 
 def filter_table(filters: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Filters ``[8, 3, 7, 7]`` for the float32 kernel: ``[147, 8]``, tap (row, column, channel) by filter."""
+    """Return the filters for the float32 kernel, float32 ``[147, 8]``: taps (row, column, channel) by filters.
+
+    Args:
+        filters: Float32 ``[8, 3, 7, 7]``.
+    """
     return np.ascontiguousarray(filters.transpose(2, 3, 1, 0).reshape(-1, NUM_FILTERS))
 
 
 def filter_scale(filters: NDArray[np.float32]) -> float:
-    """The power of two that brings the largest weight to between 1 and 2, where halves are at their best."""
+    """Return the power of two that scales the largest weight into [1, 2), so that float16 keeps small weights.
+
+    Args:
+        filters: Float32 ``[8, 3, 7, 7]``.
+    """
     largest = float(np.abs(filters).max())
     return 2.0 ** -math.floor(math.log2(largest)) if largest > 0 else 1.0
 
 
 def filter_words(filters: NDArray[np.float32]) -> NDArray[np.uint32]:
-    """Filters ``[8, 3, 7, 7]`` for the tensor cores: uint32 ``[8, 20, 4]``, filter by word by lane, two halves a word.
+    """Return the filters for the tensor cores, uint32 ``[8, 20, 4]``: filters by words by lanes.
 
-    They are multiplied by :func:`filter_scale` first. ``kernels/feature_difference_mma.cu`` says which two taps a word
-    has, and why.
+    Each word contains two float16 weights, multiplied by :func:`filter_scale`. ``kernels/feature_difference_mma.cu``
+    describes the order of the taps and the reason for it.
+
+    Args:
+        filters: Float32 ``[8, 3, 7, 7]``.
     """
     filters = filters * np.float32(filter_scale(filters))
     rows = np.zeros((NUM_FILTERS, FILTER_SIZE, _ROW_TAPS + 1), np.float16)
@@ -143,17 +161,27 @@ def filter_words(filters: NDArray[np.float32]) -> NDArray[np.uint32]:
 
 
 def feature_units(filters: NDArray[np.float32], videos: NDArray[Any]) -> float:
-    """How many units the feature-level kernels count motion in: a power of two that no motion overflows."""
+    """Return the number of integer units per 1 of S at the feature level: a power of two with which no S overflows.
+
+    The kernels add S in uint64, because the result of integer additions does not depend on their order.
+
+    Args:
+        filters: Float32 ``[8, 3, 7, 7]``.
+        videos: The batch, an array of :data:`VIDEO`.
+    """
     strongest = 255 * float(np.linalg.norm(np.abs(filters.astype(np.float64)).sum(axis=(1, 2, 3))))
     pixels = int((videos["height"].astype(np.int64) * videos["width"]).max())
     return 2.0 ** math.floor(62 - math.log2(max(strongest * pixels, 1.0)))
 
 
 class Kernels:
-    """The compiled kernels of the current CUDA device, launched through CuPy on its current stream.
+    """The kernels, compiled for the current CUDA device and launched through CuPy on its current stream.
 
-    Arrays are CuPy's, on that device. Nothing here waits for the device. CuPy checks every launch and raises
-    ``cupy.cuda.driver.CUDADriverError``.
+    Arrays are CuPy arrays on that device, unless typed as NumPy arrays. Only :meth:`to_host` waits for the device. CuPy
+    checks every launch and raises ``cupy.cuda.driver.CUDADriverError``.
+
+    Attributes:
+        arrays: The module ``cupy``.
     """
 
     def __init__(self) -> None:
@@ -164,24 +192,40 @@ class Kernels:
 
     @cached_property
     def tensor_cores(self) -> bool:
-        """Whether the chip has the tensor cores that the faster feature-level kernel needs (sm_80)."""
+        """Whether the GPU has the tensor cores that the faster feature-level kernel needs (sm_80 or newer)."""
         return int(self.arrays.cuda.Device().compute_capability) >= 80
 
     def describe(self, frames: Sequence[Any]) -> tuple[NDArray[Any], Any]:
-        """Videos uint8 ``[T, H, W, 3]`` as the kernels take them: on the host, for shapes, and on the device."""
+        """Describe a batch of videos for the other methods.
+
+        Args:
+            frames: Frames of each video, uint8 RGB ``[T, H, W, 3]``, contiguous.
+
+        Returns:
+            The array of :data:`VIDEO` on the host (``videos``), and a copy of it on the device (``on_device``).
+        """
         videos = describe_videos([array.data.ptr for array in frames], [array.shape[:3] for array in frames])
         return videos, self.arrays.asarray(videos.view(np.uint8))
 
     def to_host(self, array: Any) -> NDArray[Any]:
-        """An array's content, once the device has come that far: this waits."""
+        """Wait for the device, and return a copy of an array on the host."""
         return np.asarray(self.arrays.asnumpy(array))
 
     def no_motion(self, videos: NDArray[Any]) -> Any:
-        """S of all frames of a batch before it is measured: zeros, uint64 ``[sum of T]``."""
+        """Return zeros, uint64 ``[sum of T]``: S of all frames of a batch before it is measured."""
         return self.arrays.zeros(int(videos["num_frames"].sum()), np.uint64)
 
     def image_difference(self, videos: NDArray[Any], on_device: Any, channels: str) -> Any:
-        """S at the image level of all frames of a batch, uint64 ``[sum of T]``."""
+        """Measure S at the image level of all frames of a batch.
+
+        Args:
+            videos: The batch on the host.
+            on_device: The batch on the device.
+            channels: ``"luma"`` or ``"rgb"``.
+
+        Returns:
+            S, uint64 ``[sum of T]``.
+        """
         motion = self.no_motion(videos)
         kernel = self.function("image_difference", f"image_difference_{channels}")
         kernel(image_grid(videos), (IMAGE_BLOCK,), (on_device, motion))
@@ -190,22 +234,47 @@ class Kernels:
     def feature_difference(
         self, videos: NDArray[Any], on_device: Any, filters: NDArray[np.float32], *, tensor_cores: bool | None = None
     ) -> tuple[Any, float]:
-        """S at the feature level of all frames of a batch, uint64 ``[sum of T]``, and what one of its units is."""
+        """Measure S at the feature level of all frames of a batch.
+
+        Args:
+            videos: The batch on the host.
+            on_device: The batch on the device.
+            filters: Float32 ``[8, 3, 7, 7]``.
+            tensor_cores: Whether to use the tensor cores, which round the filters to float16; None uses them if the GPU
+                has them.
+
+        Returns:
+            S in integer units, uint64 ``[sum of T]``, and the value of one unit.
+        """
         tensor_cores = self.tensor_cores if tensor_cores is None else tensor_cores
         name = "feature_difference_mma" if tensor_cores else "feature_difference"
         weights = self.arrays.asarray(filter_words(filters) if tensor_cores else filter_table(filters))
         units = feature_units(filters, videos)
         motion = self.no_motion(videos)
         grid = feature_grid(videos, tensor_cores=tensor_cores)
-        # The tensor cores' filters are scaled: what they measure is, too.
-        measured = units / filter_scale(filters) if tensor_cores else units
-        self.function(name, name)(grid, (FEATURE_BLOCK,), (on_device, weights, np.float64(measured), motion))
+        # The filters of the tensor cores are scaled, so the kernel's responses are scaled too.
+        kernel_units = units / filter_scale(filters) if tensor_cores else units
+        self.function(name, name)(grid, (FEATURE_BLOCK,), (on_device, weights, np.float64(kernel_units), motion))
         return motion, 1 / units
 
     def pick_motion_guided(
         self, videos: NDArray[Any], on_device: Any, motion: Any, unit: float, offsets: Any, mu: float, inverse: Inverse
     ) -> Any:
-        """Picks int64 ``[videos, N]`` for offsets float64 ``[videos, N]``; motion is rounded to float32 first."""
+        """Pick frames by motion, as :func:`mgdali.sampling.sample_motion_guided` does. S is rounded to float32 before.
+
+        Args:
+            videos: The batch on the host.
+            on_device: The batch on the device.
+            motion: S in integer units, uint64 ``[sum of T]``.
+            unit: Value of one unit.
+            offsets: Position of each pick within its part of the cumulative distribution, float64 ``[videos, N]`` in
+                [0, 1).
+            mu: Exponent of S, >= 0.
+            inverse: ``"step"`` or ``"nearest"``.
+
+        Returns:
+            Indices of the picked frames, int64 ``[videos, N]``.
+        """
         picks = self.arrays.empty(offsets.shape, np.int64)
         scratch = self.arrays.empty(len(motion), np.float64)
         arguments = (on_device, motion, np.float64(unit), np.float64(mu), np.int32(inverse == "nearest"))
@@ -215,14 +284,31 @@ class Kernels:
         return picks
 
     def pick_top_motion(self, videos: NDArray[Any], on_device: Any, motion: Any, unit: float, num_picks: int) -> Any:
-        """Picks int64 ``[videos, N]``; motion is rounded to float32 first."""
+        """Pick the N frames of largest S of each video, in temporal order. S is rounded to float32 before.
+
+        Args:
+            videos: The batch on the host.
+            on_device: The batch on the device.
+            motion: S in integer units, uint64 ``[sum of T]``.
+            unit: Value of one unit.
+            num_picks: Number of frames to pick per video, N.
+
+        Returns:
+            Indices of the picked frames, int64 ``[videos, N]``.
+        """
         picks = self.arrays.empty((len(videos), num_picks), np.int64)
         arguments = (on_device, motion, np.float64(unit), np.int32(num_picks), picks)
         self.function("pick", "pick_top_motion")((len(videos),), (PICK_BLOCK,), arguments)
         return picks
 
     def gather_frames(self, videos: NDArray[Any], on_device: Any, picks: Any) -> list[Any]:
-        """The picked frames of each video, uint8 ``[N, H, W, 3]``."""
+        """Return the picked frames of each video, uint8 ``[N, H, W, 3]``.
+
+        Args:
+            videos: The batch on the host.
+            on_device: The batch on the device.
+            picks: Indices of the frames, int64 ``[videos, N]``.
+        """
         count = picks.shape[1]
         clips = [self.arrays.empty((count, int(v["height"]), int(v["width"]), 3), np.uint8) for v in videos]
         arguments = (on_device, picks, self._addresses(clips))
@@ -240,7 +326,7 @@ class Kernels:
         if source not in self._modules:
             code = (kernel_folder() / f"{source}.cu").read_text()
             headers = b"".join(path.read_bytes() for path in sorted(kernel_folder().glob("*.cuh")))
-            # CuPy finds a compiled source on disk by its text, which does not hold the headers'.
+            # CuPy's cache on disk is keyed by the text of the source, which does not include the text of its headers.
             code += f"// headers: {hashlib.sha256(headers).hexdigest()}\n"
             self._modules[source] = self.arrays.RawModule(code=code, options=compile_options())
         return self._modules[source].get_function(name)

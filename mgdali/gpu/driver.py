@@ -1,7 +1,7 @@
-"""What the NVIDIA driver says of this machine's GPUs and of what their video decoders (NVDEC) take.
+"""Queries to the NVIDIA driver: the GPUs of this machine, and the streams that their video decoders (NVDEC) accept.
 
-The driver's own libraries are asked through ctypes: this needs neither torch nor CuPy and imports nothing heavy. A
-process that has asked has called ``cuInit``, so CUDA is of no use in children that it forks afterwards.
+The functions call the driver's libraries through ctypes, so they need neither torch nor CuPy and import quickly. Most
+of them call ``cuInit``. After that CUDA does not work in child processes that are forked from this process.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ __all__ = [
     "primary_context",
 ]
 
-# The driver's libraries, as the dynamic loader is asked for them.
+# File names of the driver's libraries, for the dynamic loader.
 CUDA = "libcuda.so.1"
 NVDEC = "libnvcuvid.so.1"
 NVML = "libnvidia-ml.so.1"
 
-# cudaVideoCodec of cuviddec.h, by FFmpeg's names. WMV3 is VC-1's simple and main profile.
+# FFmpeg's names of codecs with their numbers in cudaVideoCodec of cuviddec.h. WMV3 is VC-1's simple and main profile.
 _CODECS = {"mpeg1video": 0, "mpeg2video": 1, "mpeg4": 2, "vc1": 3, "wmv3": 3, "h264": 4, "mjpeg": 5, "hevc": 8}
 _CODECS |= {"vp8": 9, "vp9": 10, "av1": 11}
 # cudaVideoChromaFormat of cuviddec.h.
@@ -45,15 +45,15 @@ _CHROMAS = {"4:0:0": 0, "4:2:0": 1, "4:2:2": 2, "4:4:4": 3}
 _MAJOR, _MINOR = 75, 76
 
 NVDEC_CODECS = tuple(_CODECS)
-"""Codecs that :func:`decoder_caps` knows, by FFmpeg's names."""
+"""FFmpeg's names of the codecs that :func:`decoder_caps` can query."""
 
 
 class GPUError(RuntimeError):
-    """The driver refused a call, or lacks it; the message names the call and quotes the driver."""
+    """A call to the driver failed or does not exist; the message names the call and quotes the driver."""
 
 
 class LibraryError(GPUError):
-    """A library of the driver cannot be loaded; the message is the loader's."""
+    """A library of the driver cannot be loaded; the message quotes the dynamic loader."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,10 @@ class GPU:
     """One GPU.
 
     Attributes:
-        index: CUDA's number for it, from 0; ``CUDA_VISIBLE_DEVICES`` has been applied.
-        name: as the driver gives it.
-        compute_capability: major and minor.
-        memory_bytes: all of its memory.
+        index: CUDA's number of the GPU, from 0, after ``CUDA_VISIBLE_DEVICES`` was applied.
+        name: Name that the driver reports.
+        compute_capability: Compute capability, major and minor.
+        memory_bytes: Total memory of the GPU, in bytes.
     """
 
     index: int
@@ -75,15 +75,15 @@ class GPU:
 
 @dataclass(frozen=True)
 class DecoderCaps:
-    """A kind of stream that a GPU's NVDEC decodes, and its limits.
+    """A kind of stream that a GPU's NVDEC decodes, and the limits of its size.
 
     Attributes:
-        codec: FFmpeg's name.
-        chroma: ``"4:0:0"``, ``"4:2:0"``, ``"4:2:2"`` or ``"4:4:4"``.
-        bit_depth: bits a sample.
-        engines: how many of the GPU's NVDEC engines take such streams; 0 where the driver is too old to tell.
-        min_width, min_height, max_width, max_height: of the coded frame, in pixels.
-        max_macroblocks: coded width times coded height over 256, at most.
+        codec: FFmpeg's name of the codec.
+        chroma: Chroma subsampling: ``"4:0:0"``, ``"4:2:0"``, ``"4:2:2"`` or ``"4:4:4"``.
+        bit_depth: Number of bits per sample.
+        engines: Number of the GPU's NVDEC engines that decode such streams; 0 if the driver is too old to report it.
+        min_width, min_height, max_width, max_height: Limits of the coded frame, in pixels.
+        max_macroblocks: Maximum of the coded width times the coded height, divided by 256.
     """
 
     codec: str
@@ -97,7 +97,7 @@ class DecoderCaps:
     max_macroblocks: int
 
     def fits(self, width: int, height: int) -> bool:
-        """Whether coded frames of this size, in pixels, are within the limits."""
+        """Return whether coded frames of this size, in pixels, are within the limits."""
         return (
             self.min_width <= width <= self.max_width
             and self.min_height <= height <= self.max_height
@@ -106,24 +106,24 @@ class DecoderCaps:
 
 
 def find_gpus() -> list[GPU]:
-    """The GPUs that CUDA offers this process.
+    """Return the GPUs that CUDA offers to this process.
 
     Raises:
-        LibraryError: there is no driver.
-        GPUError: the driver refused, as it does where there is no GPU.
+        LibraryError: If the driver is missing.
+        GPUError: If a call to the driver fails, such as on a machine without a GPU.
     """
     cuda = _cuda()
     count = c_int()
     cuda.call("cuDeviceGetCount", byref(count))
-    return [_describe(cuda, index) for index in range(count.value)]
+    return [_find_gpu(cuda, index) for index in range(count.value)]
 
 
 def cuda_version() -> tuple[int, int]:
-    """The newest CUDA version that the driver supports: major and minor.
+    """Return the newest CUDA version that the driver supports: major and minor.
 
     Raises:
-        LibraryError: there is no driver.
-        GPUError: the driver refused.
+        LibraryError: If the driver is missing.
+        GPUError: If the call to the driver fails.
     """
     version = c_int()
     _library(CUDA).call("cuDriverGetVersion", byref(version))
@@ -131,11 +131,11 @@ def cuda_version() -> tuple[int, int]:
 
 
 def driver_version() -> str:
-    """The driver's version, such as ``"550.54.15"``.
+    """Return the driver's version, such as ``"550.54.15"``.
 
     Raises:
-        LibraryError: the driver's management library is missing.
-        GPUError: it refused.
+        LibraryError: If the driver's management library is missing.
+        GPUError: If a call to it fails.
     """
     nvml = _library(NVML)
     nvml.call("nvmlInit_v2")
@@ -149,60 +149,68 @@ def driver_version() -> str:
 
 
 def load_library(name: str) -> None:
-    """Load one of the driver's libraries: containers often have :data:`CUDA` and not :data:`NVDEC`.
+    """Load one of the driver's libraries. Containers often have :data:`CUDA` but not :data:`NVDEC`.
+
+    Args:
+        name: :data:`CUDA`, :data:`NVDEC` or :data:`NVML`.
 
     Raises:
-        LibraryError: it cannot be loaded.
+        LibraryError: If the library cannot be loaded.
     """
     _library(name)
 
 
 def decoder_caps(device: int, codec: str, chroma: str = "4:2:0", bit_depth: int = 8) -> DecoderCaps | None:
-    """Ask a GPU whether it decodes a kind of stream, and within what limits.
+    """Return whether a GPU decodes a kind of stream, and within which limits.
 
-    Each call makes the device's primary context where there is none yet: hold a :func:`primary_context` around many.
+    Each call creates the device's primary context unless it exists. Enter :func:`primary_context` around several calls.
 
     Args:
-        device: the GPU's index.
-        codec: FFmpeg's name.
-        chroma: ``"4:0:0"``, ``"4:2:0"``, ``"4:2:2"`` or ``"4:4:4"``.
-        bit_depth: bits a sample, >= 8.
+        device: Index of the GPU.
+        codec: FFmpeg's name of the codec.
+        chroma: Chroma subsampling: ``"4:0:0"``, ``"4:2:0"``, ``"4:2:2"`` or ``"4:4:4"``.
+        bit_depth: Number of bits per sample, >= 8.
 
     Returns:
-        The limits, or None where the GPU does not decode such streams, whatever their size.
+        The limits; None if the GPU decodes no such streams of any size.
 
     Raises:
-        LibraryError: NVDEC's library or the driver is missing.
-        GPUError: the question got no answer.
+        LibraryError: If NVDEC's library or the driver is missing.
+        GPUError: If a call to them fails.
     """
     nvdec = _library(NVDEC)
     if codec not in _CODECS or chroma not in _CHROMAS or bit_depth < 8:
         return None
-    asked = _CUVIDDECODECAPS(eCodecType=_CODECS[codec], eChromaFormat=_CHROMAS[chroma], nBitDepthMinus8=bit_depth - 8)
+    caps = _CUVIDDECODECAPS(eCodecType=_CODECS[codec], eChromaFormat=_CHROMAS[chroma], nBitDepthMinus8=bit_depth - 8)
     with primary_context(device):
-        nvdec.call("cuvidGetDecoderCaps", byref(asked))
-    if not asked.bIsSupported:
+        nvdec.call("cuvidGetDecoderCaps", byref(caps))
+    if not caps.bIsSupported:
         return None
     return DecoderCaps(
         codec=codec,
         chroma=chroma,
         bit_depth=bit_depth,
-        engines=asked.nNumNVDECs,
-        min_width=asked.nMinWidth,
-        min_height=asked.nMinHeight,
-        max_width=asked.nMaxWidth,
-        max_height=asked.nMaxHeight,
-        max_macroblocks=asked.nMaxMBCount,
+        engines=caps.nNumNVDECs,
+        min_width=caps.nMinWidth,
+        min_height=caps.nMinHeight,
+        max_width=caps.nMaxWidth,
+        max_height=caps.nMaxHeight,
+        max_macroblocks=caps.nMaxMBCount,
     )
 
 
 @contextlib.contextmanager
 def primary_context(device: int) -> Iterator[None]:
-    """Have the GPU's primary context, the one torch uses too, current in this thread. Can be nested.
+    """Make the GPU's primary context current in this thread within a ``with`` block. Blocks can be nested.
+
+    torch uses the primary context too.
+
+    Args:
+        device: Index of the GPU.
 
     Raises:
-        LibraryError: there is no driver.
-        GPUError: no such GPU, or the driver refused, as it does where the GPU is out of memory.
+        LibraryError: If the driver is missing.
+        GPUError: If the GPU does not exist, or a call to the driver fails, such as when the GPU is out of memory.
     """
     cuda = _cuda()
     handle, context, popped = c_int(), c_void_p(), c_void_p()
@@ -219,7 +227,7 @@ def primary_context(device: int) -> Iterator[None]:
 
 
 class _CUVIDDECODECAPS(ctypes.Structure):
-    """CUVIDDECODECAPS of cuviddec.h; what earlier versions reserve, nNumNVDECs and the histogram, stays 0 there."""
+    """CUVIDDECODECAPS of cuviddec.h. In old versions nNumNVDECs and the histogram fields are reserved and stay 0."""
 
     _fields_ = (
         ("eCodecType", c_int),
@@ -241,8 +249,8 @@ class _CUVIDDECODECAPS(ctypes.Structure):
     )
 
 
-# The arguments of each function, as cuda.h, cuviddec.h and nvml.h declare them, by the names that cuda.h's macros
-# give (…_v2). All but nvmlErrorString return an enum, 0 for success. CUdevice is an int, CUcontext a pointer.
+# Types of the arguments of each function, as declared in cuda.h, cuviddec.h and nvml.h. Macros of cuda.h add "_v2" to
+# some names. All functions but nvmlErrorString return an enum, 0 for success. CUdevice is an int, CUcontext a pointer.
 _FUNCTIONS: dict[str, dict[str, tuple[Any, ...]]] = {
     CUDA: {
         "cuInit": (c_uint,),
@@ -270,7 +278,14 @@ _FUNCTIONS: dict[str, dict[str, tuple[Any, ...]]] = {
 
 
 class _Library:
-    """One of the driver's libraries."""
+    """One of the driver's libraries.
+
+    Args:
+        name: File name of the library.
+
+    Raises:
+        LibraryError: If the library cannot be loaded.
+    """
 
     def __init__(self, name: str) -> None:
         try:
@@ -278,10 +293,10 @@ class _Library:
         except OSError as error:
             raise LibraryError(str(error)) from None
         self._name = name
-        self._words = _nvml_words if name == NVML else _cuda_words
+        self._describe_error = _nvml_error if name == NVML else _cuda_error
 
     def function(self, name: str) -> Any:
-        """A function, with its arguments and result declared."""
+        """Return a function whose arguments and result are declared."""
         try:
             function = getattr(self._library, name)
         except AttributeError:
@@ -291,10 +306,10 @@ class _Library:
         return function
 
     def call(self, name: str, *arguments: Any) -> None:
-        """Call a function, and raise GPUError unless it says that it succeeded."""
+        """Call a function, and raise GPUError unless it returns 0."""
         code = self.function(name)(*arguments)
         if code:
-            raise GPUError(f"{name}: {self._words(code)}")
+            raise GPUError(f"{name}: {self._describe_error(code)}")
 
 
 @cache
@@ -303,30 +318,30 @@ def _library(name: str) -> _Library:
 
 
 def _cuda() -> _Library:
-    """The driver's library, ready for use: initializing it again costs nothing."""
+    """Return the initialized CUDA library of the driver. Initializing it again takes no time."""
     cuda = _library(CUDA)
     cuda.call("cuInit", 0)
     return cuda
 
 
-def _cuda_words(code: int) -> str:
-    """The driver's name and description of a CUresult."""
-    said = []
+def _cuda_error(code: int) -> str:
+    """Return the driver's name and description of a CUresult."""
+    texts = []
     for function in ("cuGetErrorName", "cuGetErrorString"):
-        words = c_char_p()
-        # Not call(): that the code is unknown is no error of its own.
-        _library(CUDA).function(function)(code, byref(words))
-        said.append(_text(words.value or b"unknown error"))
-    return f"{said[0]} ({code}): {said[1]}"
+        text = c_char_p()
+        # Not with call(), which would raise another error if the driver does not know the code.
+        _library(CUDA).function(function)(code, byref(text))
+        texts.append(_text(text.value or b"unknown error"))
+    return f"{texts[0]} ({code}): {texts[1]}"
 
 
-def _nvml_words(code: int) -> str:
-    """NVML's description of an nvmlReturn_t."""
-    words = _library(NVML).function("nvmlErrorString")(code)
-    return f"{_text(words or b'unknown error')} ({code})"
+def _nvml_error(code: int) -> str:
+    """Return NVML's description of an nvmlReturn_t."""
+    text = _library(NVML).function("nvmlErrorString")(code)
+    return f"{_text(text or b'unknown error')} ({code})"
 
 
-def _describe(cuda: _Library, index: int) -> GPU:
+def _find_gpu(cuda: _Library, index: int) -> GPU:
     handle, major, minor, memory = c_int(), c_int(), c_int(), c_size_t()
     name = ctypes.create_string_buffer(256)
     cuda.call("cuDeviceGet", byref(handle), index)
@@ -337,5 +352,5 @@ def _describe(cuda: _Library, index: int) -> GPU:
     return GPU(index, _text(name.value), (major.value, minor.value), memory.value)
 
 
-def _text(words: bytes) -> str:
-    return words.decode(errors="replace")
+def _text(content: bytes) -> str:
+    return content.decode(errors="replace")

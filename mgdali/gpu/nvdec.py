@@ -1,4 +1,4 @@
-"""What a stream is, found without decoding it: whether the GPU's decoder takes it, and how large it gets."""
+"""Properties of a video stream that decide whether the GPU's decoder accepts it, and how large its frames become."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ from mgdali.video.record import VideoRecord
 __all__ = ["NVDEC_BY_DALI", "NvdecTable", "StreamFacts", "nvdec_refusal", "probe", "recorded_facts"]
 
 NVDEC_BY_DALI = ("h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mjpeg")
-"""Codecs that ``fn.decoders.video`` hands to NVDEC, by FFmpeg's names."""
+"""FFmpeg's names of the codecs that ``fn.decoders.video`` of DALI decodes with NVDEC."""
 
 NvdecTable = Mapping[str, DecoderCaps]
-"""Codecs that the chip decodes (4:2:0, 8 bits), with its limits."""
+"""FFmpeg's names of the codecs that a GPU decodes (4:2:0, 8 bits per sample), with its limits."""
 
 _CHROMA = {(1, 1): "4:2:0", (1, 0): "4:2:2", (0, 0): "4:4:4"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class StreamFacts:
-    """A file's best video stream.
+    """Properties of a file's best video stream.
 
     Attributes:
-        codec: by FFmpeg's name.
-        chroma: ``"4:2:0"``, ``"4:2:2"``, ``"4:4:4"``, or FFmpeg's name of the pixel format where it is none of these.
-        bit_depth: bits a sample.
-        width, height: of the stored picture, in pixels.
-        rotation: degrees that the picture is to be turned counterclockwise when shown.
-        num_frames: packets, which is the number of frames but for streams with hidden or doubled ones.
+        codec: FFmpeg's name of the codec.
+        chroma: Chroma subsampling, ``"4:2:0"``, ``"4:2:2"`` or ``"4:4:4"``; FFmpeg's name of any other pixel format.
+        bit_depth: Number of bits per sample.
+        width, height: Size of the stored picture, in pixels.
+        rotation: Angle by which to turn the stored picture counterclockwise for display, in degrees, a multiple of 90.
+        num_frames: Number of packets. It differs from the number of frames only if the stream has hidden or repeated
+            frames.
     """
 
     codec: str
@@ -48,22 +49,22 @@ class StreamFacts:
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of a frame as RGB."""
+        """Number of bytes of a frame as 8-bit RGB."""
         return 3 * self.height * self.width
 
 
 def probe(content: bytes, path: str) -> StreamFacts:
-    """The facts of an encoded file.
+    """Return the properties of an encoded file.
 
-    Its packets are counted, and the first frame is decoded: rotation is a frame's, and what cannot even give one frame
-    is found here.
+    The packets are counted and the first frame is decoded, because FFmpeg reports the rotation with frames only, and to
+    find files without any decodable frame.
 
     Args:
-        content: the file.
-        path: its name, for errors.
+        content: The file.
+        path: Path of the file, for errors.
 
     Raises:
-        VideoDecodeError: it cannot be opened, has no video, or its first frame cannot be decoded.
+        VideoDecodeError: If the file cannot be opened, has no video stream, or has no frame that can be decoded.
     """
     try:
         with av.open(io.BytesIO(content), "r", metadata_errors="ignore") as container:
@@ -85,20 +86,25 @@ def probe(content: bytes, path: str) -> StreamFacts:
 
 
 def nvdec_refusal(facts: StreamFacts, table: NvdecTable) -> str | None:
-    """Why a stream is not for the GPU's decoder, or None where it is."""
+    """Return the reason the GPU's decoder cannot decode a stream; None if it can.
+
+    Args:
+        facts: Properties of the stream.
+        table: Codecs and limits of the GPU.
+    """
     if facts.codec not in NVDEC_BY_DALI or facts.codec not in table:
-        return f"NVDEC here does not decode {facts.codec}"
+        return f"NVDEC of this GPU does not decode {facts.codec}"
     if facts.chroma != "4:2:0" or facts.bit_depth != 8:
-        return f"{facts.chroma} with {facts.bit_depth} bits is not decoded by NVDEC to 8-bit RGB"
+        return f"NVDEC does not decode {facts.chroma} with {facts.bit_depth} bits to 8-bit RGB"
     if facts.rotation:
-        return "DALI's decoder does not turn pictures"
+        return "DALI's decoder does not rotate frames"
     if not table[facts.codec].fits(facts.width, facts.height):
-        return f"{facts.width}x{facts.height} is outside what NVDEC here takes of {facts.codec}"
+        return f"NVDEC of this GPU does not decode {facts.codec} of {facts.width}x{facts.height} pixels"
     return None
 
 
 def recorded_facts(record: VideoRecord) -> StreamFacts:
-    """The facts of a video that was decoded before, without reading it."""
+    """Return the properties of a video from its record in a motion index, without reading the file."""
     pixels = av.VideoFormat(record.pixel_format, record.width, record.height)
     return _facts(record.codec, pixels, record.rotation, record.num_frames)
 

@@ -37,8 +37,8 @@ __all__ = ["LocalPool", "WorkerPool"]
 _PIPE_BYTES = 64 << 10
 # One thread per worker: several workers run at the same time.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-# By default glibc returns the memory of decoded frames to the system. New pages for the next video then cost half of the
-# decoding time of 1080p frames. These settings of glibc keep the memory in the worker.
+# By default glibc returns the memory of decoded frames to the system, and the next video needs new pages. For 1080p
+# frames these cost half of the decoding time. These settings of glibc keep the memory in the worker.
 _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
 # The program of a worker. If the user's process ends before it wrote the setup, nothing is read and the worker ends.
 _WORKER_PROGRAM = """

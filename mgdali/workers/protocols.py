@@ -95,7 +95,10 @@ class Pool(Protocol):
         ...
 
     def kill(self) -> None:
-        """End all workers immediately. A :meth:`receive` in another thread then raises. Call only :meth:`close` next."""
+        """End all workers immediately. A :meth:`receive` in another thread then raises an error.
+
+        Afterwards only :meth:`close` may be called.
+        """
         ...
 
     def close(self) -> None:

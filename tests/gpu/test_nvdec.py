@@ -65,9 +65,9 @@ def test_rotation_is_found(tmp_path: Path) -> None:
         ({"codec": "vp8"}, "does not decode vp8"),
         ({"chroma": "4:4:4"}, "4:4:4 with 8 bits"),
         ({"bit_depth": 10}, "4:2:0 with 10 bits"),
-        ({"rotation": 90}, "does not turn pictures"),
-        ({"width": 5000}, "5000x256 is outside"),
-        ({"height": 8}, "340x8 is outside"),
+        ({"rotation": 90}, "does not rotate"),
+        ({"width": 5000}, "5000x256"),
+        ({"height": 8}, "340x8"),
     ],
 )
 def test_what_nvdec_does_not_take_is_refused_with_the_reason(change: dict[str, Any], words: str) -> None:
@@ -81,5 +81,5 @@ def test_what_gives_no_frame_is_a_decode_error_with_its_path(tmp_path: Path) -> 
         with pytest.raises(VideoDecodeError, match=r"some\.mp4"):
             probe(content, "some.mp4")
     sound = write_sound(tmp_path / "sound.wav")
-    with pytest.raises(VideoDecodeError, match="no video stream"):
+    with pytest.raises(VideoDecodeError, match=r"some\.wav.*no video stream"):
         probe(sound.read_bytes(), "some.wav")
