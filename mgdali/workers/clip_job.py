@@ -1,6 +1,6 @@
-"""The job of a worker: to turn one video into what enters the DALI graph.
+"""The job of a worker: preparing one video for the DALI graph.
 
-That is the finished clip, decoded by PyAV, or the encoded file, for the GPU to decode.
+The result is the clip, decoded by PyAV, or the encoded file, which the GPU decodes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from mgdali.video.record import VideoRecord, index_name, representation_key
 __all__ = ["ClipConfig", "ClipJob", "ClipLoader", "ClipResult", "EncodedLoader", "EncodedResult", "Result"]
 
 Allocate = Callable[[tuple[int, ...]], NDArray[np.uint8]]
-"""Returns memory for a result: uint8 of the given shape."""
+"""Function that returns memory for a result: uint8 of the given shape."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,15 +77,15 @@ class ClipJob:
 
 @dataclass(frozen=True)
 class ClipResult:
-    """Facts about a clip that was made here. Its pixels are in the memory that the loader allocated.
+    """Facts about a clip that PyAV decoded. Its pixels are in the memory that the loader allocated.
 
     Attributes:
-        shape: Shape of the pixels, uint8 ``[N, 3, S, S]``, N picks and S the clip's size.
+        shape: Shape of the pixels, uint8 RGB ``[N, 3, S, S]``, for N picks and clips of size S.
         flip: Whether the graph must mirror the clip.
         picks: Indices of the picked frames, int64 ``[N]``.
         num_frames: Number of frames in the video, T.
         frames_decoded: Number of frames that the decoder returned.
-        seconds: CPU time that making the clip took.
+        seconds: CPU time that making the clip took, in seconds.
         unindexed: Reason the record was rejected; None if it was used or absent.
         record: New record for the motion index; None unless it was requested and the video was measured.
     """
@@ -106,11 +106,11 @@ class EncodedResult:
 
     Attributes:
         shape: Shape of the file, uint8 ``[bytes]``.
-        window: Crop window.
+        window: Crop window, in pixels of the decoded frames.
         flip: Whether the graph must mirror the clip.
-        offsets: Position of each pick within its part of the cumulative distribution, float64 ``[N]``.
-        num_frames: Number of frames in the video, T; before decoding it is the number of packets.
-        decoded_bytes: Number of bytes that the decoded frames take.
+        offsets: Position of each pick within its part of the cumulative distribution, float64 ``[N]`` in [0, 1).
+        num_frames: Number of frames in the video, T; without a record, the number of packets.
+        decoded_bytes: Number of bytes of the decoded frames as 8-bit RGB.
         frames_decoded: Number of frames that the GPU's decoder will return.
         picks: Indices of the picked frames, int64 ``[N]``, if the index has them: only these are decoded. None if the
             graph measures the motion.
@@ -132,7 +132,11 @@ Result = ClipResult | EncodedResult
 
 
 class ClipLoader:
-    """Decodes videos with PyAV and makes their clips."""
+    """Decodes videos with PyAV and makes their clips.
+
+    Args:
+        config: Settings of the loader.
+    """
 
     def __init__(self, config: ClipConfig) -> None:
         self._transform = config.transform
@@ -144,8 +148,13 @@ class ClipLoader:
     def load(self, job: ClipJob, allocate: Allocate) -> ClipResult:
         """Decode a video and write its clip into allocated memory.
 
+        Args:
+            job: The video.
+            allocate: Function that returns the memory for the clip.
+
         Raises:
             VideoDecodeError: If the video cannot be decoded.
+            ValueError: If the sampler does not return N indices of frames of the video.
         """
         started = time.thread_time()
         return self.make_clip(job, allocate, reason_unindexed(job, self._representation), started)
@@ -155,12 +164,13 @@ class ClipLoader:
 
         Args:
             job: The video.
-            allocate: Returns the memory for the clip.
+            allocate: Function that returns the memory for the clip.
             unindexed: Reason the job's record was rejected, from :func:`reason_unindexed`.
             started: CPU time of this thread when the job began, in seconds.
 
         Raises:
             VideoDecodeError: If the video cannot be decoded.
+            ValueError: If the sampler does not return N indices of frames of the video.
         """
         log, fingerprint = None, None
         if self._make_records and (job.record is None or unindexed is not None):
@@ -198,7 +208,12 @@ class ClipLoader:
 
 
 class EncodedLoader:
-    """Passes encoded files on for the GPU to decode, and makes the clips of files that it cannot decode."""
+    """Reads encoded files for the GPU to decode, and makes the clips of files that the GPU cannot decode.
+
+    Args:
+        config: Settings of the loader.
+        nvdec: Codecs and limits of the GPU's decoder.
+    """
 
     def __init__(self, config: ClipConfig, nvdec: NvdecTable) -> None:
         self._transform = config.transform
@@ -213,8 +228,13 @@ class EncodedLoader:
 
         A file that falls back to PyAV is read and probed once: PyAV decodes the bytes that were read here.
 
+        Args:
+            job: The video.
+            allocate: Function that returns the memory for the file or the clip.
+
         Raises:
             VideoDecodeError: If the file cannot be read or decoded.
+            ValueError: If the sampler does not return N indices of frames of the video.
         """
         started = time.thread_time()
         unindexed = reason_unindexed(job, self._sampler.representation)
