@@ -1,0 +1,147 @@
+"""Decoding videos for the picks of a sampler: the right frames, upright, within any memory budget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mgdali.samplers import MotionGuided, Representation, Segment, TopMotion
+from mgdali.sampling import sample_motion_guided
+from mgdali.video.decoder import Decoder
+from mgdali.video.frames import read_frames
+from mgdali.video.meters import measure_motion
+from tests.support.videos import moving_square, rotate_by_metadata, write_video
+
+BIG = 1 << 30
+
+
+def decode_all(path: Path) -> NDArray[np.uint8]:
+    return np.stack([frame.to_ndarray(format="rgb24") for frame in read_frames(path)])
+
+
+def middle(num_frames: int) -> NDArray[np.float64]:
+    return np.full(num_frames, 0.5)
+
+
+def test_picks_of_real_files_equal_the_golden_values(golden_motion: list[tuple[Path, dict[str, Any]]]) -> None:
+    for path, case in golden_motion:
+        for num_frames, picks in case["picks"].items():
+            count = int(num_frames)
+            decoded = Decoder(MotionGuided(num_frames=count), memory_budget=BIG).decode(str(path), middle(count))
+            assert decoded.picks.tolist() == picks, path
+            assert decoded.num_frames == len(case["luma"])
+
+
+def test_every_real_format_gives_frames_of_its_size(shared: Path) -> None:
+    for path in sorted((shared / "clips" / "formats").iterdir()):
+        decoded = Decoder(MotionGuided(num_frames=8), memory_budget=BIG).decode(str(path), middle(8))
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            expected = (stream.height, stream.width, 3)
+        assert {frame.shape for frame in decoded.frames.values()} == {expected}, path
+
+
+def test_a_video_stored_as_rgb_gives_its_frames(tmp_path: Path) -> None:
+    frames = moving_square(7, 40, 48)
+    path = write_video(tmp_path / "rgb.mov", frames, codec="png", pixel_format="rgb24")
+    decoded = Decoder(Segment(num_frames=3), memory_budget=BIG).decode(str(path), middle(3))
+    assert all((decoded.frames[t] == frames[t]).all() for t in decoded.picks.tolist())
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv444p", "yuv422p", "yuv420p10le", "yuvj420p"])
+def test_pixel_formats_beyond_8_bit_420_load(tmp_path: Path, pixel_format: str) -> None:
+    frames = moving_square(10, 48, 64)
+    path = write_video(tmp_path / "clip.mp4", frames, pixel_format=pixel_format)
+    decoded = Decoder(MotionGuided(num_frames=4), memory_budget=BIG).decode(str(path), middle(4))
+    for t, rgb in decoded.frames.items():
+        assert np.abs(rgb.astype(int) - frames[t]).mean() < 12
+
+
+@pytest.mark.parametrize("budget", [0, 20_000, BIG])
+def test_picked_frames_are_the_same_within_any_memory_budget(video: Path, budget: int) -> None:
+    frames = decode_all(video)
+    sampler = MotionGuided(num_frames=5)
+    decoded = Decoder(sampler, memory_budget=budget).decode(str(video), middle(5))
+    assert decoded.picks.tolist() == sample_motion_guided(measure_motion(video, Representation()), 5).tolist()
+    assert sorted(decoded.frames) == np.unique(decoded.picks).tolist()
+    assert all((rgb == frames[t]).all() for t, rgb in decoded.frames.items())
+    second_pass = 0 if budget == BIG else decoded.picks[-1] + 1
+    assert decoded.frames_decoded == len(frames) + second_pass
+
+
+@pytest.mark.parametrize("budget", [BIG, 0])
+def test_pictures_are_made_of_the_picked_frames_only(video: Path, budget: int) -> None:
+    made: list[int] = []
+
+    def corner(frame: av.VideoFrame) -> NDArray[np.uint8]:
+        made.append(1)
+        return frame.to_ndarray(format="rgb24")[:5, :7]
+
+    decoded = Decoder(MotionGuided(num_frames=3), memory_budget=budget).decode(str(video), middle(3), picture=corner)
+    assert len(made) == len(set(decoded.picks.tolist()))
+    frames = decode_all(video)
+    assert all((picture == frames[t][:5, :7]).all() for t, picture in decoded.frames.items())
+
+
+def test_a_one_frame_video_is_repeated(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "one.mp4", moving_square(1, 32, 32))
+    for sampler in (MotionGuided(num_frames=4), TopMotion(num_frames=4), Segment(num_frames=4)):
+        decoded = Decoder(sampler, memory_budget=BIG).decode(str(path), middle(4))
+        assert decoded.picks.tolist() == [0, 0, 0, 0]
+        assert decoded.num_frames == 1
+
+
+@pytest.mark.parametrize("quarter_turns", [0, 1, 2, 3])
+def test_rotation_metadata_turns_the_frames_upright(video: Path, tmp_path: Path, quarter_turns: int) -> None:
+    path = tmp_path / "turned.mp4"
+    path.write_bytes(video.read_bytes())
+    rotate_by_metadata(path, quarter_turns)
+    decoded = Decoder(MotionGuided(num_frames=4), memory_budget=BIG).decode(str(path), middle(4))
+    stored = decode_all(video)
+    for t, rgb in decoded.frames.items():
+        # numpy's rot90 turns counterclockwise, the metadata clockwise.
+        assert (rgb == np.rot90(stored[t], k=-quarter_turns)).all()
+    assert measure_motion(path, Representation()).tolist() == measure_motion(video, Representation()).tolist()
+
+
+def test_variable_frame_rate_is_indexed_by_frame(tmp_path: Path) -> None:
+    frames = moving_square(12, 32, 48)
+    times = [0, 10, 20, 30, 400, 410, 420, 2000, 2010, 5000, 5010, 5020]
+    path = write_video(tmp_path / "vfr.mkv", frames, times=times)
+    shown = [round(frame.pts * frame.time_base * 1000) for frame in read_frames(path)]  # type: ignore[operator]
+    assert shown == times
+    decoded = Decoder(Segment(num_frames=4), memory_budget=BIG).decode(str(path), middle(4))
+    assert decoded.picks.tolist() == [1, 4, 7, 10]
+    stored = decode_all(path)
+    assert all((rgb == stored[t]).all() for t, rgb in decoded.frames.items())
+
+
+def test_a_picture_size_that_changes_midway_is_brought_to_the_first(tmp_path: Path) -> None:
+    small = write_video(tmp_path / "small.h264", moving_square(6, 32, 48))
+    large = write_video(tmp_path / "large.h264", moving_square(5, 64, 96))
+    path = tmp_path / "both.h264"
+    path.write_bytes(small.read_bytes() + large.read_bytes())
+    decoded = Decoder(MotionGuided(num_frames=11), memory_budget=BIG).decode(str(path), middle(11))
+    assert decoded.num_frames == 11
+    assert {rgb.shape for rgb in decoded.frames.values()} == {(32, 48, 3)}
+
+
+class OutOfRange(Segment):
+    def pick(self, motion: Any, total: int, offsets: NDArray[np.float64]) -> NDArray[np.int64]:
+        return np.full(self.num_frames, total)
+
+
+class WrongCount(Segment):
+    def pick(self, motion: Any, total: int, offsets: NDArray[np.float64]) -> NDArray[np.int64]:
+        return np.zeros(self.num_frames + 1, np.int64)
+
+
+@pytest.mark.parametrize("sampler", [OutOfRange(num_frames=2), WrongCount(num_frames=2)])
+def test_a_samplers_wrong_picks_are_told(video: Path, sampler: Segment) -> None:
+    with pytest.raises(ValueError, match=r"pick\(\) must return"):
+        Decoder(sampler, memory_budget=BIG).decode(str(video), middle(2))
