@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DistributedSampler
 
-from mgdali.choices import Draw, draw
 from mgdali.loading.order import EpochOrder
 
 SEEDS = st.integers(0, 2**64)
@@ -17,10 +16,6 @@ WORLDS = st.integers(1, 9)
 
 def ranks(num_videos: int, world_size: int, **more: Any) -> list[EpochOrder]:
     return [EpochOrder(num_videos=num_videos, rank=r, world_size=world_size, **more) for r in range(world_size)]
-
-
-def numbers(choices: Draw) -> list[float]:
-    return [*choices.offsets, *choices.crop, choices.flip]
 
 
 @given(VIDEOS, WORLDS, SEEDS, st.booleans())
@@ -78,39 +73,6 @@ def test_shuffling_puts_every_video_everywhere() -> None:
     order = EpochOrder(num_videos=4, shuffle=True)
     places = {(place, video) for epoch in range(100) for place, video in enumerate(order.indices(epoch).tolist())}
     assert len(places) == 16
-
-
-@given(SEEDS, st.integers(0, 10_000), st.integers(0, 10**7), st.integers(1, 64))
-def test_draws_are_repeatable_and_in_range(seed: int, epoch: int, index: int, num_frames: int) -> None:
-    first, second = (draw(seed, epoch, index, num_frames, training=True) for _ in range(2))
-    assert numbers(first) == numbers(second)
-    assert first.offsets.shape == (num_frames,)
-    assert first.crop.shape == (2,)
-    assert isinstance(first.flip, float)
-    assert all(0 <= number < 1 for number in numbers(first))
-
-
-def test_draws_differ_between_seeds_epochs_and_videos() -> None:
-    draws = [draw(s, e, i, 8, training=True) for s in range(4) for e in range(4) for i in range(20)]
-    everything = [number for choices in draws for number in numbers(choices)]
-    assert len(set(everything)) == len(everything)
-
-
-def test_draws_are_uniform() -> None:
-    draws = np.array([numbers(draw(0, 0, index, 4, training=True)) for index in range(4000)])
-    for column in draws.T:
-        assert np.abs(np.histogram(column, bins=10, range=(0, 1))[0] / 4000 - 0.1).max() < 0.02
-    assert np.abs(np.corrcoef(draws.T) - np.eye(draws.shape[1])).max() < 0.06
-
-
-def test_crop_and_flip_do_not_depend_on_the_number_of_frames() -> None:
-    few, many = (draw(1, 2, 3, num_frames, training=True) for num_frames in (2, 32))
-    assert few.crop.tolist() == many.crop.tolist()
-    assert few.flip == many.flip
-
-
-def test_testing_draws_nothing_at_random() -> None:
-    assert numbers(draw(1, 2, 3, 4, training=False)) == [0.5] * 7
 
 
 @given(VIDEOS, WORLDS, SEEDS, st.integers(0, 100), st.data())
