@@ -59,7 +59,7 @@ def known_picks(sampler: Sampler, record: VideoRecord | None, offsets: NDArray[n
 
     Args:
         sampler: Sampling strategy.
-        record: Record of the video; None if there is none in the index.
+        record: Record of the video; None if the index does not contain it.
         offsets: Offsets for the sampler, float64 ``[N]`` in [0, 1).
 
     Raises:

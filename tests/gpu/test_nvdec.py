@@ -1,4 +1,4 @@
-"""What a stream is, found before decoding, and whether it is for the GPU's decoder."""
+"""Properties of a stream, found before decoding, and whether the GPU's decoder accepts it."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ def test_rotation_is_found(tmp_path: Path) -> None:
         ({"height": 8}, "340x8"),
     ],
 )
-def test_what_nvdec_does_not_take_is_refused_with_the_reason(change: dict[str, Any], words: str) -> None:
+def test_a_stream_that_nvdec_cannot_decode_is_rejected_with_the_reason(change: dict[str, Any], words: str) -> None:
     assert nvdec_refusal(FACTS, TABLE) is None
     assert words in str(nvdec_refusal(dataclasses.replace(FACTS, **change), TABLE))
 
 
-def test_what_gives_no_frame_is_a_decode_error_with_its_path(tmp_path: Path) -> None:
+def test_a_file_without_frames_is_a_decode_error_with_its_path(tmp_path: Path) -> None:
     video = write_video(tmp_path / "clip.mp4", moving_square(5, 48, 64)).read_bytes()
     for content in (b"", b"garbage" * 99, video[: len(video) // 2]):
         with pytest.raises(VideoDecodeError, match=r"some\.mp4"):

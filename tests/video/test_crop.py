@@ -1,4 +1,4 @@
-"""Cutting windows out of frames as decoded: no pixel but the window's, whatever the format."""
+"""Cutting windows out of decoded frames: exactly the pixels of the window, in every pixel format."""
 
 from __future__ import annotations
 
@@ -31,12 +31,13 @@ FORMATS = [
     "yuyv422",
 ]
 
-# Of which libswscale makes planes and packed pixels alike where nothing is resized; of others planes are more exact.
+# Formats that libswscale converts to equal values in planes and packed, if it does not resize. For other formats planes
+# are more exact.
 CONVERTED_FAST = ["yuv420p", "yuvj420p", "yuv422p", "yuyv422"]
 
 
 def one_frame(pixel_format: str, height: int, width: int, seed: int = 0) -> av.VideoFrame:
-    """A frame of few large patches and of the colours of video, so that chroma does not hang on its neighbours'."""
+    """Return a frame of large patches in the range of video, so that chroma does not depend on neighbouring pixels."""
     rng = np.random.default_rng(seed)
     patches = rng.integers(40, 200, (-(-height // 8), -(-width // 8), 3), np.uint8)
     rgb = patches.repeat(8, 0).repeat(8, 1)[:height, :width]
@@ -44,7 +45,7 @@ def one_frame(pixel_format: str, height: int, width: int, seed: int = 0) -> av.V
 
 
 class At(SpatialTransform):
-    """A transform whose windows lie where a test wants them."""
+    """A transform with a fixed window."""
 
     def __init__(self, window: Window, size: int) -> None:
         super().__init__(crop_size=size, resize=size)
@@ -59,12 +60,12 @@ MIDDLE = draw(0, 0, 0, 1, training=False)
 
 
 def cropped(frame: av.VideoFrame, window: Window, size: int) -> NDArray[np.uint8]:
-    """As pictures usually are: ``[S, S, 3]``."""
+    """Return the window of a frame, uint8 ``[S, S, 3]``."""
     return Cropper(At(window, size)).crop(frame, MIDDLE).transpose(1, 2, 0)
 
 
 @pytest.mark.parametrize("pixel_format", FORMATS)
-def test_a_window_of_the_clips_size_is_cut_out_as_it_is(pixel_format: str) -> None:
+def test_a_window_of_the_clips_size_keeps_its_pixels(pixel_format: str) -> None:
     frame = one_frame(pixel_format, 80, 96)
     whole = RGBConverter()(frame)
     for top, left in ((0, 0), (8, 16), (32, 48)):
@@ -73,7 +74,7 @@ def test_a_window_of_the_clips_size_is_cut_out_as_it_is(pixel_format: str) -> No
 
 
 @pytest.mark.parametrize("pixel_format", [name for name in FORMATS if name not in CONVERTED_FAST])
-def test_a_window_that_is_made_in_planes_is_cut_out_as_it_is(pixel_format: str) -> None:
+def test_a_window_converted_in_planes_keeps_its_pixels(pixel_format: str) -> None:
     frame = one_frame(pixel_format, 80, 96)
     whole = _channels(frame.reformat(format="gbrp")).transpose(1, 2, 0)
     for top, left in ((0, 0), (8, 16), (32, 48)):
@@ -101,7 +102,7 @@ def test_every_byte_is_written(pixel_format: str) -> None:
 
 
 def fill_memory(size: int, value: int) -> None:
-    """Have what frames of this size will be allocated in hold a value."""
+    """Fill the memory in which frames of this size will be allocated with a value."""
     frames = [av.VideoFrame(size, size, name) for name in ("gbrp", "rgb24") for _ in range(8)]
     for frame in frames:
         for plane in frame.planes:
@@ -109,7 +110,7 @@ def fill_memory(size: int, value: int) -> None:
 
 
 @pytest.mark.parametrize("window", [Window(0, 0, 96, 96), Window(0, 0, 40, 40)])
-def test_colours_are_the_standards_where_a_window_is_resized(window: Window) -> None:
+def test_colours_of_a_resized_window_are_those_of_the_standard(window: Window) -> None:
     luma, blueness, redness = 120, 90, 170
     frame = av.VideoFrame(96, 96, "yuv420p")
     for plane, value in zip(frame.planes, (luma, blueness, redness), strict=True):
@@ -122,7 +123,7 @@ def test_colours_are_the_standards_where_a_window_is_resized(window: Window) -> 
     assert np.abs(cropped(frame, window, 48) - expected).max() <= 0.75
 
 
-def test_a_window_of_every_real_format_is_cut_out_as_it_is(shared: Path) -> None:
+def test_a_window_of_every_real_format_keeps_its_pixels(shared: Path) -> None:
     for path in [*sorted((shared / "clips" / "formats").iterdir()), shared / "clips" / "frames" / "00001"]:
         frame = next(read_frames(path))
         whole = RGBConverter()(frame)
@@ -134,7 +135,7 @@ def test_a_window_of_every_real_format_is_cut_out_as_it_is(shared: Path) -> None
 
 
 def assert_same_picture(found: NDArray[np.uint8], expected: NDArray[np.uint8]) -> None:
-    """But for rounding, and the edge: of some formats libswscale spreads chroma over neighbours, missing there."""
+    """Compare without rounding errors and edges: libswscale interpolates the chroma of some formats with neighbours."""
     difference = np.abs(found.astype(int) - expected)
     assert difference[4:-4, 4:-4].max() <= 2
     assert difference.mean() < 1
@@ -178,12 +179,12 @@ def test_any_window_of_any_frame_gives_a_clip(
     transform = SpatialTransform(training=training, crop_size=16, resize=18)
     picture = Cropper(transform).crop(frame, draw(seed, 0, 0, 1, training=training))
     assert picture.shape == (3, 16, 16)
-    # Patches are of 40 to 200; what was left from before, or lies beside the frame, would differ.
+    # The patches have values from 40 to 200. Unwritten memory and pixels outside the frame have others.
     assert picture.min() > 10
     assert picture.max() < 245
 
 
-def test_frames_of_other_sizes_and_windows_are_cut_out_after_each_other() -> None:
+def test_one_cropper_handles_frames_and_windows_of_several_sizes() -> None:
     transform = SpatialTransform(training=True, crop_size=24, resize=24, scales=(1.0, 0.5))
     cropper = Cropper(transform)
     for seed in range(40):

@@ -121,7 +121,7 @@ def test_variable_frame_rate_is_indexed_by_frame(tmp_path: Path) -> None:
     assert all((rgb == stored[t]).all() for t, rgb in decoded.frames.items())
 
 
-def test_a_picture_size_that_changes_midway_is_brought_to_the_first(tmp_path: Path) -> None:
+def test_frames_after_a_change_of_size_are_converted_to_the_first_size(tmp_path: Path) -> None:
     small = write_video(tmp_path / "small.h264", moving_square(6, 32, 48))
     large = write_video(tmp_path / "large.h264", moving_square(5, 64, 96))
     path = tmp_path / "both.h264"
@@ -142,6 +142,6 @@ class WrongCount(Segment):
 
 
 @pytest.mark.parametrize("sampler", [OutOfRange(num_frames=2), WrongCount(num_frames=2)])
-def test_a_samplers_wrong_picks_are_told(video: Path, sampler: Segment) -> None:
+def test_wrong_picks_of_a_sampler_are_an_error(video: Path, sampler: Segment) -> None:
     with pytest.raises(ValueError, match=r"pick\(\) must return"):
         Decoder(sampler, memory_budget=BIG).decode(str(video), middle(2))

@@ -23,7 +23,7 @@ def truncated(video: Path) -> bytes:
         ("text.avi", b"RIFF", "Invalid data|End of file"),
     ],
 )
-def test_a_file_that_is_no_video_is_named_with_the_decoders_words(
+def test_a_file_that_is_not_a_video_is_named_with_ffmpegs_message(
     tmp_path: Path, name: str, content: bytes, words: str
 ) -> None:
     path = tmp_path / name
@@ -54,10 +54,10 @@ def test_a_sound_file_has_no_video(tmp_path: Path) -> None:
         list(read_frames(path))
 
 
-def test_a_decoder_that_fails_midway_tells_how_far_it_came(tmp_path: Path) -> None:
+def test_an_error_in_the_middle_contains_the_number_of_decoded_frames(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.mov", moving_square(20, 40, 48), codec="png", pixel_format="rgb24")
     data = bytearray(path.read_bytes())
-    # The eleventh picture loses its signature.
+    # Damage the eleventh picture: overwrite its signature.
     at = -1
     for _ in range(11):
         at = data.index(b"\x89PNG\r\n", at + 1)

@@ -1,4 +1,4 @@
-"""Opening without trial decoding: the same frames as FFmpeg gives when it is left to find out all that it can."""
+"""Opening without trial decoding gives the same frames as opening with it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_usual_files_are_opened_without_decoding(tmp_path: Path) -> None:
 
 
 class Bits:
-    """A sequence parameter set as H.264 writes it, read from its first bit."""
+    """Reader of the bits of an H.264 sequence parameter set."""
 
     def __init__(self, content: bytes) -> None:
         self.bits = "".join(f"{byte:08b}" for byte in content.replace(b"\0\0\3", b"\0\0"))
@@ -68,7 +68,7 @@ class Bits:
 
 
 def without_usability_information(sps: bytes) -> bytes:
-    """A set of x264's that no longer says how far frames are out of order (ITU-T H.264, 7.3.2.1.1)."""
+    """Return a sequence parameter set of x264 without the number of reordered frames (ITU-T H.264, 7.3.2.1.1)."""
     bits = Bits(sps)
     bits.at = 8 + 24
     bits.exp_golomb()
@@ -109,7 +109,7 @@ def write_without_usability_information(path: Path, out: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ["mp4", "mkv"])
-def test_h264_that_does_not_say_how_far_its_frames_are_out_of_order_loses_none(tmp_path: Path, ending: str) -> None:
+def test_h264_without_the_number_of_reordered_frames_loses_none(tmp_path: Path, ending: str) -> None:
     options = {"x264-params": "keyint=24:bframes=5:b-adapt=0:b-pyramid=normal:ref=4"}
     path = write_video(tmp_path / "said.mp4", moving_square(60, 64, 96), options=options)
     silent = tmp_path / f"silent.{ending}"
@@ -117,9 +117,9 @@ def test_h264_that_does_not_say_how_far_its_frames_are_out_of_order_loses_none(t
     assert is_opened_without_decoding(silent)
     assert frames_of(silent) == frames_of(path, thorough=True)
     if ending == "mp4":
-        # Its demuxer works it out from the times.
+        # The demuxer of MP4 derives the number of reordered frames from the times.
         return
-    # Left to itself, a decoder that was told nothing loses frames: that is what is kept from happening.
+    # Without strict mode the decoder loses frames, so this test would notice if the option were removed.
     container = _open_without_decoding(silent.name, str(silent))
     assert container is not None
     with container:
@@ -127,7 +127,7 @@ def test_h264_that_does_not_say_how_far_its_frames_are_out_of_order_loses_none(t
         assert sum(1 for _ in container.decode(video=0)) < 60
 
 
-def test_of_several_video_streams_the_one_that_ffmpeg_holds_best_is_taken(tmp_path: Path) -> None:
+def test_the_best_of_several_video_streams_is_opened(tmp_path: Path) -> None:
     path = tmp_path / "two.mkv"
     with av.open(str(path), "w") as container:
         streams = [container.add_stream("libx264", rate=30, width=width, height=64) for width in (32, 96)]
@@ -152,7 +152,7 @@ def test_content_in_memory_is_read_from_its_start_again(tmp_path: Path) -> None:
         assert sum(1 for _ in container.decode(stream)) == CODED["mpeg4-avi"].num_frames
 
 
-def test_a_file_without_video_says_so(tmp_path: Path) -> None:
+def test_a_file_without_a_video_stream_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "sound.mp4"
     with wave.open(str(path), "wb") as sound:
         sound.setparams((1, 2, 8000, 0, "NONE", ""))

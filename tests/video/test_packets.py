@@ -1,4 +1,4 @@
-"""What is noted of a stream while it is decoded, held to what the decoder itself says."""
+"""The log of a stream's packets and frames, compared with what the decoder reports."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def log_of(path: Path) -> StreamLog:
     return log
 
 
-def decode_anew(path: Path, skip_frame: str = "DEFAULT") -> dict[int, av.VideoFrame]:
-    """Frames by the number of their packet, in the order they are shown; NONREF drops what nothing refers to."""
+def decode_with_packets(path: Path, skip_frame: str = "DEFAULT") -> dict[int, av.VideoFrame]:
+    """Return frames by the number of their packet, in display order; NONREF skips frames that no other refers to."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.thread_type = "NONE"
@@ -43,7 +43,7 @@ def decode_anew(path: Path, skip_frame: str = "DEFAULT") -> dict[int, av.VideoFr
 def test_frames_packets_and_times_are_the_decoders(kind: str, tmp_path: Path) -> None:
     path = CODED[kind].write(tmp_path)
     log = log_of(path)
-    frames = decode_anew(path)
+    frames = decode_with_packets(path)
     assert log.num_frames == CODED[kind].num_frames == len(frames)
     assert log.packets is not None
     assert log.packets.tolist() == list(frames)
@@ -55,30 +55,30 @@ def test_frames_packets_and_times_are_the_decoders(kind: str, tmp_path: Path) ->
 @pytest.mark.parametrize("kind", CODED)
 def test_key_frames_are_those_of_the_encoder(kind: str, tmp_path: Path) -> None:
     path = CODED[kind].write(tmp_path)
-    frames = decode_anew(path)
+    frames = decode_with_packets(path)
     assert log_of(path).key_frames.tolist() == [t for t, frame in enumerate(frames.values()) if frame.key_frame]
 
 
 @pytest.mark.parametrize("kind", CODED)
-def test_what_is_not_referred_to_is_what_the_decoder_drops(kind: str, tmp_path: Path) -> None:
+def test_unreferenced_frames_are_skipped_by_the_decoder(kind: str, tmp_path: Path) -> None:
     path = CODED[kind].write(tmp_path)
     log = log_of(path)
     assert log.packets is not None
-    kept = decode_anew(path, "NONREF")
+    kept = decode_with_packets(path, "NONREF")
     spare = set(log.packets[~log.referenced].tolist())
     assert not spare & kept.keys()
-    # The decoder may drop more: lower temporal layers, and what only the frame's content tells.
+    # The decoder may skip more frames: of lower temporal layers, or depending on the content of the frame.
     assert bool(spare) == (CODED[kind].skips or kind == "hevc-layers")
 
 
-def test_real_videos_frames_that_are_not_referred_to_are_dropped_by_the_decoder(shared: Path) -> None:
+def test_unreferenced_frames_of_real_videos_are_skipped_by_the_decoder(shared: Path) -> None:
     skipping = 0
     for path in sorted((shared / "clips" / "formats").iterdir()):
         log = log_of(path)
         if log.packets is not None:
             spare = set(log.packets[~log.referenced].tolist())
             skipping += bool(spare)
-            assert not spare & decode_anew(path, "NONREF").keys()
+            assert not spare & decode_with_packets(path, "NONREF").keys()
     assert skipping >= 8
 
 
@@ -95,7 +95,7 @@ def test_a_container_without_times_gives_none(shared: Path) -> None:
     assert log_of(shared / "clips" / "formats" / "h264_drinking_1920x1080_103f.avi").times is None
 
 
-def test_the_streams_facts_are_noted(tmp_path: Path) -> None:
+def test_the_properties_of_the_stream_are_noted(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", moving_square(4, 64, 96))
     rotate_by_metadata(path, 1)
     log = log_of(path)
@@ -121,7 +121,7 @@ def test_videos_decoded_in_turns_are_noted_as_if_alone(tmp_path: Path) -> None:
     ahead, behind = (read_frames(path, log=log) for log in logs)
     held = [next(ahead) for _ in range(5)]
     for _ in range(25):
-        # Drops the frame whose packet the other's decoder holds.
+        # Drops the frame whose packet the other decoder still has.
         held = [*held[1:], next(ahead, None)]
         next(behind, None)
     packets = [log.packets for log in logs]

@@ -1,4 +1,4 @@
-"""Decoding only what known picks need, held to decoding everything."""
+"""Decoding only what known picks need, compared with decoding all frames."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def content(frame: av.VideoFrame) -> tuple[str, int, int, bytes]:
 
 
 def assert_same_frames(media: Media, sets: int, *, singly: bool = False) -> None:
-    """Random picks, and with ``singly`` each frame alone, are what decoding everything gives."""
+    """Compare random picks, and with ``singly`` each frame alone, with decoding all frames."""
     record = record_of(media)
     whole = [content(frame) for frame in read_frames(media)]
     assert record.error is None
@@ -65,7 +65,7 @@ def assert_same_frames(media: Media, sets: int, *, singly: bool = False) -> None
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows by the frames that the decoder gives."""
+    """A list to which the packet number of each decoded frame is appended."""
     numbers: list[int] = []
     only_picked = picked_frames._only_picked
 
@@ -124,19 +124,19 @@ def test_decoding_begins_at_the_key_frame_before_a_pick_and_ends_with_it(tmp_pat
 
 
 @pytest.mark.parametrize("kind", [kind for kind, coded in CODED.items() if coded.skips])
-def test_frames_that_none_refers_to_are_passed_over(kind: str, tmp_path: Path, decoded: list[int]) -> None:
+def test_unreferenced_frames_are_skipped(kind: str, tmp_path: Path, decoded: list[int]) -> None:
     media = Media(str(CODED[kind].write(tmp_path)))
     record = record_of(media)
     assert record.packets is not None
     spare = record.packets[~record.referenced].tolist()
-    # The last referenced frame: all that is before it in its run would be decoded otherwise.
+    # The last referenced frame. Without skipping, all frames before it in its run would be decoded.
     last = int(record.referenced.nonzero()[0][-1])
     start = int(record.packets[record.key_frames[record.key_frames <= last][-1]])
     assert len(spare) > 10
     list(read_picked(media, record, [0, last]))
     assert not set(decoded) & set(spare)
     assert set(decoded) <= set(range(start, int(record.packets[last]) + 1)) | {0}
-    # One that is picked is decoded all the same.
+    # A picked frame is decoded even if no other frame refers to it.
     decoded.clear()
     pick = int((~record.referenced).nonzero()[0][0])
     list(read_picked(media, record, [pick]))
@@ -144,7 +144,7 @@ def test_frames_that_none_refers_to_are_passed_over(kind: str, tmp_path: Path, d
 
 
 @pytest.mark.parametrize("kind", CODED)
-def test_no_more_frames_are_decoded_than_was_said(kind: str, tmp_path: Path, decoded: list[int]) -> None:
+def test_at_most_the_predicted_number_of_frames_is_decoded(kind: str, tmp_path: Path, decoded: list[int]) -> None:
     media = Media(str(CODED[kind].write(tmp_path)))
     record = record_of(media)
     rng = random.Random(2)
@@ -152,7 +152,7 @@ def test_no_more_frames_are_decoded_than_was_said(kind: str, tmp_path: Path, dec
         picks = sorted(rng.sample(range(record.num_frames), min(record.num_frames, 4)))
         decoded.clear()
         list(read_picked(media, record, picks))
-        # Of frames that lie before a key frame and after it in the file, decoders may leave some out.
+        # Decoders may omit frames that are displayed before a key frame but follow it in the file.
         assert len(picks) <= len(decoded) <= frames_needed(record, picks) <= record.num_frames
 
 
@@ -165,14 +165,14 @@ def test_runs_of_packets_are_joined_where_they_touch(tmp_path: Path) -> None:
     assert needed_packets(record, list(range(record.num_frames))) == [(0, record.num_frames - 1)]
 
 
-def test_frames_of_an_earlier_reading_may_be_held_and_dropped_during_the_next(tmp_path: Path) -> None:
+def test_frames_of_an_earlier_reading_may_be_dropped_during_the_next(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", moving_square(24, 64, 48))
     media = Media(str(path))
     record = record_of(media)
     picks = [21, 22, 23]
     for _ in range(3):
         seen = []
-        # The loop's variable is a frame of the reading before until the first of this one has come.
+        # Until the first frame of this reading arrives, _frame is still the last frame of the previous reading.
         for pick, _frame in read_picked(media, record, picks):
             seen.append(pick)
         assert seen == picks
@@ -228,7 +228,7 @@ def test_a_record_of_more_frames_than_a_folder_has_is_an_error(
         list(read_picked(media, record, [1, 5]))
 
 
-def test_a_file_that_is_gone_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     path = CODED["h264-mp4"].write(tmp_path)
     record = record_of(Media(str(path)))
     path.unlink()
@@ -236,7 +236,7 @@ def test_a_file_that_is_gone_is_an_error(tmp_path: Path) -> None:
         list(read_picked(Media(str(path)), record, [3]))
 
 
-def test_a_video_that_was_encoded_anew_in_another_size_gives_the_records_size(tmp_path: Path) -> None:
+def test_a_video_encoded_again_in_another_size_gives_the_records_size(tmp_path: Path) -> None:
     path = CODED["h264-no-b-frames"].write(tmp_path)
     record = record_of(Media(str(path)))
     write_video(path, moving_square(50, 128, 192), options={"bf": "0", "g": "12"})

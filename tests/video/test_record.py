@@ -1,4 +1,4 @@
-"""What an index keeps of a video, and how it lies in Arrow's columns."""
+"""Records of videos, and their conversion to the columns of Arrow."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def test_every_column_is_explained() -> None:
     text = (Path(__file__).parents[2] / "docs" / "index.md").read_text()
     rows = [line.split("|") for line in text.partition("## Columns")[2].splitlines() if line.startswith("| `")]
     explained = {name: cells[2].strip() for cells in rows for name in re.findall("`([a-z_]+)`", cells[1])}
-    words = {"list<element: ": "list of ", "list<item: ": "list of ", ">": ""}
+    replaced = {"list<element: ": "list of ", "list<item: ": "list of ", ">": ""}
     types = {}
     for column in SCHEMA:
         types[column.name] = str(column.type)
-        for arrows, ours in words.items():
+        for arrows, ours in replaced.items():
             types[column.name] = types[column.name].replace(arrows, ours)
     assert explained == types
 
@@ -61,9 +61,9 @@ def test_every_column_is_explained() -> None:
         {"path": "https://host/ä ö::b.mp4"},
     ],
 )
-def test_nothing_and_empty_stay_apart(changes: dict[str, object]) -> None:
+def test_none_and_empty_are_different(changes: dict[str, object]) -> None:
     record = make_record(**({"path": "a.mp4"} | changes))  # type: ignore[arg-type]
-    # Beside others, which must not lend it theirs.
+    # Between two other records, whose values must not appear in it.
     _, between, _ = round_trip(make_record("before", seed=1), record, make_record("after", seed=2))
     assert between == contents(record)
 
@@ -75,7 +75,7 @@ def test_a_failed_videos_record_comes_back(fingerprint: Fingerprint | None) -> N
     assert round_trip(make_record("b"), record)[1] == contents(record)
 
 
-def test_a_video_that_cannot_be_opened_says_so() -> None:
+def test_the_record_of_a_video_that_cannot_be_opened_has_the_reason() -> None:
     assert VideoRecord.from_error("a", None, VideoDecodeError("a", 0, "gone")).error == "gone (before its first frame)"
 
 

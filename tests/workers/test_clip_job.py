@@ -1,4 +1,4 @@
-"""A worker's job: from one video to the pixels that enter the graph."""
+"""The job of a worker: preparing one video for the graph."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.videos import moving_square, write_video
 def test_a_clip_is_the_window_of_each_picked_frame(dataset: VideoDataset) -> None:
     for index, video in enumerate(dataset):
         frames = [frame.to_ndarray(format="rgb24") for frame in read_frames(video.path)]
-        # Windows of 16 pixels that become 16: nothing is resized.
+        # The windows have the size of the clip, 16 pixels, so nothing is resized.
         transform = SpatialTransform(crop_size=16, resize=min(frames[0].shape[:2]))
         loader = ClipLoader(ClipConfig(sampler=MotionGuided(num_frames=5), transform=transform, memory_budget=1 << 30))
         choices = draw(0, 0, index, 5, training=False)
@@ -51,7 +51,7 @@ def numpy_memory(shape: tuple[int, ...]) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("sampler", [MotionGuided(num_frames=5), Segment(num_frames=5)])
-def test_with_a_record_the_graph_is_told_the_picks_and_decodes_no_more(dataset: VideoDataset, sampler: Any) -> None:
+def test_with_a_record_the_graph_gets_the_picks_and_decodes_only_these(dataset: VideoDataset, sampler: Any) -> None:
     config = ClipConfig(sampler=sampler, transform=TRANSFORM, memory_budget=1 << 30, nvdec=NVDEC)
     for index, video in enumerate(dataset):
         choices = draw(0, 0, index, 5, training=True)
@@ -83,7 +83,7 @@ def test_for_a_growing_index_the_gpus_videos_are_measured_once_by_pyav(dataset: 
     assert later.picks.tolist() == first.picks.tolist()
 
 
-def test_a_record_of_what_the_gpu_cannot_decode_serves_pyav(tmp_path: Path) -> None:
+def test_pyav_uses_the_record_of_a_video_that_the_gpu_cannot_decode(tmp_path: Path) -> None:
     path = write_video(tmp_path / "444.mp4", moving_square(20, 48, 64), pixel_format="yuv444p")
     media, choices = Media(str(path)), draw(0, 0, 0, 5, training=False)
     config = ClipConfig(sampler=Segment(num_frames=5), transform=TRANSFORM, memory_budget=1 << 30, nvdec=NVDEC)
@@ -114,7 +114,7 @@ def test_a_file_that_falls_back_to_pyav_is_read_and_probed_once(
         path.unlink(missing_ok=True)
         return content
 
-    # Whoever reads the file again finds it missing.
+    # A second read of the file would fail.
     monkeypatch.setattr(Media, "read", read_and_remove)
     result = EncodedLoader(config, NVDEC).load(job, allocate)
     assert isinstance(result, ClipResult)

@@ -1,4 +1,4 @@
-"""Worker processes, and the memory in which clips are handed over."""
+"""Pools of workers: jobs, their outcomes, and the end of workers."""
 
 from __future__ import annotations
 
@@ -62,7 +62,9 @@ def test_every_job_comes_back_once_with_its_own_clip(pool: Pool, dataset: VideoD
             pool.release(slot)
 
 
-def test_a_bad_video_is_an_outcome_and_the_next_job_goes_on(pool: Pool, dataset: VideoDataset, tmp_path: Path) -> None:
+def test_the_error_of_a_bad_video_does_not_affect_the_next_job(
+    pool: Pool, dataset: VideoDataset, tmp_path: Path
+) -> None:
     pool.submit(0, job(str(tmp_path / "none.mp4")))
     pool.submit(1, job(dataset[0].path))
     outcomes = collect(pool, 2)
@@ -77,7 +79,7 @@ def test_a_cancelled_job_that_was_not_begun_is_not_done(pool: Pool, dataset: Vid
     for slot in range(1, 8):
         pool.cancel(slot)
     outcomes = collect(pool, 8)
-    # Workers may have begun a job each by then; the last in line was not reached by any.
+    # Each worker may have begun a job before the cancellation, but none reached the last job.
     assert outcomes[7] is None
     pool.submit(7, job(dataset[0].path))
     assert isinstance(collect(pool, 1)[7], ClipResult)
@@ -132,7 +134,7 @@ def test_a_closed_pool_leaves_neither_processes_nor_open_files(dataset: VideoDat
     assert open_files() == before
 
 
-def test_a_worker_that_cannot_start_is_told_of(monkeypatch: pytest.MonkeyPatch, dataset: VideoDataset) -> None:
+def test_a_worker_that_cannot_start_is_an_error(monkeypatch: pytest.MonkeyPatch, dataset: VideoDataset) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     pool = WorkerPool(1, 2, CONFIG)
     try:
@@ -144,7 +146,7 @@ def test_a_worker_that_cannot_start_is_told_of(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_a_killed_worker_is_named_with_the_video_it_had(tmp_path: Path) -> None:
-    # A pipe that nobody writes to: the worker waits in it, as it may in a network file system.
+    # A pipe that nobody writes to. The worker waits for it, as it may for a network file system.
     path = tmp_path / "stuck.mp4"
     os.mkfifo(path)
     pool = WorkerPool(1, 2, CONFIG)
@@ -169,7 +171,7 @@ def test_ctrl_c_in_the_users_process_does_not_reach_the_workers(dataset: VideoDa
         pool.close()
 
 
-def test_ctrl_c_is_noticed_while_workers_have_nothing_to_say() -> None:
+def test_ctrl_c_is_noticed_while_no_worker_sends_anything() -> None:
     pool = WorkerPool(1, 1, CONFIG)
     try:
         with ctrl_c_in_another_thread(after=0.3):
@@ -179,7 +181,7 @@ def test_ctrl_c_is_noticed_while_workers_have_nothing_to_say() -> None:
         pool.close()
 
 
-def test_a_worker_whose_program_ends_while_it_starts_ends_without_a_word() -> None:
+def test_a_worker_without_a_setup_ends_silently() -> None:
     result = subprocess.run([sys.executable, "-c", _WORKER_PROGRAM], input=b"", capture_output=True)
     assert (result.returncode, result.stderr) == (0, b"")
 
