@@ -101,13 +101,13 @@ def describe_videos(frames: Sequence[int], shapes: Sequence[tuple[int, int, int]
 
 
 def image_grid(videos: NDArray[Any]) -> tuple[int, int]:
-    """Return the grid of the image-level kernels, in blocks."""
+    """Return the grid of the image-level kernels, in blocks, for a batch (an array of :data:`VIDEO`)."""
     pixels = int((videos["height"].astype(np.int64) * videos["width"]).max())
     return math.ceil(pixels / _IMAGE_PIXELS_PER_BLOCK), len(videos)
 
 
 def feature_grid(videos: NDArray[Any], *, tensor_cores: bool) -> tuple[int, int, int]:
-    """Return the grid of the feature-level kernels, in blocks."""
+    """Return the grid of a feature-level kernel, in blocks, for a batch (an array of :data:`VIDEO`)."""
     across = -(-videos["width"] // _FEATURE_COLUMNS)
     down = -(-videos["height"] // _FEATURE_ROWS[tensor_cores])
     stretches = math.ceil((int(videos["num_frames"].max()) - 1) / _FEATURE_FRAMES_PER_BLOCK)
@@ -115,7 +115,7 @@ def feature_grid(videos: NDArray[Any], *, tensor_cores: bool) -> tuple[int, int,
 
 
 def gather_grid(videos: NDArray[Any], num_picks: int) -> tuple[int, int, int]:
-    """Return the grid of the gathering kernel, in blocks."""
+    """Return the grid of the gathering kernel, in blocks, for ``num_picks`` frames per video of a batch."""
     frame_bytes = int((3 * videos["height"].astype(np.int64) * videos["width"]).max())
     return math.ceil(frame_bytes / _GATHER_BYTES_PER_BLOCK), num_picks, len(videos)
 

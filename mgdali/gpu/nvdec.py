@@ -110,6 +110,7 @@ def recorded_facts(record: VideoRecord) -> StreamFacts:
 
 
 def _facts(codec: str, pixels: av.VideoFormat, rotation: float, num_frames: int) -> StreamFacts:
+    """Return the properties of a stream, with the chroma subsampling and the bit depth of its pixel format."""
     halved = (pixels.chroma_width(16) == 8, pixels.chroma_height(16) == 8)
     planar = not pixels.is_rgb and len(pixels.components) >= 3
     return StreamFacts(

@@ -18,7 +18,7 @@ __all__ = ["Cropper"]
 
 
 class Cropper:
-    """Makes a clip's pictures of decoded frames.
+    """Cuts the crop window out of decoded frames, and resizes and converts it to the pictures of a clip.
 
     Only the pixels of the crop window are converted, directly to the clip's size. libswscale's bilinear filter becomes
     wider when a window shrinks, so the pictures are antialiased, like those of DALI's resize if the GPU decodes.

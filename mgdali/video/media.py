@@ -58,7 +58,7 @@ class _NamedContent(io.BytesIO):
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """Values that change with the content of a video and need only its first 64 KiB to be read.
+    """Values that identify the content of a video. To compute them, at most its first 64 KiB are read.
 
     Attributes:
         size: Size of the video file or tar member in bytes; for JPEG frames, of all files together.
@@ -188,9 +188,11 @@ class Media:
 
     @property
     def _file(self) -> str:
+        """Path or URL of the file that contains the video: of the tar, if it is a member of one."""
         return self.path if self.span is None else self.path.rpartition("::")[0]
 
     def _size_and_time(self, files: list[str] | None) -> tuple[int, int]:
+        """Return ``size`` and ``mtime_ns`` of the fingerprint, without reading the content."""
         if files is not None:
             stats = [os.stat(file) for file in files]
             return sum(stat.st_size for stat in stats), max(stat.st_mtime_ns for stat in stats)
@@ -200,6 +202,7 @@ class Media:
         return (stat.st_size if self.span is None else self.span[1]), stat.st_mtime_ns
 
     def _head(self, files: list[str] | None, size: int) -> str:
+        """Return ``head`` of the fingerprint."""
         if files is None:
             offset = 0 if self.span is None else self.span[0]
             return _digest(read_part(self._file, (offset, min(size, _HEAD_BYTES))))

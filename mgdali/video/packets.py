@@ -107,7 +107,7 @@ class StreamLog:
 
     @property
     def times(self) -> NDArray[np.int64] | None:
-        """Presentation times, int64 ``[T]`` in ticks of ``time_base``; None unless all are known and rising."""
+        """Presentation times, int64 ``[T]`` in ticks of ``time_base``; None unless all are known and increasing."""
         times = np.array([time for time in self._times if time is not None], np.int64)
         known = self._timed and len(times) == len(self._times) and bool(np.all(np.diff(times) > 0))
         return times if known else None
@@ -133,7 +133,7 @@ class StreamLog:
 
     @property
     def key_frames(self) -> NDArray[np.int32]:
-        """Frames at which decoding can begin, int32 ``[K]``, rising; empty if :attr:`packets` is None."""
+        """Frames at which decoding can begin, int32 ``[K]``, increasing; empty if :attr:`packets` is None."""
         packets = self.packets
         if packets is None:
             return np.empty(0, np.int32)
@@ -180,6 +180,7 @@ class StreamLog:
             start += int.from_bytes(content[start - self._length_bytes : start], "big") + self._length_bytes
 
     def _is_mpeg_b_frame(self, packet: av.Packet[Any]) -> bool:
+        """Return whether an MPEG packet contains a B-frame; note if it contains two frames."""
         content = bytes(packet)
         code = b"\xb6" if self.codec == "mpeg4" else b"\0"
         at = content.find(_START_CODE + code)

@@ -26,12 +26,12 @@ Picked = tuple[int, av.VideoFrame]
 
 
 def read_picked(media: Media, record: VideoRecord, picks: list[int]) -> Iterator[Picked]:
-    """Decode the picked frames of a video. Each frame equals to the byte the frame that decoding all frames gives.
+    """Decode the picked frames of a video. They are byte for byte those of decoding the whole video.
 
     Args:
         media: The video.
         record: Record of the video, which must match its content.
-        picks: Indices of the frames, rising, without repetitions, at least one.
+        picks: Indices of the frames, increasing, without repetitions, at least one.
 
     Yields:
         The picks in order, each with its frame as decoded.
@@ -54,7 +54,7 @@ def read_picked(media: Media, record: VideoRecord, picks: list[int]) -> Iterator
 
 
 def needed_packets(record: VideoRecord, picks: list[int]) -> list[tuple[int, int]]:
-    """Return the runs of packets to decode, as numbers of the first and the last packet of each, rising.
+    """Return the runs of packets to decode, as numbers of the first and the last packet of each, increasing.
 
     Each run begins at a key frame and ends at a pick. Runs that touch are joined.
 
@@ -79,7 +79,7 @@ def needed_packets(record: VideoRecord, picks: list[int]) -> list[tuple[int, int
 
 
 def frames_needed(record: VideoRecord, picks: list[int]) -> int:
-    """Return the number of frames that are decoded for ``picks``, which must be rising and without repetitions."""
+    """Return the number of frames that are decoded for ``picks``, which must be increasing and without repetitions."""
     if record.packets is None:
         return picks[-1] + 1
     referenced = record.referenced.copy()
@@ -90,6 +90,7 @@ def frames_needed(record: VideoRecord, picks: list[int]) -> int:
 
 
 def _read(media: Media, record: VideoRecord, picks: list[int]) -> Iterator[Picked]:
+    """Decode the picked frames in the way that suits the video, and keep their size and format."""
     files = media.frame_files()
     if files is not None:
         yield from _from_files(media, files, picks)

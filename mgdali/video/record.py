@@ -35,10 +35,10 @@ class VideoRecord:
         rate: Average number of frames per second according to the container; 0 if it does not specify it.
         codec, pixel_format, container: FFmpeg's names of the codec, the pixel format and the container format.
         time_base: Duration of a tick in seconds, as numerator and denominator.
-        times: Presentation time of each frame, int64 ``[T]`` in ticks; None unless all are known and rising.
+        times: Presentation time of each frame, int64 ``[T]`` in ticks; None unless all are known and increasing.
         packets: Number of the packet of each frame, int32 ``[T]``; None unless each packet contains exactly one frame.
         referenced: Whether other frames may refer to each frame, bool ``[T]``.
-        key_frames: Frames at which decoding can begin, int32 ``[K]``, rising; empty if ``packets`` is None.
+        key_frames: Frames at which decoding can begin, int32 ``[K]``, increasing; empty if ``packets`` is None.
         motion: Motion S per representation (:func:`representation_key`), float32 ``[T]`` each, >= 0.
         filters: Digest of the filters with which S was measured at the feature level (:func:`filters_digest`); None if
             S was not measured there.
