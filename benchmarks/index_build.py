@@ -16,7 +16,7 @@ import machine
 from figures import heading, in_turn, ratios, spread, table, target, target_rows, with_spread
 
 from mgdali import build_index
-from mgdali.index.measure import SurveyJob
+from mgdali.index.measure import MeasureJob
 from mgdali.video.media import Media, find_media
 from mgdali.workers.pool import WorkerPool
 
@@ -36,7 +36,7 @@ class CountConfig:
 class FrameCounter:
     """Decoder of all frames of a video; it converts none of them."""
 
-    def load(self, job: SurveyJob, allocate: Callable[..., object]) -> int:
+    def load(self, job: MeasureJob, allocate: Callable[..., object]) -> int:
         """Decode a video and return its number of frames."""
         with av.open(job.media.open(), "r", metadata_errors="ignore") as container:
             stream = container.streams.best("video")
@@ -87,7 +87,7 @@ def decode_alone(media: list[Media], workers: int) -> Run:
     slots = SLOTS_PER_WORKER * workers
     pool = WorkerPool(workers, slots, CountConfig())
     try:
-        waiting = [SurveyJob(each, each.path, ()) for each in reversed(media)]
+        waiting = [MeasureJob(each, each.path, ()) for each in reversed(media)]
         free, under_way = list(range(slots)), 0
         while waiting or under_way:
             while waiting and free:

@@ -12,18 +12,18 @@ from typing import Literal, get_args
 
 from mgdali.datasets.video_dataset import Video, VideoDataset
 from mgdali.errors import DatasetError, VideoDecodeError, WorkerError, check_integer
-from mgdali.index.measure import SurveyConfig, SurveyJob, failed_record
+from mgdali.index.measure import MeasureConfig, MeasureJob, failed_record
 from mgdali.index.reader import MotionIndex
 from mgdali.index.writer import IndexWriter
 from mgdali.samplers import Representation
 from mgdali.video.media import Fingerprint, Media, find_media
 from mgdali.video.record import VideoRecord, index_name, representation_key, was_measured
-from mgdali.workers.protocols import Pool
 from mgdali.workers.pool import LocalPool, WorkerPool
+from mgdali.workers.protocols import Pool
 
 Engine = Literal["local", "ray"]
 
-__all__ = ["BuildReport", "Engine", "KnownVideo", "build_index", "media_of", "read_known", "survey_locally"]
+__all__ = ["BuildReport", "Engine", "KnownVideo", "build_index", "media_of", "read_known", "measure_locally"]
 
 # Enough that no worker waits for its next video.
 _SLOTS_A_WORKER = 4
@@ -75,7 +75,7 @@ class KnownVideo:
 class _Plan:
     """Which videos are to be measured, and of the others the failures."""
 
-    jobs: list[SurveyJob] = field(default_factory=list)
+    jobs: list[MeasureJob] = field(default_factory=list)
     kept: int = 0
     failed: dict[str, str] = field(default_factory=dict)
 
@@ -126,7 +126,7 @@ def build_index(
     try:
         plan = _plan(media, writer, wanted, retry_failed)
         on_start(len(plan.jobs), plan.kept)
-        for records in _survey(plan.jobs, engine, num_workers):
+        for records in _measure_all(plan.jobs, engine, num_workers):
             writer.add(*records)
             for record in records:
                 frames += record.num_frames
@@ -161,7 +161,7 @@ def media_of(data: VideoDataset | str | os.PathLike[str] | Iterable[Media]) -> l
     return media
 
 
-def survey_locally(jobs: Sequence[SurveyJob], num_workers: int) -> Iterator[list[VideoRecord]]:
+def measure_locally(jobs: Sequence[MeasureJob], num_workers: int) -> Iterator[list[VideoRecord]]:
     """Measure videos in worker processes; records come as they are done, and for a while there may be none.
 
     A video that ends its worker, as decoders with a bug do, gets a record of that, and the others go on.
@@ -169,8 +169,8 @@ def survey_locally(jobs: Sequence[SurveyJob], num_workers: int) -> Iterator[list
     waiting = list(reversed(jobs))
     while waiting:
         slots = max(1, _SLOTS_A_WORKER * num_workers)
-        pool: Pool = WorkerPool(num_workers, slots, SurveyConfig()) if num_workers else LocalPool(SurveyConfig())
-        under_way: dict[int, SurveyJob] = {}
+        pool: Pool = WorkerPool(num_workers, slots, MeasureConfig()) if num_workers else LocalPool(MeasureConfig())
+        under_way: dict[int, MeasureJob] = {}
         free = list(range(slots))
         try:
             while waiting or under_way:
@@ -213,15 +213,15 @@ def _grouped(arrivals: Iterator[list[VideoRecord]]) -> Iterator[list[VideoRecord
     yield group
 
 
-def _survey(jobs: Sequence[SurveyJob], engine: Engine, num_workers: int | None) -> Iterator[list[VideoRecord]]:
+def _measure_all(jobs: Sequence[MeasureJob], engine: Engine, num_workers: int | None) -> Iterator[list[VideoRecord]]:
     """Records, in lists to be written together."""
     if engine == "ray":
         # Not above: Ray is an extra.
-        from mgdali.index.ray_engine import survey_on_ray
+        from mgdali.index.ray_engine import measure_on_ray
 
-        return survey_on_ray(jobs, num_workers)
+        return measure_on_ray(jobs, num_workers)
     cores = len(os.sched_getaffinity(0))
-    return _grouped(survey_locally(jobs, min(len(jobs), cores) if num_workers is None else num_workers))
+    return _grouped(measure_locally(jobs, min(len(jobs), cores) if num_workers is None else num_workers))
 
 
 def _plan(
@@ -235,7 +235,7 @@ def _plan(
         held = list(pool.map(lambda row, each: _holds(row, each, wanted, retry_failed), rows, media.values()))
     for (name, each), row, holds in zip(media.items(), rows, held, strict=True):
         if row is None or not holds:
-            plan.jobs.append(SurveyJob(each, name, wanted + _others(row, wanted)))
+            plan.jobs.append(MeasureJob(each, name, wanted + _others(row, wanted)))
             continue
         plan.kept += 1
         if row.error is not None:

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 from mgdali.errors import VideoDecodeError
 from mgdali.samplers import Representation
-from mgdali.video.meters import make_meter
 from mgdali.video.frames import read_frames
 from mgdali.video.media import Fingerprint, Media
+from mgdali.video.meters import make_meter
 from mgdali.video.packets import StreamLog
 from mgdali.video.record import VideoRecord
 
-__all__ = ["SurveyConfig", "SurveyJob", "SurveyLoader", "failed_record", "survey_video"]
+__all__ = ["MeasureConfig", "MeasureJob", "MeasureLoader", "failed_record", "measure_video"]
 
 
-def survey_video(media: Media, name: str, representations: tuple[Representation, ...]) -> VideoRecord:
+def measure_video(media: Media, name: str, representations: tuple[Representation, ...]) -> VideoRecord:
     """What an index keeps of a video; where it cannot be decoded, why.
 
     Args:
@@ -41,7 +41,7 @@ def survey_video(media: Media, name: str, representations: tuple[Representation,
 
 
 @dataclass(frozen=True)
-class SurveyJob:
+class MeasureJob:
     """One video to measure, its name in the index, and how S is to be measured."""
 
     media: Media
@@ -55,23 +55,23 @@ class SurveyJob:
 
 
 @dataclass(frozen=True)
-class SurveyConfig:
+class MeasureConfig:
     """What worker processes need to know to measure videos: nothing beside their jobs."""
 
-    def make_loader(self) -> SurveyLoader:
+    def make_loader(self) -> MeasureLoader:
         """What a worker does its jobs with."""
-        return SurveyLoader()
+        return MeasureLoader()
 
 
-class SurveyLoader:
+class MeasureLoader:
     """Measures videos, one after another."""
 
-    def load(self, job: SurveyJob, allocate: Callable[..., object]) -> VideoRecord:
+    def load(self, job: MeasureJob, allocate: Callable[..., object]) -> VideoRecord:
         """Measure a video; a record is small, so nothing is allocated for it."""
-        return survey_video(job.media, job.name, job.representations)
+        return measure_video(job.media, job.name, job.representations)
 
 
-def failed_record(job: SurveyJob, reason: str) -> VideoRecord:
+def failed_record(job: MeasureJob, reason: str) -> VideoRecord:
     """The record of a video at which a worker failed."""
     fingerprint = None
     with contextlib.suppress(VideoDecodeError):

@@ -24,7 +24,7 @@ import cloudpickle
 import pyarrow as pa
 
 from mgdali.errors import WorkerError, check_integer
-from mgdali.index.measure import SurveyJob, failed_record, survey_video
+from mgdali.index.measure import MeasureJob, failed_record, measure_video
 from mgdali.video.frames import keep_decoder_messages
 from mgdali.video.record import VideoRecord
 
@@ -35,7 +35,7 @@ try:
 except ImportError as error:
     raise ImportError(f"engine='ray' needs Ray Data ({error}): pip install 'mgdali[ray]'") from error
 
-__all__ = ["survey_on_ray"]
+__all__ = ["measure_on_ray"]
 
 # Videos a task: enough that a task's overhead is small, few enough that a killed worker's work is soon done again.
 _BLOCK = 16
@@ -46,7 +46,7 @@ _USAGE = "RAY_USAGE_STATS_ENABLED"
 _DEATHS = (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError)
 
 
-def survey_on_ray(jobs: Sequence[SurveyJob], num_workers: int | None) -> Iterator[list[VideoRecord]]:
+def measure_on_ray(jobs: Sequence[MeasureJob], num_workers: int | None) -> Iterator[list[VideoRecord]]:
     """Measure videos on a Ray cluster; records come as they are done, some at a time, each video's once, in any order.
 
     The cluster is the one that this process is connected to; else that of ``RAY_ADDRESS`` or, as ``ray.init()`` finds
@@ -68,10 +68,10 @@ def survey_on_ray(jobs: Sequence[SurveyJob], num_workers: int | None) -> Iterato
     """
     if num_workers is not None:
         check_integer("num_workers", num_workers, least=1)
-    return _survey(jobs, num_workers) if jobs else iter(())
+    return _measure_all(jobs, num_workers) if jobs else iter(())
 
 
-def _survey(jobs: Sequence[SurveyJob], num_workers: int | None) -> Iterator[list[VideoRecord]]:
+def _measure_all(jobs: Sequence[MeasureJob], num_workers: int | None) -> Iterator[list[VideoRecord]]:
     left = {job.name: job for job in jobs}
     with _connected(), _quiet():
         for measure in (_in_blocks, _one_by_one):
@@ -82,7 +82,7 @@ def _survey(jobs: Sequence[SurveyJob], num_workers: int | None) -> Iterator[list
                     yield [record for record in records if left.pop(record.path, None) is not None]
 
 
-def _in_blocks(jobs: Sequence[SurveyJob], num_workers: int | None) -> Generator[list[VideoRecord]]:
+def _in_blocks(jobs: Sequence[MeasureJob], num_workers: int | None) -> Generator[list[VideoRecord]]:
     """Measure through Ray Data; what ends its worker is left out."""
     size = min(_BLOCK, max(1, len(jobs) // (_tasks_at_a_time(num_workers) * _BLOCKS_A_WORKER)))
     run = uuid.uuid4().bytes
@@ -103,12 +103,12 @@ def _in_blocks(jobs: Sequence[SurveyJob], num_workers: int | None) -> Generator[
             yield [pickle.loads(record) for record in records if record]
 
 
-def _one_by_one(jobs: Sequence[SurveyJob], num_workers: int | None) -> Generator[list[VideoRecord]]:
+def _one_by_one(jobs: Sequence[MeasureJob], num_workers: int | None) -> Generator[list[VideoRecord]]:
     """Measure with a task for each video; one that its workers do not survive gets a record of that."""
     task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_measure)
     at_a_time = _tasks_at_a_time(num_workers)
     waiting = list(reversed(jobs))
-    under_way: dict[ray.ObjectRef[bytes], SurveyJob] = {}
+    under_way: dict[ray.ObjectRef[bytes], MeasureJob] = {}
     try:
         while waiting or under_way:
             while waiting and len(under_way) < at_a_time:
@@ -121,7 +121,7 @@ def _one_by_one(jobs: Sequence[SurveyJob], num_workers: int | None) -> Generator
             ray.cancel(reference, force=True)
 
 
-def _outcome(job: SurveyJob, done: ray.ObjectRef[bytes]) -> VideoRecord:
+def _outcome(job: MeasureJob, done: ray.ObjectRef[bytes]) -> VideoRecord:
     try:
         record: VideoRecord = pickle.loads(ray.get(done))
         return record
@@ -154,9 +154,9 @@ def _measure_unless_begun(row: dict[str, Any]) -> dict[str, bytes]:
 def _measure(pickled: bytes) -> bytes:
     """The record of a job, pickled so that nothing is lost on the way: None and an empty array, types and bits."""
     _keep_messages()
-    job: SurveyJob = pickle.loads(pickled)
+    job: MeasureJob = pickle.loads(pickled)
     try:
-        record = survey_video(job.media, job.name, job.representations)
+        record = measure_video(job.media, job.name, job.representations)
     except Exception:
         record = failed_record(job, f"a decoding worker failed:\n{traceback.format_exc()}")
     return pickle.dumps(record)

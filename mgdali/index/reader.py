@@ -30,7 +30,7 @@ __all__ = ["MotionIndex"]
 # What the loader does not look at; with 8 bytes a frame it would be most of the copy.
 _LEFT_OUT = "times"
 _KEYS = [pa.field("key", pa.uint64()), pa.field("key_row", pa.int64())]
-_STAMP = b"mgdali.loading.source"
+_STAMP = b"mgdali.source"
 
 
 class MotionIndex:

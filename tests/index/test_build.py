@@ -17,8 +17,8 @@ import pytest
 
 from mgdali import VideoDataset
 from mgdali.errors import DatasetError
-from mgdali.index.build import BuildReport, build_index, media_of, survey_locally
-from mgdali.index.measure import SurveyJob, survey_video
+from mgdali.index.build import BuildReport, build_index, measure_locally, media_of
+from mgdali.index.measure import MeasureJob, measure_video
 from mgdali.index.reader import MotionIndex
 from mgdali.index.schema import from_batch
 from mgdali.index.writer import open_parquet
@@ -139,7 +139,7 @@ def test_every_video_is_measured_and_found(num_workers: int, videos: Path, path:
     for file in videos.iterdir():
         record = index.find(str(file))
         assert record is not None
-        expected = survey_video(Media(str(file)), str(file), (Representation(),))
+        expected = measure_video(Media(str(file)), str(file), (Representation(),))
         assert contents(record, without=("times",)) == contents(expected, without=("times",))
     assert sorted(os.listdir(path.parent)) == ["i.parquet", "i.parquet.map"]
 
@@ -304,8 +304,8 @@ def test_a_video_that_kills_its_worker_costs_only_itself(videos: Path, path: Pat
 
 
 def test_every_video_may_kill_its_worker(videos: Path) -> None:
-    jobs = [SurveyJob(DeadlyMedia(str(file)), file.name, ()) for file in sorted(videos.iterdir())[:3]]
-    records = list(chain.from_iterable(survey_locally(jobs, 2)))
+    jobs = [MeasureJob(DeadlyMedia(str(file)), file.name, ()) for file in sorted(videos.iterdir())[:3]]
+    records = list(chain.from_iterable(measure_locally(jobs, 2)))
     assert sorted(record.path for record in records) == ["00.mp4", "01.mp4", "02.mp4"]
     assert all(record.error and record.fingerprint for record in records)
 

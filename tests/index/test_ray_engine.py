@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from mgdali import WorkerError, build_index
-from mgdali.index.build import survey_locally
-from mgdali.index.measure import SurveyJob
+from mgdali.index.build import measure_locally
+from mgdali.index.measure import MeasureJob
 from mgdali.index.schema import to_batch
 from mgdali.samplers import Representation
 from mgdali.video.media import Media
@@ -83,7 +83,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def expected(folder: Path) -> dict[str, bytes]:
     """The folder's rows as the local engine has them."""
-    return rows(each(survey_locally(jobs_of(folder), 1)))
+    return rows(each(measure_locally(jobs_of(folder), 1)))
 
 
 @pytest.fixture
@@ -94,8 +94,8 @@ def log(tmp_path: Path) -> Path:
     return path
 
 
-def jobs_of(folder: Path, make: Callable[[str], Media] = Media) -> list[SurveyJob]:
-    return [SurveyJob(make(str(path)), path.name, BOTH_LEVELS) for path in sorted(folder.iterdir())]
+def jobs_of(folder: Path, make: Callable[[str], Media] = Media) -> list[MeasureJob]:
+    return [MeasureJob(make(str(path)), path.name, BOTH_LEVELS) for path in sorted(folder.iterdir())]
 
 
 def each(lists: Iterator[list[VideoRecord]]) -> Generator[VideoRecord]:
@@ -104,9 +104,9 @@ def each(lists: Iterator[list[VideoRecord]]) -> Generator[VideoRecord]:
         yield from records
 
 
-def measured(jobs: Sequence[SurveyJob], num_workers: int | None) -> Generator[VideoRecord]:
+def measured(jobs: Sequence[MeasureJob], num_workers: int | None) -> Generator[VideoRecord]:
     """What Ray makes of jobs."""
-    return each(ray_engine.survey_on_ray(jobs, num_workers))
+    return each(ray_engine.measure_on_ray(jobs, num_workers))
 
 
 def rows(records: Iterable[VideoRecord]) -> dict[str, bytes]:
@@ -201,8 +201,8 @@ def test_a_video_that_ends_every_worker_gets_a_record_of_that_and_the_others_the
     monkeypatch.setattr(ray_engine, "_RETRIES", 1)
     path = str(folder / "video0.mp4")
     jobs = jobs_of(folder)
-    jobs[1:1] = [SurveyJob(Deadly(path), f"deadly{i}", BOTH_LEVELS) for i in range(2)]
-    jobs[2:2] = [SurveyJob(Faulty(path), "faulty", BOTH_LEVELS)]
+    jobs[1:1] = [MeasureJob(Deadly(path), f"deadly{i}", BOTH_LEVELS) for i in range(2)]
+    jobs[2:2] = [MeasureJob(Faulty(path), "faulty", BOTH_LEVELS)]
     records = list(measured(jobs, None))
     bad = {record.path: record for record in records if record.path not in expected}
     assert sorted(bad) == ["deadly0", "deadly1", "faulty"]

@@ -12,7 +12,7 @@ import av
 import pytest
 
 from mgdali import VideoDecodeError
-from mgdali.index.measure import survey_video
+from mgdali.index.measure import measure_video
 from mgdali.samplers import Representation
 from mgdali.video import picked_frames
 from mgdali.video.frames import read_frames
@@ -41,7 +41,7 @@ PACKED = "mpeg4_xvid_320x240_164f.avi"
 
 
 def record_of(media: Media) -> VideoRecord:
-    return survey_video(media, media.path, (Representation(),))
+    return measure_video(media, media.path, (Representation(),))
 
 
 def content(frame: av.VideoFrame) -> tuple[str, int, int, bytes]:

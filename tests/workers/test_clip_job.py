@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mgdali import MotionGuided, Segment, VideoDataset
 from mgdali.choices import draw
 from mgdali.gpu.driver import DecoderCaps
-from mgdali.index.measure import survey_video
+from mgdali.index.measure import measure_video
 from mgdali.samplers import Representation
 from mgdali.transforms import SpatialTransform
 from mgdali.video.frames import read_frames
@@ -55,7 +55,7 @@ def test_with_a_record_the_graph_gets_the_picks_and_decodes_only_these(dataset: 
     config = ClipConfig(sampler=sampler, transform=TRANSFORM, memory_budget=1 << 30, nvdec=NVDEC)
     for index, video in enumerate(dataset):
         choices = draw(0, 0, index, 5, training=True)
-        record = survey_video(video.media, video.path, (Representation(),))
+        record = measure_video(video.media, video.path, (Representation(),))
         clip = ClipLoader(config).load(ClipJob(video.media, choices), numpy_memory)
         known = EncodedLoader(config, NVDEC).load(ClipJob(video.media, choices, record), numpy_memory)
         whole = EncodedLoader(config, NVDEC).load(ClipJob(video.media, choices), numpy_memory)
@@ -88,7 +88,7 @@ def test_pyav_uses_the_record_of_a_video_that_the_gpu_cannot_decode(tmp_path: Pa
     media, choices = Media(str(path)), draw(0, 0, 0, 5, training=False)
     config = ClipConfig(sampler=Segment(num_frames=5), transform=TRANSFORM, memory_budget=1 << 30, nvdec=NVDEC)
     result = EncodedLoader(config, NVDEC).load(
-        ClipJob(media, choices, survey_video(media, str(path), ())), numpy_memory
+        ClipJob(media, choices, measure_video(media, str(path), ())), numpy_memory
     )
     assert isinstance(result, ClipResult)
     assert result.frames_decoded < 20
