@@ -64,8 +64,8 @@ def test_the_readme_fits_120_lines() -> None:
 
 
 def test_every_path_in_the_recipes_exists() -> None:
-    words = _BACKTICKED.findall(prose(ROOT / "CONTRIBUTING.md"))
-    parts = [part.partition("::")[0] for word in words for part in word.split()]
+    quoted = _BACKTICKED.findall(prose(ROOT / "CONTRIBUTING.md"))
+    parts = [part.partition("::")[0] for text in quoted for part in text.split()]
     paths = [part for part in parts if re.match(r"(?:mgdali|tests|docs|kernels|benchmarks|\.ci)/", part)]
     assert len(paths) > 30
     assert [path for path in paths if "<" not in path and not (ROOT / path).exists()] == []
