@@ -309,10 +309,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def host(folder: Path) -> Iterator[HostKernels]:
+def host(folder: Path, program_cache: Path) -> Iterator[HostKernels]:
     source = folder / "features.cu"
     source.write_text(FEATURES)
-    with HostKernels(source, folder) as kernels:
+    with HostKernels(source, program_cache) as kernels:
         yield kernels
 
 
@@ -513,10 +513,10 @@ def test_speed(host: HostKernels, kernel: str, times: int, order: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def faults(folder: Path) -> Iterator[HostKernels]:
+def faults(folder: Path, program_cache: Path) -> Iterator[HostKernels]:
     source = folder / "faults.cu"
     source.write_text(FAULTS)
-    with HostKernels(source, folder, timeout=20) as kernels:
+    with HostKernels(source, program_cache, timeout=20) as kernels:
         yield kernels
 
 
@@ -665,8 +665,8 @@ def test_threads_that_cannot_go_on(
     assert out[-1] == 62
 
 
-def test_a_kernel_that_does_not_end(folder: Path, faults: HostKernels) -> None:
-    with HostKernels(folder / "faults.cu", folder, timeout=0.5) as impatient:
+def test_a_kernel_that_does_not_end(folder: Path, program_cache: Path, faults: HostKernels) -> None:
+    with HostKernels(folder / "faults.cu", program_cache, timeout=0.5) as impatient:
         assert "did not end within 0.5 s" in failure(impatient, "endless", [one()])
         [out] = impatient.run("product", grid=1, block=1, args=[np.int32(6), np.int32(7), one()])
     assert out == 42
@@ -691,12 +691,12 @@ def test_a_launch_that_a_gpu_refuses(faults: HostKernels, grid: Any, block: Any)
     assert "invalid configuration" in failure(faults, "trap", [], grid=grid, block=block)
 
 
-def test_the_switch_of_other_processors(folder: Path, order: int) -> None:
+def test_the_switch_of_other_processors(folder: Path, program_cache: Path, order: int) -> None:
     source = folder / "portable.cu"
     start = FEATURES.index('extern "C" __global__ void __launch_bounds__(256) rotate')
     end = FEATURES.index('extern "C" __global__ __launch_bounds__((256), 2) void rotate_in_warps')
     source.write_text(FEATURES[start:end] + FAULTS)
-    with HostKernels(source, folder, flags=["-DCUDA_HOST_UCONTEXT"]) as host:
+    with HostKernels(source, program_cache, flags=["-DCUDA_HOST_UCONTEXT"]) as host:
         [out] = host.run("rotate", grid=5, block=200, args=[np.int32(7), unset((5, 200), np.int32)], order=order)
         assert np.array_equal(out, np.tile((np.arange(200) + 7) % 200, (5, 1)))
         assert "deadlock" in failure(host, "early_return", [np.int32(4), unset(64, np.int32)], block=64, order=order)
