@@ -3,10 +3,12 @@
 PYTHON ?= python3
 CUDA ?= cuda12
 VIDEOS ?=
+PYTEST_ARGS ?=
+FAST := not slow and not ray and not compiler and not gpu
 BIN := .venv/bin
 ENV := .venv/.installed-$(CUDA)
 
-.PHONY: demo train-demo test gpu-check lint types imports clean
+.PHONY: demo train-demo test test-all coverage gpu-check lint types imports clean
 
 demo: $(ENV)
 	$(BIN)/mgdali demo $(if $(VIDEOS),"$(VIDEOS)")
@@ -14,8 +16,21 @@ demo: $(ENV)
 train-demo: $(ENV)
 	$(BIN)/python examples/train_demo.py
 
+# The tests that take little time: they need no cluster, no compiler and no GPU.
 test: $(ENV)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "$(FAST)" $(PYTEST_ARGS)
+
+test-all: $(ENV)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# The line coverage of both, and the ratio. Subprocesses are measured too.
+coverage: $(ENV)
+	$(BIN)/python -m pytest -q --cov --cov-report= $(PYTEST_ARGS) && $(BIN)/coverage json -q -o .coverage-all.json
+	$(BIN)/python -m pytest -q --cov --cov-report= -m "$(FAST)" $(PYTEST_ARGS) && $(BIN)/coverage json -q -o .coverage-fast.json
+	$(BIN)/python -c 'import json; \
+	  fast, whole = (json.load(open(f".coverage-{name}.json"))["totals"] for name in ("fast", "all")); \
+	  print("lines of mgdali/ covered: test %.1f %%, test-all %.1f %%, ratio %.3f" % (fast["percent_covered"], \
+	  whole["percent_covered"], fast["covered_lines"] / whole["covered_lines"]))'
 
 # On a machine with a GPU, with the packages that its python3 finds: nothing is installed.
 gpu-check:

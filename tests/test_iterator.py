@@ -368,6 +368,7 @@ def test_an_error_in_a_batch_of_an_abandoned_epoch_is_not_raised(stuck: VideoDat
         assert torch.equal(next(iter(loader))[0], first)
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_waiting_for_a_batch_ends_workers_and_thread(stuck: VideoDataset) -> None:
     before, threads = set(workers_of(os.getpid())), threads_ahead()
     with load(stuck, num_workers=2) as loader:
@@ -435,6 +436,7 @@ def test_each_video_is_on_one_rank_and_ranks_have_equal_batches(dataset: VideoDa
     assert len(paths) == padded
 
 
+@pytest.mark.slow
 def test_ranks_come_from_torch_distributed(dataset: VideoDataset, tmp_path: Path) -> None:
     script = f"""
         import sys
@@ -474,6 +476,7 @@ def test_world_size_without_torch_distributed_gives_a_warning(
 # --- resuming --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_stop_after_any_batch_is_resumed_in_a_new_process(dataset: VideoDataset, tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"batch_size": 3, "shuffle": True, "training": True, "seed": 11, "return_meta": True}
     with load(dataset, num_workers=2, **arguments) as loader:
@@ -622,6 +625,7 @@ def test_a_worker_that_is_killed_ends_the_epoch_with_a_message(dataset: VideoDat
         assert len(next(iter(loader))[1]) == 2
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_process_that_is_killed(dataset: VideoDataset, tmp_path: Path) -> None:
     script = f"""
         import time
@@ -648,6 +652,7 @@ def test_workers_end_with_a_process_that_is_killed(dataset: VideoDataset, tmp_pa
     assert gone(workers)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_program_and_its_workers(dataset: VideoDataset, tmp_path: Path) -> None:
     many = [video.path for video in dataset] * 2000
     script = """
@@ -764,6 +769,7 @@ def test_frames_decoded_are_counted(dataset: VideoDataset) -> None:
         assert loader.frames_decoded == total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_a_loader_interrupted_in_a_notebook_can_be_iterated_again(dataset: VideoDataset, num_workers: int) -> None:
     many = VideoDataset([video.path for video in dataset] * 300, [video.label for video in dataset] * 300)

@@ -291,6 +291,7 @@ def test_an_index_is_not_added_to_while_it_is_merged(videos: VideoDataset, monke
         assert len(list(loader)) == len(videos)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_loses_no_measurement(videos: VideoDataset, tmp_path: Path) -> None:
     script = f"""
         import os, signal

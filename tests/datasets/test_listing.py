@@ -69,6 +69,7 @@ def test_a_frame_list_without_videos_is_named(tmp_path: Path) -> None:
         read_frame_list(write(tmp_path, "\n \n"), "", "img_{:05d}.jpg")
 
 
+@pytest.mark.slow
 def test_a_million_lines_are_read_in_seconds(tmp_path: Path) -> None:
     path = write(tmp_path, "".join(f"videos/v_{i:07} 120 {i % 400}\n" for i in range(1_000_000)))
     started = time.perf_counter()

@@ -49,6 +49,7 @@ def find(picture: NDArray[np.uint8], colour: tuple[int, int, int]) -> NDArray[np
     return np.argwhere((picture == colour).all(axis=-1))
 
 
+@pytest.mark.slow
 def test_every_picked_frame_is_there_motion_guided_above_even_and_from_left_to_right(tmp_path: Path) -> None:
     motion = bell(101, 70)
     picture = draw(tmp_path / "new" / "picks.png", motion, 8)
@@ -78,6 +79,7 @@ def test_the_size_follows_from_the_picks_and_the_frames_shape(tmp_path: Path) ->
     assert wide.shape[0] < many.shape[0] < 2000
 
 
+@pytest.mark.slow
 def test_any_number_of_picks_stays_a_picture_that_can_be_opened(tmp_path: Path) -> None:
     assert draw(tmp_path / "one.png", bell(31, 9), 1).shape[0] < 1600
     assert draw(tmp_path / "hundreds.png", bell(31, 9), 200).shape[0] < 4000

@@ -70,6 +70,7 @@ def table_rows(output: str) -> list[list[str]]:
     return [line.split() for line in output.splitlines() if re.fullmatch(r"(\s+[\d.]+){7} s\s*", line)]
 
 
+@pytest.mark.slow
 def test_a_plain_script_runs_it_on_its_own_videos_and_again_without_writing_them(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
     done = subprocess.run(

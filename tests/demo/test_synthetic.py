@@ -39,6 +39,7 @@ def shape_of(pixels: NDArray[np.uint8]) -> tuple[float, float, float]:
     return float(x.mean()), float(y.mean()), float(len(x))
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(folder: Path, tmp_path: Path) -> None:
     write_action_videos(tmp_path / "again", videos_per_class=PER_CLASS)
     write_action_videos(tmp_path / "other", videos_per_class=1, seed=1)

@@ -44,6 +44,7 @@ def centres(path: Path) -> NDArray[np.float64]:
     return np.array(places)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(folder: Path, tmp_path: Path) -> None:
     write_burst_videos(tmp_path / "again", **COUNTS)
     write_burst_videos(tmp_path / "other", train_per_class=1, val_per_class=1, seed=1)

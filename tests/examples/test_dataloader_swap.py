@@ -53,6 +53,7 @@ def test_both_loaders_give_the_loop_the_same_form_of_data(folder: Path, drop_las
         assert seen[0] == seen[1] == sorted(video.label for video in videos)
 
 
+@pytest.mark.slow
 def test_the_script_runs_with_workers(folder: Path) -> None:
     command = [sys.executable, str(EXAMPLES / "dataloader_swap.py"), str(folder), "--loader", "mgdali", "--epochs", "1"]
     result = subprocess.run(command, env=SCRIPT_ENVIRONMENT, capture_output=True, text=True, timeout=120)

@@ -103,6 +103,7 @@ def test_a_run_stopped_and_resumed_has_the_losses_of_one_that_was_not(
         assert metrics(tmp_path / "run", name) == metrics(unbroken, name)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_from_its_checkpoint_to_the_same_losses(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [sys.executable, str(EXAMPLES / "train_tsm.py"), *arguments(folder, out, "--save-every", "3")]
@@ -331,6 +332,7 @@ TWO_RANKS = """
 """
 
 
+@pytest.mark.slow
 def test_two_ranks_share_every_epoch_and_resume_together(folder: Path, tmp_path: Path) -> None:
     own = arguments(folder, Path("unused"), "--batch-size", "4")
     text = TWO_RANKS.format(examples=str(EXAMPLES), arguments=own)
@@ -365,6 +367,7 @@ def processes_that_name(path: Path) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_a_rank_that_fails_ends_the_other_with_a_message(folder: Path, tmp_path: Path) -> None:
     for path in folder.rglob("*.mp4"):
         copy = tmp_path / "videos" / path.relative_to(folder)

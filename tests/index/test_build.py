@@ -171,6 +171,7 @@ def test_a_build_killed_again_and_again_ends_as_an_unbroken_one(
     assert rows(path) == unbroken
 
 
+@pytest.mark.slow
 def test_a_build_killed_at_many_moments_ends_as_an_unbroken_one(
     videos: Path, path: Path, unbroken: dict[str, Any]
 ) -> None:

@@ -31,6 +31,8 @@ ray = pytest.importorskip("ray")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
 ray_engine = pytest.importorskip("mgdali.index.ray_engine")
 
+pytestmark = pytest.mark.ray
+
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": False}
 BOTH_LEVELS = (Representation(), Representation(motion="feature", weights=np.full((8, 3, 7, 7), 0.25, np.float32)))
 A_WHILE = 0.2

@@ -111,6 +111,7 @@ def test_an_empty_index_finds_nothing(tmp_path: Path) -> None:
     assert index.find("a.mp4") is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [3, 9000])
 def test_videos_with_the_same_key_are_told_apart(count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "_key", lambda name: np.uint64(7))
@@ -127,6 +128,7 @@ def write_many(path: Path, count: int) -> None:
     write(path, *(VideoRecord(path=f"/videos/{i}.mp4", error=str(i)) for i in range(count)))
 
 
+@pytest.mark.slow
 def test_every_one_of_many_rows_is_found(tmp_path: Path) -> None:
     count = 10_000
     write_many(tmp_path / "i.parquet", count)
@@ -214,6 +216,7 @@ def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
         MotionIndex(tmp_path / "a.parquet")
 
 
+@pytest.mark.slow
 def test_opening_and_looking_up_copy_little_of_a_large_index(tmp_path: Path) -> None:
     path = tmp_path / "i.parquet"
     motion = np.ones(20_000, np.float32)

@@ -226,6 +226,7 @@ def test_what_a_killed_process_added_is_kept(path: Path, count: int) -> None:
     assert os.listdir(path.parent) == [path.name]
 
 
+@pytest.mark.slow
 def test_a_process_killed_at_any_of_its_steps_loses_nothing_and_leaves_a_whole_file(path: Path) -> None:
     write(path, make_record("old", seed=9), make_record("other"))
     code, lines, errors = ended(start(KILLED_AT_EACH_STEP, path))

@@ -28,6 +28,7 @@ def middle(num_frames: int) -> NDArray[np.float64]:
     return np.full(num_frames, 0.5)
 
 
+@pytest.mark.slow
 def test_picks_of_real_files_equal_the_golden_values(golden_motion: list[tuple[Path, dict[str, Any]]]) -> None:
     for path, case in golden_motion:
         for num_frames, picks in case["picks"].items():
