@@ -709,6 +709,7 @@ OWN_SAMPLER = """
 """
 
 
+@pytest.mark.slow
 def test_a_sampler_defined_in_a_script_reaches_the_workers(dataset: VideoDataset, tmp_path: Path) -> None:
     script = OWN_SAMPLER.format(body="return np.array([0, total - 1])")
     result = run_script(tmp_path, script, *[video.path for video in dataset])
@@ -720,6 +721,7 @@ def test_a_sampler_defined_in_a_script_reaches_the_workers(dataset: VideoDataset
         assert line == f"[0, {total - 1}] {total}"
 
 
+@pytest.mark.slow
 def test_an_error_in_a_user_defined_sampler_shows_its_traceback(dataset: VideoDataset, tmp_path: Path) -> None:
     result = run_script(tmp_path, OWN_SAMPLER.format(body="raise KeyError('my mistake')"), dataset[0].path)
     assert result.returncode != 0

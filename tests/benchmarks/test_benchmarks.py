@@ -311,6 +311,7 @@ def test_loading_is_compared_with_an_index_and_without(
     assert "| long from 100 frames on, motion-guided | 4 of 1 videos |" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_building_is_compared_with_decoding_alone(built: Path, dataset: VideoDataset) -> None:
     report = json.loads(built.read_text())
     assert report["videos"] == 2 * len(dataset)
@@ -344,6 +345,7 @@ def test_made_up_videos_are_rows_of_an_index() -> None:
         assert record.referenced[record.key_frames].all()
 
 
+@pytest.mark.slow
 def test_a_large_index_is_opened_by_processes_of_their_own(scaled: Path) -> None:
     report = json.loads(scaled.read_text())
     assert (report["videos"], report["merge"]["rows"], report["known"]["rows"]) == (5000, 5000, 5000)
@@ -357,6 +359,7 @@ def test_a_large_index_is_opened_by_processes_of_their_own(scaled: Path) -> None
     assert {"machine", "rounds", "finds", "written", "copy", "targets"} <= set(report)
 
 
+@pytest.mark.slow
 def test_more_videos_are_computed_from_both_files(
     index: Any, built: Path, scaled: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -389,6 +392,7 @@ def result(sampler: str, seed: int, accuracy: float, model: str = "tsm") -> dict
     return {"model": model, "sampler": sampler, "seed": seed, "accuracy": accuracy, "picks_in_burst": 2.0}
 
 
+@pytest.mark.slow
 def test_each_run_of_a_table_is_trained_and_written_down(trained: Path) -> None:
     report = json.loads((trained / "out.json").read_text())
     samplers = ["segment", "stride", "top", "image 0.5"]
@@ -404,6 +408,7 @@ def test_each_run_of_a_table_is_trained_and_written_down(trained: Path) -> None:
         assert run["seconds"] > 0
 
 
+@pytest.mark.slow
 def test_runs_that_are_there_are_not_trained_again(
     ablation: Any, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -425,6 +430,7 @@ def test_runs_that_are_there_are_not_trained_again(
         run_ablation(ablation, tmp_path, "--epochs", "2")
 
 
+@pytest.mark.slow
 def test_a_run_is_a_function_of_settings_and_seed(ablation: Any, trained: Path) -> None:
     known = json.loads((trained / "out.json").read_text())
     settings = ablation.Settings(epochs=1, train_per_class=2, val_per_class=1)
@@ -463,6 +469,7 @@ def test_a_lead_counts_where_it_exceeds_both_spreads(ablation: Any, accuracy: fl
     assert f"motion-guided over segment: {lead}, target > 14.1: {met}" in ablation.markdown(guided + segment)
 
 
+@pytest.mark.slow
 def test_tables_are_drawn(ablation: Any, trained: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     ablation.plot(json.loads((trained / "out.json").read_text())["runs"], tmp_path / "plots")
@@ -486,6 +493,7 @@ def test_there_are_videos_for_a_batch(ablation: Any) -> None:
         ablation.Settings(train_per_class=1)
 
 
+@pytest.mark.slow
 def test_what_sampling_costs_is_measured_for_each_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for i in range(3):
         write_video(tmp_path / f"{i}.mp4", moving_square(8, 48, 64, seed=i))

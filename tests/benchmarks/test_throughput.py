@@ -129,6 +129,7 @@ def test_the_gpus_part_in_torch_is_the_reference_where_it_runs_without_one() -> 
 # --- What is said ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_missing_peer_is_said(report: dict[str, Any]) -> None:
     (load,) = report["workloads"]
     reason = "is missing: there is no decord; pip install 'mgdali[bench]'"
@@ -136,6 +137,7 @@ def test_a_missing_peer_is_said(report: dict[str, Any]) -> None:
     assert f"dataloader-decord {reason}" in throughput.rendered(report)
 
 
+@pytest.mark.slow
 def test_a_peer_that_cannot_take_a_workload_says_which_file_and_why(tmp_path: Path, clips: Path) -> None:
     (tmp_path / "words.mp4").write_text("no video")
     paths = [*workloads.short(clips, tmp_path), str(tmp_path / "words.mp4")]
@@ -168,6 +170,7 @@ def test_without_clips_the_command_says_so(tmp_path: Path) -> None:
 # --- Figures ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_json_has_what_the_table_shows(report: dict[str, Any]) -> None:
     assert {"machine", "libavcodec", "task", "rounds", "no_gpu", "workloads"} <= set(report)
     (load,) = report["workloads"]
@@ -192,6 +195,7 @@ def test_the_json_has_what_the_table_shows(report: dict[str, Any]) -> None:
     assert picks["mgdali"] == {"held_to": "plane", "equal": 5, "of": 5, "most_off": 0}
 
 
+@pytest.mark.slow
 def test_the_table_has_a_row_a_loader_and_says_whom_it_is_compared_with(report: dict[str, Any]) -> None:
     lines = throughput.rendered(report).splitlines()
     heads = next(line for line in lines if line.startswith("| loader |"))
@@ -233,12 +237,14 @@ def test_ratios_are_of_the_same_round() -> None:
     assert made["cpu_seconds_a_clip"]["median"] == pytest.approx(0.06)
 
 
+@pytest.mark.slow
 def test_the_figures_are_drawn(report: dict[str, Any], tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     throughput.plot(report, tmp_path / "plot.png")
     assert cv2.imread(str(tmp_path / "plot.png")) is not None
 
 
+@pytest.mark.slow
 def test_scaling_times_first_batches_and_looks_at_memory_after_epochs(
     clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -263,6 +269,7 @@ _BUSY = "import time\nheld = bytearray(64 << 20)\nwhile time.process_time() < 0.
 _STARTS = "import subprocess, sys\nother = subprocess.Popen([sys.executable, '-c', sys.argv[1]])\n"
 
 
+@pytest.mark.slow
 def test_a_clips_time_is_told_stage_by_stage(
     clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

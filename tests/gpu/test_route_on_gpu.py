@@ -24,8 +24,8 @@ from mgdali.gpu import driver
 from mgdali.gpu.cuda_kernels import Kernels
 from mgdali.gpu.nvdec import nvdec_refusal, probe
 from mgdali.samplers import Representation
-from mgdali.video.meters import measure_motion
 from mgdali.video.frames import read_frames
+from mgdali.video.meters import measure_motion
 from tests.support.gpu_device import skip_without_gpu
 from tests.support.videos import moving_square, rotate_by_metadata, write_video
 

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from mgdali import VideoDataset
+from mgdali.datasets.named_videos import media_of
 from mgdali.errors import DatasetError
-from mgdali.index.build import BuildReport, build_index, measure_locally, media_of
+from mgdali.index.build import BuildReport, build_index, measure_locally
 from mgdali.index.measure import MeasureJob, measure_video
 from mgdali.index.reader import MotionIndex
 from mgdali.index.schema import from_batch
@@ -312,10 +313,10 @@ def test_every_video_may_kill_its_worker(videos: Path) -> None:
 
 
 def test_a_data_set_and_folders_of_frames_are_indexed_each_video_once(
-    folder: Path, path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, path: Path, sample_videos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frames = folder / "frames"
-    shutil.copytree(shared / "clips" / "frames" / "00001", frames)
+    shutil.copytree(sample_videos / "frames" / "00001", frames)
     monkeypatch.chdir(folder)
     # The same video by two paths.
     dataset = VideoDataset([folder / "00.mp4", frames, folder / "00.mp4", "00.mp4"], [0, 0, 0, 0])
@@ -325,7 +326,7 @@ def test_a_data_set_and_folders_of_frames_are_indexed_each_video_once(
 
 
 def test_a_folder_without_videos_or_none_at_all_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="is no folder"):
+    with pytest.raises(DatasetError, match="is not a folder"):
         media_of(tmp_path / "none")
     with pytest.raises(DatasetError, match="has no videos"):
         media_of(tmp_path)
@@ -351,7 +352,7 @@ def test_wrong_arguments_are_refused_before_anything_is_done(
 
 def test_a_file_that_is_no_index_is_refused_and_stays(folder: Path, path: Path) -> None:
     path.write_text("notes")
-    with pytest.raises(DatasetError, match="is no motion index"):
+    with pytest.raises(DatasetError, match="not a motion index"):
         build_index(folder, path)
     assert path.read_text() == "notes"
     assert sorted(os.listdir(path.parent)) == ["i.parquet", folder.name]

@@ -63,9 +63,9 @@ def test_a_video_that_cannot_be_decoded_gives_a_record_that_says_why(tmp_path: P
     assert (record.num_frames, record.motion) == (0, {})
 
 
-def test_a_video_that_fails_midway_keeps_nothing_but_the_reason(shared: Path, tmp_path: Path) -> None:
+def test_a_video_that_fails_midway_keeps_nothing_but_the_reason(sample_videos: Path, tmp_path: Path) -> None:
     folder = tmp_path / "frames"
-    shutil.copytree(shared / "clips" / "frames" / "00001", folder)
+    shutil.copytree(sample_videos / "frames" / "00001", folder)
     media = Media(str(folder))
     files = media.frame_files()
     assert files is not None

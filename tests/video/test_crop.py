@@ -123,8 +123,8 @@ def test_colours_of_a_resized_window_are_those_of_the_standard(window: Window) -
     assert np.abs(cropped(frame, window, 48) - expected).max() <= 0.75
 
 
-def test_a_window_of_every_real_format_keeps_its_pixels(shared: Path) -> None:
-    for path in [*sorted((shared / "clips" / "formats").iterdir()), shared / "clips" / "frames" / "00001"]:
+def test_a_window_of_every_real_format_keeps_its_pixels(real_videos: Path) -> None:
+    for path in [*sorted((real_videos / "formats").iterdir()), real_videos / "frames" / "00001"]:
         frame = next(read_frames(path))
         whole = RGBConverter()(frame)
         height, width, _ = whole.shape

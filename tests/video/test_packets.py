@@ -71,9 +71,9 @@ def test_unreferenced_frames_are_skipped_by_the_decoder(kind: str, tmp_path: Pat
     assert bool(spare) == (CODED[kind].skips or kind == "hevc-layers")
 
 
-def test_unreferenced_frames_of_real_videos_are_skipped_by_the_decoder(shared: Path) -> None:
+def test_unreferenced_frames_of_real_videos_are_skipped_by_the_decoder(real_videos: Path) -> None:
     skipping = 0
-    for path in sorted((shared / "clips" / "formats").iterdir()):
+    for path in sorted((real_videos / "formats").iterdir()):
         log = log_of(path)
         if log.packets is not None:
             spare = set(log.packets[~log.referenced].tolist())
@@ -91,8 +91,8 @@ def test_uneven_times_are_kept_as_they_are(tmp_path: Path) -> None:
     np.testing.assert_allclose(seconds - seconds[0], np.array(coded.times) / 1000, atol=1e-3)
 
 
-def test_a_container_without_times_gives_none(shared: Path) -> None:
-    assert log_of(shared / "clips" / "formats" / "h264_drinking_1920x1080_103f.avi").times is None
+def test_a_container_without_times_gives_none(sample_videos: Path) -> None:
+    assert log_of(sample_videos / "formats" / "h264_160x120_16f.avi").times is None
 
 
 def test_the_properties_of_the_stream_are_noted(tmp_path: Path) -> None:

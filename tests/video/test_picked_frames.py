@@ -21,6 +21,8 @@ from mgdali.video.packets import packet_of
 from mgdali.video.picked_frames import frames_needed, needed_packets, read_picked
 from mgdali.video.record import VideoRecord
 from tests.support.coded_videos import CODED
+from tests.support.sample_videos import FORMATS as SAMPLES
+from tests.support.sample_videos import PACKED, shared_folder
 from tests.support.videos import moving_square, write_video
 
 FORMATS = [
@@ -37,7 +39,6 @@ FORMATS = [
     "mpeg4_xvid_320x240_164f.avi",
     "vp9_bikes_12fps.webm",
 ]
-PACKED = "mpeg4_xvid_320x240_164f.avi"
 
 
 def record_of(media: Media) -> VideoRecord:
@@ -77,13 +78,20 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return numbers
 
 
-def test_every_file_of_the_formats_folder_is_tested(shared: Path) -> None:
-    assert sorted(path.name for path in (shared / "clips" / "formats").iterdir()) == FORMATS
+def test_every_file_of_the_formats_folder_is_tested(real_videos: Path) -> None:
+    names = sorted(path.name for path in (real_videos / "formats").iterdir())
+    assert names == (sorted(SAMPLES) if names[0] in SAMPLES else FORMATS)
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_picks_of_real_videos_are_the_frames_of_whole_decoding(name: str, shared: Path) -> None:
-    assert_same_frames(Media(str(shared / "clips" / "formats" / name)), 2 if "1920" in name else 4)
+SHARED = [
+    pytest.param(shared_folder() / "clips" / "formats" / name, id=name, marks=pytest.mark.slow) for name in FORMATS
+]
+
+
+@pytest.mark.parametrize("path", [*map(Path, SAMPLES), *(SHARED if SHARED_FORMATS.is_dir() else [])], ids=str)
+def test_picks_of_real_videos_are_the_frames_of_whole_decoding(path: Path, sample_videos: Path) -> None:
+    # A shared path is absolute, so that joining leaves it unchanged.
+    assert_same_frames(Media(str(sample_videos / "formats" / path)), 2 if "1920" in path.name else 4)
 
 
 @pytest.mark.parametrize("kind", CODED)
@@ -91,9 +99,9 @@ def test_picks_of_each_way_of_coding_are_the_frames_of_whole_decoding(kind: str,
     assert_same_frames(Media(str(CODED[kind].write(tmp_path))), 10, singly=True)
 
 
-def test_picks_of_a_folder_of_frames_are_read_from_their_files_alone(shared: Path, tmp_path: Path) -> None:
+def test_picks_of_a_folder_of_frames_are_read_from_their_files_alone(sample_videos: Path, tmp_path: Path) -> None:
     folder = tmp_path / "frames"
-    shutil.copytree(shared / "clips" / "frames" / "00001", folder)
+    shutil.copytree(sample_videos / "frames" / "00001", folder)
     media = Media(str(folder))
     assert_same_frames(media, 4)
     record = record_of(media)
@@ -178,9 +186,9 @@ def test_frames_of_an_earlier_reading_may_be_dropped_during_the_next(tmp_path: P
         assert seen == picks
 
 
-def test_a_packed_stream_is_known_not_to_be_one_to_one(shared: Path) -> None:
-    record = record_of(Media(str(shared / "clips" / "formats" / PACKED)))
-    assert (record.num_frames, record.packets, record.key_frames.tolist()) == (164, None, [])
+def test_a_packed_stream_is_known_not_to_be_one_to_one(sample_videos: Path) -> None:
+    record = record_of(Media(str(sample_videos / "formats" / PACKED)))
+    assert (record.num_frames, record.packets, record.key_frames.tolist()) == (21, None, [])
     assert record.referenced.all()
 
 
@@ -217,10 +225,10 @@ def leave_it_empty(folder: Path) -> None:
 
 @pytest.mark.parametrize("damage", [take_out_frames, leave_it_empty, shutil.rmtree])
 def test_a_record_of_more_frames_than_a_folder_has_is_an_error(
-    damage: Callable[[Path], None], shared: Path, tmp_path: Path
+    damage: Callable[[Path], None], sample_videos: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "frames"
-    shutil.copytree(shared / "clips" / "frames" / "00001", folder)
+    shutil.copytree(sample_videos / "frames" / "00001", folder)
     media = Media(str(folder))
     record = record_of(media)
     damage(folder)
