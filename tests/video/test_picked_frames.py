@@ -83,9 +83,8 @@ def test_every_file_of_the_formats_folder_is_tested(real_videos: Path) -> None:
     assert names == (sorted(SAMPLES) if names[0] in SAMPLES else FORMATS)
 
 
-SHARED = [
-    pytest.param(shared_folder() / "clips" / "formats" / name, id=name, marks=pytest.mark.slow) for name in FORMATS
-]
+SHARED_FORMATS = shared_folder() / "clips" / "formats"
+SHARED = [pytest.param(SHARED_FORMATS / name, id=name, marks=pytest.mark.slow) for name in FORMATS]
 
 
 @pytest.mark.parametrize("path", [*map(Path, SAMPLES), *(SHARED if SHARED_FORMATS.is_dir() else [])], ids=str)
