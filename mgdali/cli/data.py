@@ -1,51 +1,109 @@
-"""The command line's part for data sets: ``mgdali data check``."""
+"""The command ``mgdali data check`` and its report."""
 
 from __future__ import annotations
 
-from enum import Enum
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import click
 import typer
 
-from mgdali.cli.console import errors_as_messages
+from mgdali.cli.console import errors_as_messages, say
+from mgdali.datasets.registry import published_data_sets
 
-__all__ = ["app"]
+if TYPE_CHECKING:
+    from rich.console import Console
 
-app = typer.Typer(help="Data sets on disk.", no_args_is_help=True)
+    from mgdali.datasets.check import DataCheck, Names
 
+__all__ = ["app", "render"]
 
-class _Name(str, Enum):
-    SOMETHING_SOMETHING_V1 = "something-something-v1"
-    SOMETHING_SOMETHING_V2 = "something-something-v2"
-    JESTER = "jester"
-    DIVING48 = "diving48"
-    UCF101 = "ucf101"
-    HMDB51 = "hmdb51"
-    KINETICS = "kinetics"
+app = typer.Typer(help="Check data sets on disk.", no_args_is_help=True)
+
+_NAMES = list(published_data_sets())
 
 
 @app.command()
 def check(
-    name: Annotated[_Name, typer.Argument(metavar="NAME", help=f"One of {', '.join(name.value for name in _Name)}.")],
-    root: Annotated[Path, typer.Argument(metavar="ROOT", help="The folder that holds the lists and the videos.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help=f"Name of the data set: {', '.join(_NAMES)}.", click_type=click.Choice(_NAMES)
+        ),
+    ],
+    root: Annotated[Path, typer.Argument(metavar="ROOT", help="Folder that contains the lists and the videos.")],
     split: Annotated[
-        list[str] | None, typer.Option(help="A split to look at; may be given again.", show_default="all of them")
+        list[str] | None, typer.Option(help="Split to check; can be used several times.", show_default="all splits")
     ] = None,
-    annotations: Annotated[Path | None, typer.Option(help="Where the lists are, if not in ROOT.")] = None,
-    videos: Annotated[Path | None, typer.Option(help="Where the videos are, if not in ROOT.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
+    annotations: Annotated[Path | None, typer.Option(help="Folder of the lists, if not in ROOT.")] = None,
+    videos: Annotated[Path | None, typer.Option(help="Folder of the videos, if not in ROOT.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Compare a data set's official lists with the videos on disk. Ends with 1 where something is missing."""
+    """Compare the official lists of a data set with the videos on disk.
+
+    The exit code is 1 if anything is missing.
+    """
     with errors_as_messages():
         from rich.console import Console
 
-        from mgdali.datasets.check import check_data, render, to_json
+        from mgdali.datasets.check import check_data, to_json
 
-        found = check_data(name.value, root, splits=split, annotations=annotations, videos=videos)
+        found = check_data(name, root, splits=split, annotations=annotations, videos=videos)
         if json:
             typer.echo(to_json(found))
         else:
             render(found, Console())
     if not found.complete:
         raise typer.Exit(1)
+
+
+def render(check: DataCheck, console: Console) -> None:
+    """Print the result of a check as a table and lists of names."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    columns = ("Split", "Listed", "Missing", "Empty", "Listed twice", "Classes without videos")
+    table = Table(title=f"{check.name} in {check.root}", title_justify="left", box=box.SIMPLE, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="left" if column == columns[0] else "right")
+    for part in check.parts:
+        found = (part.missing, part.empty, part.repeated, part.idle_classes)
+        counts = ["-"] * 5 if part.error else [f"{part.listed}", *(f"{names.count}" for names in found)]
+        if not part.labelled:
+            counts[-1] = "-"
+        table.add_row(*map(Text, (_title(part.split, part.fold), *counts)))
+    console.print(table)
+    for line in _lines(check):
+        say(console, line)
+
+
+def _title(split: str, fold: int | None) -> str:
+    return split if fold is None else f"{split}, fold {fold}"
+
+
+def _lines(check: DataCheck) -> Iterator[str]:
+    """Yield the lines below the table: names, and the reasons why lists cannot be used."""
+    for part in check.parts:
+        title = _title(part.split, part.fold)
+        if part.error:
+            yield f"{title}: {part.error}"
+        yield from _examples(f"{title}: missing", part.missing)
+        yield from _examples(f"{title}: empty", part.empty)
+        yield from _examples(f"{title}: listed more than once", part.repeated)
+        yield from _examples(f"{title}: classes without videos", part.idle_classes)
+    for overlap in check.overlaps:
+        one, other = overlap.splits
+        yield from _examples(f"{_title(one, overlap.fold)}: shared with {other}", overlap.videos)
+    if check.unlisted is None:
+        yield "Videos that are in no list were not searched for, because not all lists were read."
+    else:
+        yield from _examples("On disk, but in no list", check.unlisted)
+    yield "Complete." if check.complete else "Not complete."
+
+
+def _examples(title: str, names: Names) -> Iterator[str]:
+    if names.count:
+        more = ", …" if names.count > len(names.first) else ""
+        yield f"{title} ({names.count}): {', '.join(names.first)}{more}"

@@ -1,6 +1,7 @@
-"""Videos in tar shards of WebDataset's layout: where each lies in its shard, found once by reading the tar's headers.
+"""Videos in tar shards with WebDataset's layout, and the position of each video in its shard.
 
-Files of one sample share a key, which is their path up to the first dot of the name: ``000/a.mp4`` and ``000/a.cls``.
+The files of one sample share a key: their path up to the first dot of the name, as in ``000/a.mp4`` and ``000/a.cls``.
+The positions are found once, by reading the headers of the tar.
 """
 
 from __future__ import annotations
@@ -8,14 +9,13 @@ from __future__ import annotations
 import glob
 import hashlib
 import io
-import itertools
 import json
 import os
 import posixpath
 import re
 import tarfile
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from braceexpand import UnbalancedBracesError, braceexpand
 from numpy.typing import NDArray
 
 from mgdali.cache import cache_folder
@@ -37,17 +38,14 @@ AnyPath = str | os.PathLike[str]
 _INDEX_ENDING = ".index.json"
 _INDEX_FORMAT = 1
 
-# Files of these endings may hold labels: what they say is kept in the index, where they are no larger than this.
+# Files with these endings may contain labels. Their text is stored in the index if they are not larger than this.
 _LABEL_ENDINGS = (".cls", ".txt", ".json")
 _LONGEST_LABEL = 64 << 10
 _LABEL = re.compile(r"(?:[^:]+\.)?(?:cls|txt|json:.+)")
 
-_BRACES = re.compile(r"\{([^{}]*)\}")
-_RANGE = re.compile(r"([0-9]+)\.\.([0-9]+)")
-
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"(\xb5/\xfd": "Zstandard"}
 
-# From one header to the next is a request, unless both lie within one of these: large enough for a sample's labels.
+# Number of bytes per request. It is large enough to read the headers of a sample's label files in one request.
 _REQUEST_BYTES = 64 << 10
 _SCANS_AT_ONCE = 16
 
@@ -57,9 +55,9 @@ class Member:
     """One file in a tar.
 
     Attributes:
-        name: its path in the tar.
-        offset, length: where its content lies in the tar, in bytes.
-        text: what it says, of files that may hold a label and are no larger than 64 KiB; else None.
+        name: Path in the tar.
+        offset, length: Position and size of its content in the tar, in bytes.
+        text: Content of a file that may contain a label and is not larger than 64 KiB; otherwise None.
     """
 
     name: str
@@ -70,11 +68,11 @@ class Member:
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """What is in a shard: its files in their order, without hidden ones.
+    """Files in a shard, in their order, without hidden ones.
 
     Attributes:
-        shard: the tar, a file or a URL.
-        members: its files.
+        shard: Path or URL of the tar.
+        members: The files.
     """
 
     shard: str
@@ -83,12 +81,12 @@ class ShardIndex:
 
 @dataclass(frozen=True)
 class ShardVideos:
-    """A shard's videos with their labels.
+    """Videos in a shard with their labels.
 
     Attributes:
-        paths: ``<shard>::<member>`` each, ``[N]``.
-        spans: offset and length in bytes, int64 ``[N, 2]``.
-        labels: as written, ``[N]``: numbers or names.
+        paths: ``<shard>::<member>`` of each video, ``[N]``.
+        spans: Offset and length in bytes, int64 ``[N, 2]``.
+        labels: Labels as written, ``[N]``: numbers or names.
     """
 
     paths: list[str]
@@ -97,14 +95,14 @@ class ShardVideos:
 
 
 def expand_shards(shards: AnyPath | Iterable[AnyPath]) -> list[str]:
-    """Each shard's path or URL.
+    """Return the path or URL of each shard.
 
     Args:
-        shards: one or several. ``{000..099}`` and ``{train,val}`` stand for each of these, not nested; ``*``, ``?`` and
-            ``[…]`` in paths, not in URLs, for the files there are, sorted by name.
+        shards: One or several patterns. ``{000..099}`` and ``{train,val}`` are expanded. In paths, but not in URLs,
+            ``*``, ``?`` and ``[…]`` match the files that exist, sorted by name.
 
     Raises:
-        DatasetError: none are given, or no file is there for a pattern.
+        DatasetError: If there are no shards, no file matches a pattern, or its braces are unbalanced.
     """
     given = [shards] if isinstance(shards, (str, os.PathLike)) else list(shards)
     found = [file for shard in given for file in _files_of(os.fspath(shard))]
@@ -114,24 +112,24 @@ def expand_shards(shards: AnyPath | Iterable[AnyPath]) -> list[str]:
 
 
 def scan_shards(shards: Sequence[str], *, cache_dir: AnyPath | None = None) -> list[ShardIndex]:
-    """:func:`scan_shard` of several, some at a time."""
+    """Return the result of :func:`scan_shard` for each shard, reading several at a time."""
     with ThreadPoolExecutor(min(len(shards), _SCANS_AT_ONCE)) as pool:
         return list(pool.map(lambda shard: scan_shard(shard, cache_dir=cache_dir), shards))
 
 
 def scan_shard(shard: str, *, cache_dir: AnyPath | None = None) -> ShardIndex:
-    """What is in a shard, by its headers; bodies are passed over, but for labels.
+    """Return the files in a shard, from its headers. Contents are skipped, except for labels.
 
-    The index is kept: in ``cache_dir``, or else beside a local shard as ``<shard>.index.json`` where that can be
-    written, or else in the user's cache folder (``mgdali/shards`` in ``$XDG_CACHE_HOME`` or ``~/.cache``). It is made
-    anew once the shard's size or time, or the store's ETag, is another.
+    The result is stored as an index file: in ``cache_dir`` if given; else next to a local shard as
+    ``<shard>.index.json`` if the folder is writable; else in the user's cache folder (``mgdali/shards`` in
+    ``$XDG_CACHE_HOME`` or ``~/.cache``). The shard is read again if its size or time, or the store's ETag, has changed.
 
     Args:
-        shard: a tar, not compressed: a file or a URL.
-        cache_dir: where indices are kept.
+        shard: Path or URL of an uncompressed tar.
+        cache_dir: Folder in which the indices are stored.
 
     Raises:
-        DatasetError: the shard cannot be read, is no tar, is compressed, or is not whole.
+        DatasetError: If the shard cannot be read, is not a tar, is compressed, or is incomplete.
     """
     try:
         stamp = _stamp(shard)
@@ -144,25 +142,25 @@ def scan_shard(shard: str, *, cache_dir: AnyPath | None = None) -> ShardIndex:
             members = _read_members(shard, file)
     except OSError as error:
         raise DatasetError(
-            f"cannot read the shard {shard}: {error.strerror or error}; give a tar that can be read, or take it out"
+            f"cannot read the shard {shard}: {error.strerror or error}; give a readable tar, or remove it from the list"
         ) from error
     any(_store(place, stamp, members) for place in places)
     return ShardIndex(shard, members)
 
 
 def labelled_videos(index: ShardIndex, label: str) -> ShardVideos:
-    """A shard's videos with what their label files say. Samples without a video are passed over.
+    """Return a shard's videos with their labels. Samples without a video are ignored.
 
     Args:
-        index: what is in the shard.
-        label: the ending of the label files, ``"cls"`` or ``"txt"``, or ``"json:<field>"``.
+        index: Files in the shard.
+        label: Ending of the label files, ``"cls"`` or ``"txt"``, or ``"json:<field>"``.
 
     Raises:
-        DatasetError: such a label cannot be; or, naming shard and member: no videos, a video without a label, or two
-            videos with the same key.
+        DatasetError: If ``label`` has another form; or if there are no videos, a video has no label, or two videos have
+            the same key. The message names the shard and the member.
     """
     if not _LABEL.fullmatch(label):
-        raise DatasetError(f"label {label!r} is not known: give 'cls' or 'txt', or 'json:<field>'")
+        raise DatasetError(f"label {label!r} is unknown: use 'cls' or 'txt', or 'json:<field>'")
     videos: dict[str, Member] = {}
     others: dict[str, dict[str, Member]] = {}
     for member in index.members:
@@ -171,13 +169,13 @@ def labelled_videos(index: ShardIndex, label: str) -> ShardVideos:
             others.setdefault(key, {})[ending] = member
         elif videos.setdefault(key, member) is not member:
             raise DatasetError(
-                f"{index.shard}: {videos[key].name} and {member.name} are two videos of one sample, as names are the "
-                "same up to the first dot: write the shard with another name for one of them"
+                f"{index.shard}: {videos[key].name} and {member.name} are two videos of one sample, because their "
+                "names are equal up to the first dot: write the shard again with another name for one of them"
             )
     if not videos:
         raise DatasetError(
-            f"{index.shard} has no video ({', '.join(sorted(VIDEO_EXTENSIONS))}): take the shard out, or name the "
-            "files in it so"
+            f"{index.shard} contains no video ({', '.join(sorted(VIDEO_EXTENSIONS))}): remove the shard from the list, "
+            "or write it again with such file names"
         )
     return ShardVideos(
         [f"{index.shard}::{video.name}" for video in videos.values()],
@@ -194,30 +192,20 @@ def _files_of(pattern: str) -> list[str]:
         if is_url(path) or os.path.exists(path) or not glob.has_magic(path):
             found.append(path)
             continue
-        # A pattern such as "shards/*" finds the indices of an earlier run too.
+        # A pattern such as "shards/*" also matches the index files of an earlier run.
         files = sorted(file for file in glob.glob(path) if not file.endswith(_INDEX_ENDING))
         if not files:
-            raise DatasetError(f"no shard is there for {path}: correct the pattern")
+            raise DatasetError(f"no shard matches {path}: correct the pattern")
         found += files
     return found
 
 
-def _expand_braces(pattern: str) -> list[str]:
-    parts = _BRACES.split(pattern)
-    choices = [_alternatives(part) if i % 2 else [part] for i, part in enumerate(parts)]
-    return ["".join(chosen) for chosen in itertools.product(*choices)]
-
-
-def _alternatives(braced: str) -> list[str]:
-    ends = _RANGE.fullmatch(braced)
-    if ends is None:
-        # As a shell does, leave braces alone that hold nothing to choose from.
-        return braced.split(",") if "," in braced else [f"{{{braced}}}"]
-    first, last = int(ends[1]), int(ends[2])
-    padded = any(end.startswith("0") and len(end) > 1 for end in ends.groups())
-    width = max(map(len, ends.groups())) if padded else 0
-    step = 1 if first <= last else -1
-    return [f"{number:0{width}d}" for number in range(first, last + step, step)]
+def _expand_braces(pattern: str) -> Iterator[str]:
+    try:
+        # Without escapes, because names may contain backslashes.
+        yield from braceexpand(pattern, escape=False)
+    except UnbalancedBracesError as error:
+        raise DatasetError(f"the shards {pattern!r} have unbalanced braces ({error}): correct the pattern") from error
 
 
 def _key_and_ending(name: str) -> tuple[str, str]:
@@ -234,16 +222,16 @@ def _label_of(video: str, others: dict[str, Member], label: str) -> str:
     ending, _, field = label.partition(":")
     member = others.get(ending.lower())
     if member is None:
-        there = ", ".join(sorted(others)) or "nothing"
+        existing = ", ".join(sorted(others)) or "none"
         raise DatasetError(
-            f"{video} has no label: beside it there is {there}, no file with the ending {ending!r}; write it into the "
-            "shard, or say in label= where labels are"
+            f"{video} has no label: its sample has no file with the ending {ending!r} (other endings: {existing}). "
+            "Add the file to the shard, or pass the location of the labels in label="
         )
     if member.text is None:
-        raise DatasetError(f"{video}: its label file {member.name} has {member.length} bytes, too many for a label")
+        raise DatasetError(f"{video}: its label file {member.name} is too large for a label ({member.length} bytes)")
     word = _json_field(video, member, field) if field else member.text.strip()
     if not word:
-        raise DatasetError(f"{video}: its label file {member.name} says nothing; write a number or a class's name")
+        raise DatasetError(f"{video}: its label file {member.name} is empty; write a number or a class name")
     return word
 
 
@@ -255,8 +243,8 @@ def _json_field(video: str, member: Member, field: str) -> str:
     value = content.get(field) if isinstance(content, dict) else None
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise DatasetError(
-            f"{video}: {member.name} has {value!r} for {field!r}, not a number or a class's name; "
-            "say in label= which field has"
+            f"{video}: {member.name} has {value!r} for {field!r}, which is not a number or a class name; "
+            "pass the right field in label="
         )
     return str(value).strip()
 
@@ -266,8 +254,8 @@ def _read_members(shard: str, file: BinaryIO) -> tuple[Member, ...]:
     for magic, packer in _COMPRESSED.items():
         if start.startswith(magic):
             raise DatasetError(
-                f"{shard} is compressed ({packer}), so that single videos cannot be read out of it: unpack it to a "
-                "plain .tar (videos are compressed themselves, so it grows little)"
+                f"{shard} is compressed ({packer}), so single videos cannot be read from it: decompress it to a "
+                "plain .tar (it grows little, because videos are compressed already)"
             )
     file.seek(0)
     try:
@@ -275,16 +263,16 @@ def _read_members(shard: str, file: BinaryIO) -> tuple[Member, ...]:
             members = tuple(_member(shard, entry, file) for entry in tar if _wanted(entry))
             end = tar.offset
     except (tarfile.TarError, EOFError) as error:
-        raise _not_whole(shard, str(error)) from error
-    # tarfile takes whatever is no header for the tar's end. Without the mark of the end, something is missing.
+        raise _damaged(shard, str(error)) from error
+    # tarfile treats everything that is not a header as the end of the tar. Without the end marker, data is missing.
     file.seek(end)
     if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-        raise _not_whole(shard, f"no header and no end of a tar at byte {end}, after {len(members)} files")
+        raise _damaged(shard, f"neither a header nor the end of the tar at byte {end}, after {len(members)} files")
     return members
 
 
-def _not_whole(shard: str, reason: str) -> DatasetError:
-    return DatasetError(f"{shard} is no tar, or a damaged or cut one: {reason}; copy or write it again")
+def _damaged(shard: str, reason: str) -> DatasetError:
+    return DatasetError(f"{shard} is not a tar, or it is damaged or incomplete: {reason}; copy it or write it again")
 
 
 def _wanted(entry: tarfile.TarInfo) -> bool:
@@ -294,8 +282,8 @@ def _wanted(entry: tarfile.TarInfo) -> bool:
 def _member(shard: str, entry: tarfile.TarInfo, file: BinaryIO) -> Member:
     if _is_video(entry.name) and (not entry.isreg() or entry.issparse() or "::" in entry.name):
         raise DatasetError(
-            f"{shard}: {entry.name} is a link, a sparse file or has '::' in its name, so that it cannot be read by "
-            "its place in the shard: write the shard with plain files (tar --dereference --hard-dereference)"
+            f"{shard}: {entry.name} is a link or a sparse file, or has '::' in its name, so it cannot be read at a "
+            "position in the shard: write the shard with plain files (tar --dereference --hard-dereference)"
         )
     text = None
     if entry.name.lower().endswith(_LABEL_ENDINGS) and entry.isreg() and entry.size <= _LONGEST_LABEL:
@@ -305,7 +293,7 @@ def _member(shard: str, entry: tarfile.TarInfo, file: BinaryIO) -> Member:
 
 
 class _RemoteFile(io.RawIOBase):
-    """What a URL names as a file that can be read anywhere; each read is a request, with its own tries."""
+    """A remote file with random access. Each read is one request, which is retried if it fails."""
 
     def __init__(self, url: str, size: int) -> None:
         self._url = url
@@ -334,7 +322,7 @@ def _open(shard: str, size: int) -> BinaryIO:
 
 
 def _stamp(shard: str) -> dict[str, Any]:
-    """What changes when a shard is written anew."""
+    """Return values that change when a shard is written again."""
     if not is_url(shard):
         stat = os.stat(shard)
         return {"size": stat.st_size, "version": stat.st_mtime_ns}
@@ -351,7 +339,7 @@ def _index_places(shard: str, cache_dir: AnyPath | None) -> list[Path]:
 
 
 def _load(place: Path, stamp: dict[str, Any]) -> tuple[Member, ...] | None:
-    """An index that was kept, or None where there is none for the shard as it is now."""
+    """Return the members from a stored index; None if it is missing or belongs to another version of the shard."""
     try:
         content = json.loads(place.read_bytes())
         if content["format"] != _INDEX_FORMAT or content["stamp"] != stamp:
@@ -359,12 +347,12 @@ def _load(place: Path, stamp: dict[str, Any]) -> tuple[Member, ...] | None:
         columns = (content[name] for name in ("names", "offsets", "lengths", "texts"))
         return tuple(Member(*row) for row in zip(*columns, strict=True))
     except (OSError, ValueError, KeyError, TypeError):
-        # Whatever is wrong with it, it is made anew.
+        # A broken index is written again.
         return None
 
 
 def _store(place: Path, stamp: dict[str, Any], members: tuple[Member, ...]) -> bool:
-    """Keep an index, where it can be written there. Others see the old one or the whole new one."""
+    """Store an index and return whether it could be written. Other processes never see a part of it."""
     content = {
         "format": _INDEX_FORMAT,
         "stamp": stamp,

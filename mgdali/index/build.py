@@ -1,4 +1,4 @@
-"""Building a motion index: what is new or has changed is measured, the rest is kept."""
+"""Building a motion index: new and changed videos are measured, all other rows are kept."""
 
 from __future__ import annotations
 
@@ -7,40 +7,40 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal, get_args
 
-from mgdali.datasets.video_dataset import Video, VideoDataset
-from mgdali.errors import DatasetError, VideoDecodeError, WorkerError, check_integer
+from mgdali.datasets.named_videos import media_of
+from mgdali.datasets.video_dataset import VideoDataset
+from mgdali.errors import VideoDecodeError, WorkerError, check_integer
 from mgdali.index.measure import MeasureConfig, MeasureJob, failed_record
 from mgdali.index.reader import MotionIndex
 from mgdali.index.writer import IndexWriter
 from mgdali.samplers import Representation
-from mgdali.video.media import Fingerprint, Media, find_media
+from mgdali.video.media import Fingerprint, Media
 from mgdali.video.record import VideoRecord, index_name, representation_key, was_measured
 from mgdali.workers.pool import LocalPool, WorkerPool
 from mgdali.workers.protocols import Pool
 
 Engine = Literal["local", "ray"]
 
-__all__ = ["BuildReport", "Engine", "KnownVideo", "build_index", "media_of", "read_known", "measure_locally"]
+__all__ = ["BuildReport", "Engine", "KnownVideo", "build_index", "read_known", "measure_locally"]
 
-# Enough that no worker waits for its next video.
-_SLOTS_A_WORKER = 4
-_LOOKED_AT_ONCE = 16
-_SECONDS_A_GROUP = 0.1
+# Enough jobs that no worker waits for its next video.
+_SLOTS_PER_WORKER = 4
+_COMPARED_AT_ONCE = 16
+_GROUP_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What a build did.
+    """Result of a build.
 
     Attributes:
-        measured: videos that were measured now.
-        kept: videos whose rows still held.
-        frames: frames decoded for it.
-        failed: of all videos those that could not be decoded, path to reason.
-        rows: rows of the index.
+        measured: Number of videos measured in this build.
+        kept: Number of videos whose rows are still valid.
+        frames: Number of frames decoded in this build.
+        failed: Videos that could not be decoded, in this build or before: path to reason.
+        rows: Number of rows in the index.
     """
 
     measured: int
@@ -73,7 +73,7 @@ class KnownVideo:
 
 @dataclass
 class _Plan:
-    """Which videos are to be measured, and of the others the failures."""
+    """The videos to measure, the number of kept rows, and the kept failures."""
 
     jobs: list[MeasureJob] = field(default_factory=list)
     kept: int = 0
@@ -92,26 +92,28 @@ def build_index(
     on_start: Callable[[int, int], None] = lambda todo, kept: None,
     on_record: Callable[[VideoRecord], None] = lambda record: None,
 ) -> BuildReport:
-    """Make a motion index, or bring one up to date.
+    """Create a motion index or update it.
 
-    A build that was ended, however, goes on where it was when it is started again: what was measured is kept in
-    ``<path>.parts/`` until the end, when the new file takes the old one's place.
+    If a build ends early for any reason, the next build resumes it: records are stored in ``<path>.parts/`` until the
+    end, when the new file replaces the old one.
 
     Args:
-        data: the videos: a data set, a folder (all videos below it, folders of JPEG frames too), or media.
-        path: the index, a Parquet file.
-        representations: how S is to be measured; each of its own kind.
+        data: The videos: a data set, a folder (all videos below it, including folders of JPEG frames), or media.
+        path: Path of the index, a Parquet file.
+        representations: Representations for which S is measured, all of different kinds.
         engine: ``"local"`` measures in processes of this machine, ``"ray"`` on a Ray cluster
             (``pip install 'mgdali[ray]'``).
-        num_workers: processes; by default the cores this process may use, on Ray as many as it has CPUs.
-        prune: drop rows of videos that are not in ``data``.
-        retry_failed: measure videos again that could not be decoded, though they have not changed.
-        on_start: called with the number of videos to measure and the number kept.
-        on_record: called with each record as it comes.
+        num_workers: Number of worker processes; 0 measures in this process. By default the number of cores that this
+            process may use; on Ray the number of CPUs of the cluster.
+        prune: Whether to remove rows of videos that are not in ``data``.
+        retry_failed: Whether to measure videos again that have not changed and could not be decoded.
+        on_start: Function called with the number of videos to measure and the number of kept videos.
+        on_record: Function called with each new record.
 
     Raises:
-        DatasetError: there are no videos, or the index cannot be read or written.
-        WorkerError: workers cannot be started.
+        DatasetError: If there are no videos, or if the index cannot be read or written.
+        ValueError: If an argument is out of range.
+        WorkerError: If workers cannot be started.
     """
     if engine not in get_args(Engine):
         raise ValueError(f"engine must be one of {get_args(Engine)}, got {engine!r}")
@@ -135,40 +137,26 @@ def build_index(
                 on_record(record)
         rows = writer.commit(keep=media.__contains__ if prune else None)
     finally:
-        # Ended by Ctrl-C in a notebook, this process would otherwise keep its journal from the next build.
+        # After Ctrl-C in a notebook, the process lives on. Its locked journal would be ignored by the next build.
         writer.close()
-    # So that the first run need not make the copy that is mapped.
+    # Creates the mapped copy now, so that the first run does not have to.
     MotionIndex(path)
     return BuildReport(len(plan.jobs), plan.kept, frames, plan.failed, rows)
 
 
-def media_of(data: VideoDataset | str | os.PathLike[str] | Iterable[Media]) -> list[Media]:
-    """The videos of a data set, a folder, or as given, each once.
-
-    Raises:
-        DatasetError: there are none.
-    """
-    if isinstance(data, str | os.PathLike):
-        if not Path(data).is_dir():
-            raise DatasetError(f"{os.fspath(data)} is no folder: give a folder of videos, or a VideoDataset")
-        found = [Media(path) for path in find_media(data)]
-        if not found:
-            raise DatasetError(f"{os.fspath(data)} has no videos: give the folder that they lie in or below")
-        return found
-    media = list(dict.fromkeys(each.media if isinstance(each, Video) else each for each in data))
-    if not media:
-        raise DatasetError("there are no videos to index: give at least one")
-    return media
-
-
 def measure_locally(jobs: Sequence[MeasureJob], num_workers: int) -> Iterator[list[VideoRecord]]:
-    """Measure videos in worker processes; records come as they are done, and for a while there may be none.
+    """Measure videos in worker processes. Yield lists of finished records; a list may be empty.
 
-    A video that ends its worker, as decoders with a bug do, gets a record of that, and the others go on.
+    If a video ends its worker, for example because of a bug in a decoder, its record contains that reason, and the
+    other videos are measured.
+
+    Args:
+        jobs: The videos.
+        num_workers: Number of worker processes; 0 measures in this process.
     """
     waiting = list(reversed(jobs))
     while waiting:
-        slots = max(1, _SLOTS_A_WORKER * num_workers)
+        slots = max(1, _SLOTS_PER_WORKER * num_workers)
         pool: Pool = WorkerPool(num_workers, slots, MeasureConfig()) if num_workers else LocalPool(MeasureConfig())
         under_way: dict[int, MeasureJob] = {}
         free = list(range(slots))
@@ -185,26 +173,27 @@ def measure_locally(jobs: Sequence[MeasureJob], num_workers: int) -> Iterator[li
                     records.append(outcome if isinstance(outcome, VideoRecord) else failed_record(job, str(outcome)))
                 yield records
         except WorkerError as error:
-            guilty = next((job for job in under_way.values() if job.path == error.path), None)
-            if guilty is None:
+            failed_job = next((job for job in under_way.values() if job.path == error.path), None)
+            if failed_job is None:
                 raise
-            waiting += [job for job in under_way.values() if job is not guilty]
-            yield [failed_record(guilty, str(error))]
+            waiting += [job for job in under_way.values() if job is not failed_job]
+            yield [failed_record(failed_job, str(error))]
         finally:
             pool.close()
 
 
 def _grouped(arrivals: Iterator[list[VideoRecord]]) -> Iterator[list[VideoRecord]]:
-    """Records to be written together: those that come within a tenth of a second, so that a kill loses no more.
+    """Group the records that arrive within 0.1 s, so that each group is written in one call.
 
-    Writing one alone takes a good part of the time in which a short video is decoded.
+    Writing a single record takes a considerable part of the time in which a short video is decoded. A kill of the
+    process loses at most one group.
     """
     group: list[VideoRecord] = []
     written = 0.0
     try:
         for records in arrivals:
             group += records
-            if group and time.monotonic() - written > _SECONDS_A_GROUP:
+            if group and time.monotonic() - written > _GROUP_SECONDS:
                 yield group
                 group, written = [], time.monotonic()
     except (Exception, KeyboardInterrupt):
@@ -214,9 +203,9 @@ def _grouped(arrivals: Iterator[list[VideoRecord]]) -> Iterator[list[VideoRecord
 
 
 def _measure_all(jobs: Sequence[MeasureJob], engine: Engine, num_workers: int | None) -> Iterator[list[VideoRecord]]:
-    """Records, in lists to be written together."""
+    """Yield records in lists to be written together."""
     if engine == "ray":
-        # Not above: Ray is an extra.
+        # Imported late because Ray is an optional dependency.
         from mgdali.index.ray_engine import measure_on_ray
 
         return measure_on_ray(jobs, num_workers)
@@ -230,12 +219,12 @@ def _plan(
     known = read_known(writer)
     plan = _Plan()
     rows = [known.get(name) for name in media]
-    # Over a network each look takes milliseconds, of which many can be under way.
-    with ThreadPoolExecutor(_LOOKED_AT_ONCE) as pool:
-        held = list(pool.map(lambda row, each: _holds(row, each, wanted, retry_failed), rows, media.values()))
-    for (name, each), row, holds in zip(media.items(), rows, held, strict=True):
-        if row is None or not holds:
-            plan.jobs.append(MeasureJob(each, name, wanted + _others(row, wanted)))
+    # Over a network, each comparison takes milliseconds of waiting, so many run at once.
+    with ThreadPoolExecutor(_COMPARED_AT_ONCE) as pool:
+        valid = list(pool.map(lambda row, each: _is_valid(row, each, wanted, retry_failed), rows, media.values()))
+    for (name, each), row, row_is_valid in zip(media.items(), rows, valid, strict=True):
+        if row is None or not row_is_valid:
+            plan.jobs.append(MeasureJob(each, name, wanted + _other_representations(row, wanted)))
             continue
         plan.kept += 1
         if row.error is not None:
@@ -243,21 +232,21 @@ def _plan(
     return plan
 
 
-def _holds(row: KnownVideo | None, media: Media, wanted: tuple[Representation, ...], retry_failed: bool) -> bool:
-    """Whether a video need not be measured again."""
+def _is_valid(row: KnownVideo | None, media: Media, wanted: tuple[Representation, ...], retry_failed: bool) -> bool:
+    """Whether a row is still valid, so that its video need not be measured again."""
     if row is None or row.fingerprint is None or (row.error is not None and retry_failed):
         return False
     try:
         if not media.unchanged(row.fingerprint):
             return False
     except VideoDecodeError:
-        # It cannot be read any more, which its new record will say.
+        # It can no longer be read. It is measured again, so that its new record contains the error.
         return False
     return row.error is not None or all(row.has(each) for each in wanted)
 
 
-def _others(row: KnownVideo | None, wanted: tuple[Representation, ...]) -> tuple[Representation, ...]:
-    """What a row has beside what is wanted, so that measuring anew takes nothing away."""
+def _other_representations(row: KnownVideo | None, wanted: tuple[Representation, ...]) -> tuple[Representation, ...]:
+    """Return the other representations that a row contains, so that measuring again keeps them."""
     if row is None:
         return ()
     every = (Representation(), Representation(channels="rgb"), Representation(motion="feature"))

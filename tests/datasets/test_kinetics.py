@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from mgdali import VideoDataset
-from mgdali.datasets.kinetics import kinetics
+from mgdali.datasets.kinetics import read_all_listed
 from mgdali.errors import DatasetError
 from tests.support import official_sets
 from tests.support.official_sets import VIDEO, put
@@ -34,7 +34,7 @@ def test_clips_are_found_by_name_however_their_folders_are_named(tmp_path: Path)
 def test_classes_are_the_training_lists_so_that_splits_agree(tmp_path: Path) -> None:
     root = official_sets.kinetics(tmp_path)
     put(root, {"annotations/val.csv": HEAD + 'high jump,---QUuC4vJs,1000,1010,val\n"zumba",cCcDeFgHiJk,0,10,val\n'})
-    with pytest.raises(DatasetError, match=r"val\.csv, line 3: 'zumba' is no class of .*train\.csv"):
+    with pytest.raises(DatasetError, match=r"val\.csv, line 3: 'zumba' .*train\.csv"):
         VideoDataset.kinetics(root, "val")
     (root / "annotations/train.csv").unlink()
     assert VideoDataset.kinetics(root, "val").classes == ["high jump", "zumba"]
@@ -43,14 +43,12 @@ def test_classes_are_the_training_lists_so_that_splits_agree(tmp_path: Path) -> 
 def test_clips_without_a_file_are_left_out_and_counted(tmp_path: Path) -> None:
     root = official_sets.kinetics(tmp_path)
     (root / "val/---QUuC4vJs_001000_001010.mp4").unlink()
-    with pytest.warns(
-        UserWarning, match=r"1 of the 2 clips in .*val\.csv are not below .*val and are left out"
-    ) as told:
+    with pytest.warns(UserWarning, match=r"1 of the 2 clips in .*val\.csv .*val.*left out") as told:
         dataset = VideoDataset.kinetics(root, "val")
     assert told[0].filename == __file__
     assert names(dataset, root) == ["val/cCcDeFgHiJk_000000_000010.mkv"]
     assert dataset[0].label == 1
-    listing = kinetics(root, "val", all_listed=True)
+    listing = read_all_listed(root, "val")
     assert [Path(path).name for path in listing.paths] == [
         "---QUuC4vJs_001000_001010.mp4",
         "cCcDeFgHiJk_000000_000010.mkv",
@@ -61,7 +59,7 @@ def test_a_folder_without_any_listed_clip_says_how_to_name_them(tmp_path: Path) 
     root = official_sets.kinetics(tmp_path)
     for path in (root / "val").iterdir():
         path.rename(path.with_name(f"my_{path.name}"))
-    with pytest.raises(DatasetError, match=r"has none of the 2 clips .*---QUuC4vJs_001000_001010\.mp4"):
+    with pytest.raises(DatasetError, match=r"none of the 2 clips .*---QUuC4vJs_001000_001010\.mp4"):
         VideoDataset.kinetics(root, "val")
 
 
@@ -85,9 +83,7 @@ def test_lists_of_two_releases_side_by_side_are_not_guessed_between(tmp_path: Pa
     content = (root / "annotations/val.csv").read_bytes()
     (root / "annotations/val.csv").unlink()
     put(root, {"kinetics_400_val.csv": content, "kinetics_600_val.csv": content})
-    with pytest.raises(
-        DatasetError, match="more than one .*kinetics_400_val.csv, kinetics_600_val.csv; .*annotations="
-    ):
+    with pytest.raises(DatasetError, match="more than one .*kinetics_400_val.csv, kinetics_600_val.csv.*annotations="):
         VideoDataset.kinetics(root, "val")
     assert len(VideoDataset.kinetics(root, "val", annotations=root / "kinetics_600_val.csv")) == 2
 

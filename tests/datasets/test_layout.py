@@ -2,30 +2,30 @@ from pathlib import Path
 
 import pytest
 
-from mgdali.datasets.layout import Places, files_below, known_split
+from mgdali.datasets.layout import OfficialFiles, files_below, known_split
 from mgdali.errors import DatasetError
 from tests.support.official_sets import put
 
 
 def test_a_folder_of_any_name_can_be_searched(tmp_path: Path) -> None:
     root = put(tmp_path / "data [v1]*", {"labels/train.csv": ""})
-    assert Places(root, None, None, "They give it out").file("train.csv") == f"{root}/labels/train.csv"
+    assert OfficialFiles(root, None, None, "They give it out").list_file("train.csv") == f"{root}/labels/train.csv"
 
 
 def test_the_first_name_that_is_somewhere_wins_over_the_first_folder(tmp_path: Path) -> None:
     root = put(tmp_path, {"labels/jester-v1-train.csv": "", "train.csv": ""})
-    places = Places(root, None, None, "They give it out")
-    assert places.file("jester-v1-train.csv", "train.csv") == f"{root}/labels/jester-v1-train.csv"
-    assert places.seek("test.csv") is None
+    files = OfficialFiles(root, None, None, "They give it out")
+    assert files.list_file("jester-v1-train.csv", "train.csv") == f"{root}/labels/jester-v1-train.csv"
+    assert files.find_list_file("test.csv") is None
 
 
 def test_a_folder_of_videos_must_hold_one_of_the_classes(tmp_path: Path) -> None:
     root = put(tmp_path, {"videos/notes/a.txt": "", "run/a.avi": "x"})
-    places = Places(root, None, None, "They give it out")
-    assert places.folder("videos") == f"{root}/videos"
-    assert places.folder("videos", holding=["sit", "run"]) == str(root)
+    files = OfficialFiles(root, None, None, "They give it out")
+    assert files.videos_folder("videos") == f"{root}/videos"
+    assert files.videos_folder("videos", holding=["sit", "run"]) == str(root)
     with pytest.raises(DatasetError, match=f"looked for {root}/videos or {root}, with folders such as sit"):
-        places.folder("videos", holding=["sit"])
+        files.videos_folder("videos", holding=["sit"])
 
 
 @pytest.mark.parametrize("split", ["val", "valid", "validate", "validation"])

@@ -109,7 +109,7 @@ def test_diving48s_first_labels_are_read_only_when_asked_for(tmp_path: Path) -> 
     (root / "Diving48_V2_train.json").unlink()
     with pytest.raises(DatasetError, match=r"Diving48_V2_train\.json was not found"):
         VideoDataset.diving48(root, "train")
-    with pytest.raises(DatasetError, match="versions 1 and 2, got 3"):
+    with pytest.raises(DatasetError, match="version 3 .*1 or 2"):
         VideoDataset.diving48(root, "train", version=3)
 
 
@@ -164,20 +164,20 @@ def test_lists_and_videos_may_lie_apart(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", LOADERS)
 def test_an_unknown_split_is_told_with_those_there_are(tmp_path: Path, name: str) -> None:
-    with pytest.raises(DatasetError, match="split 'dev' is not one of this set's: train, "):
+    with pytest.raises(DatasetError, match="split 'dev' .*train, "):
         LOADERS[name](tmp_path, "dev")
 
 
 @pytest.mark.parametrize("name", ["diving48", "ucf101", "hmdb51"])
 def test_sets_without_a_validation_split_say_so(tmp_path: Path, name: str) -> None:
-    with pytest.raises(DatasetError, match="split 'val' is not one of this set's: train, test"):
+    with pytest.raises(DatasetError, match="split 'val' .*train, test"):
         LOADERS[name](tmp_path, "val")
 
 
 @pytest.mark.parametrize("name", ["ucf101", "hmdb51"])
 @pytest.mark.parametrize("fold", [0, 4, "1"])
 def test_an_unknown_fold_is_told_with_those_there_are(tmp_path: Path, name: str, fold: Any) -> None:
-    with pytest.raises(DatasetError, match=f"fold {fold!r} is not one of this set's: 1, 2, 3"):
+    with pytest.raises(DatasetError, match=f"fold {fold!r} .*1, 2, 3"):
         LOADERS[name](tmp_path, "train", fold=fold)
 
 
@@ -213,14 +213,14 @@ def test_hmdb51s_missing_lists_are_named_by_their_folder(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("name", "file", "content", "message"),
     [
-        ("jester", "jester-v1-train.csv", "1;No gesture\n\n2;Waving\n", r"train\.csv, line 3: 'Waving' is no class of"),
+        ("jester", "jester-v1-train.csv", "1;No gesture\n\n2;Waving\n", r"train\.csv, line 3: 'Waving' "),
         ("jester", "jester-v1-train.csv", "1,No gesture\n", r"line 1: '1,No gesture' is not 'id;label'"),
         ("jester", "jester-v1-train.csv", "1\n2\n", r"line 1: '1' is not 'id;label'"),
         ("jester", "jester-v1-train.csv", ";No gesture\n", r"line 1: ';No gesture' is not 'id;label'"),
         ("jester", "jester-v1-train.csv", "", r"train\.csv lists no video"),
         ("jester", "jester-v1-labels.csv", "a\nb\na\n", r"labels\.csv has the class 'a' twice"),
         ("something-something-v2", "something-something-v2-train.json", "{}", "is not a list of videos"),
-        ("something-something-v2", "something-something-v2-train.json", "[", "line 1: it is not JSON"),
+        ("something-something-v2", "something-something-v2-train.json", "[", "line 1: .*not JSON"),
         (
             "something-something-v2",
             "something-something-v2-train.json",
@@ -231,16 +231,16 @@ def test_hmdb51s_missing_lists_are_named_by_their_folder(tmp_path: Path) -> None
             "something-something-v2",
             "something-something-v2-train.json",
             '[{"id": "1", "template": "Eating [something]"}]',
-            r"entry 1: 'Eating something' is no class of .*labels\.json",
+            r"entry 1: 'Eating something' .*labels\.json",
         ),
-        ("something-something-v2", "something-something-v2-labels.json", '{"a": "1"}', "each class a number from 0 on"),
-        ("something-something-v2", "something-something-v2-labels.json", '["a"]', "each class a number from 0 on"),
-        ("something-something-v2", "something-something-v2-labels.json", "{}", "each class a number from 0 on"),
+        ("something-something-v2", "something-something-v2-labels.json", '{"a": "1"}', "number the classes 0, 1, 2"),
+        ("something-something-v2", "something-something-v2-labels.json", '["a"]', "number the classes 0, 1, 2"),
+        ("something-something-v2", "something-something-v2-labels.json", "{}", "number the classes 0, 1, 2"),
         (
             "diving48",
             "Diving48_V2_train.json",
             '[{"vid_name": "a", "label": 2}]',
-            r"entry 1: label 2 is not the number of one of the 2 classes of .*Diving48_vocab\.json",
+            r"entry 1: label 2 is not the number of one of the 2 classes .*Diving48_vocab\.json",
         ),
         ("diving48", "Diving48_V2_train.json", '[{"label": 1}]', "entry 1: .* lacks one of vid_name, label"),
         ("diving48", "Diving48_vocab.json", '[["Back"], "x"]', "entry 2: 'x' is not a list of words"),
@@ -248,7 +248,7 @@ def test_hmdb51s_missing_lists_are_named_by_their_folder(tmp_path: Path) -> None
             "ucf101",
             "ucfTrainTestlist/trainlist01.txt",
             "\nApplyLipstick/v_x.avi 1\n",
-            r"trainlist01\.txt, line 2: 'ApplyLipstick' is no class of .*classInd\.txt",
+            r"trainlist01\.txt, line 2: 'ApplyLipstick' .*classInd\.txt",
         ),
         ("ucf101", "ucfTrainTestlist/classInd.txt", "1 A\n3 B\n", r"classInd\.txt, line 2: '3 B' is not '2 <class>'"),
         ("ucf101", "ucfTrainTestlist/classInd.txt", "1\n", r"classInd\.txt, line 1: '1' is not '1 <class>'"),

@@ -145,7 +145,7 @@ def test_several_can_make_the_index_at_once(tmp_path: Path) -> None:
 def test_a_shard_that_was_cut_is_named(tmp_path: Path, kept: int) -> None:
     content = Path(write_shard(tmp_path / "a.tar", samples(3))).read_bytes()
     (tmp_path / "a.tar").write_bytes(content[:kept])
-    with pytest.raises(DatasetError, match=r"a\.tar is no tar, or a damaged or cut one: .*copy or write it again"):
+    with pytest.raises(DatasetError, match=r"a\.tar is not a tar.*write it again"):
         scan_shard(str(tmp_path / "a.tar"))
 
 
@@ -165,14 +165,14 @@ def test_a_shard_that_is_damaged_midway_is_named(tmp_path: Path) -> None:
     second = content.index(b"001/clip.mp4")
     content[second : second + 512] = b"?" * 512
     (tmp_path / "a.tar").write_bytes(content)
-    with pytest.raises(DatasetError, match=rf"a\.tar is no tar, .*at byte {second}, after 2 files"):
+    with pytest.raises(DatasetError, match=rf"a\.tar is not a tar, .*at byte {second}, after 2 files"):
         scan_shard(str(tmp_path / "a.tar"))
 
 
 @pytest.mark.parametrize("content", [b"no tar at all" * 100, bytes(range(256)) * 10])
 def test_a_file_that_is_no_tar_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.tar").write_bytes(content)
-    with pytest.raises(DatasetError, match=r"a\.tar is no tar"):
+    with pytest.raises(DatasetError, match=r"a\.tar is not a tar"):
         scan_shard(str(tmp_path / "a.tar"))
 
 
@@ -180,7 +180,7 @@ def test_a_file_that_is_no_tar_is_named(tmp_path: Path, content: bytes) -> None:
 def test_a_compressed_shard_is_to_be_unpacked(tmp_path: Path, mode: str) -> None:
     with tarfile.open(str(tmp_path / "a.tar"), mode) as tar:  # type: ignore[call-overload]
         tar.addfile(tarfile.TarInfo("a.mp4"))
-    with pytest.raises(DatasetError, match=r"a\.tar is compressed .*unpack it to a plain \.tar"):
+    with pytest.raises(DatasetError, match=r"a\.tar is compressed .*plain \.tar"):
         scan_shard(str(tmp_path / "a.tar"))
 
 
@@ -266,7 +266,7 @@ def test_stars_stand_for_the_files_there_are(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     assert expand_shards(tmp_path / "{b,a}-*") == [f"{tmp_path}/{name}" for name in ("b-1.tar", "a-1.tar", "a-2.tar")]
     assert expand_shards(tmp_path / "a[1].tar") == [f"{tmp_path}/a[1].tar"]
-    with pytest.raises(DatasetError, match=r"no shard is there for .*/c-\*\.tar: correct the pattern"):
+    with pytest.raises(DatasetError, match=r"no shard matches .*/c-\*\.tar: correct the pattern"):
         expand_shards([tmp_path / "a-*", tmp_path / "c-*.tar"])
 
 
@@ -305,21 +305,21 @@ def test_a_key_ends_at_the_first_dot_of_the_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "label", "message"),
     [
-        ({"a.mp4": b"v"}, "cls", r"a\.tar::a\.mp4 has no label: beside it there is nothing, .*'cls'; write it"),
-        ({"a.mp4": b"v", "a.txt": b"x"}, "cls", r"a\.tar::a\.mp4 has no label: beside it there is txt"),
-        ({"a.mp4": b"v", "a.cls": b" \n"}, "cls", r"a\.tar::a\.mp4: its label file a\.cls says nothing"),
-        ({"a.mp4": b"v", "a.txt": bytes(70_000)}, "txt", r"a\.tar::a\.mp4: its label file a\.txt has 70000 bytes"),
+        ({"a.mp4": b"v"}, "cls", r"a\.tar::a\.mp4 has no label: .*'cls'.*none"),
+        ({"a.mp4": b"v", "a.txt": b"x"}, "cls", r"a\.tar::a\.mp4 has no label: .*'cls'.*txt"),
+        ({"a.mp4": b"v", "a.cls": b" \n"}, "cls", r"a\.tar::a\.mp4: its label file a\.cls is empty"),
+        ({"a.mp4": b"v", "a.txt": bytes(70_000)}, "txt", r"a\.tar::a\.mp4: .*label file a\.txt .*70000 bytes"),
         ({"a.mp4": b"v", "a.json": b"{"}, "json:x", r"a\.tar::a\.mp4: a\.json is not JSON"),
         ({"a.mp4": b"v", "a.json": b"{}"}, "json:x", r"a\.tar::a\.mp4: a\.json has None for 'x'"),
         ({"a.mp4": b"v", "a.json": b"[1]"}, "json:x", r"a\.tar::a\.mp4: a\.json has None for 'x'"),
         ({"a.mp4": b"v", "a.json": b'{"x": true}'}, "json:x", r"a\.tar::a\.mp4: a\.json has True for 'x'"),
         ({"a.mp4": b"v", "a.json": b'{"x": 0.5}'}, "json:x", r"a\.tar::a\.mp4: a\.json has 0\.5 for 'x'"),
         ({"v/a.mp4": b"v", "v/a.b.mp4": b"v"}, "cls", r"a\.tar: v/a\.mp4 and v/a\.b\.mp4 are two videos of one sample"),
-        ({"a.cls": b"1", "a.jpg": b"x"}, "cls", r"a\.tar has no video .*\.mp4.*: take the shard out"),
-        ({}, "cls", r"a\.tar has no video"),
-        ({"a.mp4": b"v"}, "json", "label 'json' is not known: give 'cls' or 'txt', or 'json:<field>'"),
-        ({"a.mp4": b"v"}, "cls:x", "label 'cls:x' is not known"),
-        ({"a.mp4": b"v"}, "png", "label 'png' is not known"),
+        ({"a.cls": b"1", "a.jpg": b"x"}, "cls", r"a\.tar contains no video .*\.mp4.*: remove the shard"),
+        ({}, "cls", r"a\.tar contains no video"),
+        ({"a.mp4": b"v"}, "json", "label 'json' .*'cls' or 'txt', or 'json:<field>'"),
+        ({"a.mp4": b"v"}, "cls:x", "label 'cls:x' "),
+        ({"a.mp4": b"v"}, "png", "label 'png' "),
     ],
 )
 def test_samples_that_cannot_be_are_named(tmp_path: Path, files: dict[str, bytes], label: str, message: str) -> None:
