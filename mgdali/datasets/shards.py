@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from braceexpand import UnbalancedBracesError, braceexpand
+from braceexpand import braceexpand
 from numpy.typing import NDArray
 
 from mgdali.cache import cache_folder
@@ -204,7 +204,7 @@ def _expand_braces(pattern: str) -> Iterator[str]:
     try:
         # Without escapes, because names may contain backslashes.
         yield from braceexpand(pattern, escape=False)
-    except UnbalancedBracesError as error:
+    except ValueError as error:
         raise DatasetError(f"the shards {pattern!r} have unbalanced braces ({error}): correct the pattern") from error
 
 

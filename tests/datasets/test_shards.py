@@ -270,6 +270,11 @@ def test_stars_stand_for_the_files_there_are(tmp_path: Path) -> None:
         expand_shards([tmp_path / "a-*", tmp_path / "c-*.tar"])
 
 
+def test_unbalanced_braces_name_the_pattern() -> None:
+    with pytest.raises(DatasetError, match=r"train-\{000\.\.099\.tar.*correct the pattern"):
+        expand_shards("train-{000..099.tar")
+
+
 def test_no_shards_are_refused() -> None:
     with pytest.raises(DatasetError, match="at least one shard, got none"):
         expand_shards([])
