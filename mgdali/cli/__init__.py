@@ -1,1 +1,1 @@
-"""The ``mgdali`` command line, one module a command."""
+"""The ``mgdali`` command line: one module per command, on top of all other folders."""

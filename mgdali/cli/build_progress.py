@@ -1,4 +1,4 @@
-"""Building an index before somebody's eyes: how far it is, and what came of it."""
+"""Progress bar and summary of ``mgdali index build``."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.text import Text
 
+from mgdali.cli.console import one_line, say
 from mgdali.index.build import BuildReport, Engine, build_index
 from mgdali.samplers import Representation
 from mgdali.video.media import Media
 from mgdali.video.record import VideoRecord
 
-__all__ = ["build_with_progress", "one_line", "say", "size_in_words"]
+__all__ = ["build_with_progress"]
 
 _FAILED_SHOWN = 20
 
@@ -32,11 +33,11 @@ def build_with_progress(
     prune: bool,
     retry_failed: bool,
 ) -> BuildReport:
-    """:func:`mgdali.index.build.build_index`, with a progress bar and a summary.
+    """Call :func:`mgdali.index.build.build_index` with a progress bar, then print a summary.
 
     Raises:
-        DatasetError: the index cannot be read or written.
-        WorkerError: workers cannot be started.
+        DatasetError: If the index cannot be read or written.
+        WorkerError: If workers cannot be started.
     """
     started = time.perf_counter()
     with _Bar(console) as bar:
@@ -55,28 +56,8 @@ def build_with_progress(
     return report
 
 
-def one_line(reason: str) -> str:
-    """Why a video failed, as one line: of a traceback the first and the last."""
-    lines = [line.strip() for line in reason.splitlines() if line.strip()]
-    return lines[0] if len(lines) == 1 else f"{lines[0]} … {lines[-1]}"
-
-
-def size_in_words(size: float) -> str:
-    """A number of bytes for people."""
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.4g} {unit}"
-        size /= 1000
-    return f"{size:.4g} GB"
-
-
-def say(console: Console, line: str) -> None:
-    """Print a line as it is: no markup read in paths, no line breaks put in."""
-    console.print(Text(line), soft_wrap=True)
-
-
 class _Bar:
-    """A progress bar of videos, with how fast it goes."""
+    """Progress bar that counts videos and shows the speed."""
 
     def __init__(self, console: Console) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("videos"))
@@ -96,15 +77,15 @@ class _Bar:
         self._progress.stop()
 
     def start(self, todo: int, kept: int) -> None:
-        """It is known what there is to do."""
+        """Set the number of videos to measure, once the index has been compared with the videos."""
         if kept:
-            say(self._console, f"{_videos(kept)} measured before and not changed since, {todo} to measure")
+            say(self._console, f"{_videos(kept)} unchanged since measured, {todo} to measure")
         self._started = time.perf_counter()
         self._todo = todo
         self._progress.update(self._task, description="Measuring" if todo else "Writing", total=todo)
 
     def count(self, record: VideoRecord) -> None:
-        """A video is done."""
+        """Count a measured video."""
         self._done += 1
         self._frames += record.num_frames
         self._failed += record.error is not None
@@ -124,7 +105,7 @@ def _print_summary(report: BuildReport, path: Path, seconds: float, console: Con
         f"Measured {_videos(report.measured)} ({report.frames} frames) in {seconds:.1f} s, kept {report.kept}; "
         f"{len(report.failed)} cannot be decoded",
     )
-    say(console, f"{path}: {report.rows} rows, {size_in_words(os.stat(path).st_size)}")
+    say(console, f"{path}: {report.rows} rows, {decimal(os.stat(path).st_size)}")
     if not report.failed:
         return
     say(console, f"\n{_videos(len(report.failed))} cannot be decoded:")

@@ -1,4 +1,4 @@
-"""How the command line tells of errors: one message on stderr, and a code."""
+"""Helpers that all commands use: printing text unchanged, and errors as one message with an exit code."""
 
 from __future__ import annotations
 
@@ -7,29 +7,45 @@ import sys
 from collections.abc import Iterator
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
 from mgdali.errors import VideoDecodeError, WorkerError
 
-__all__ = ["errors_as_messages"]
+__all__ = ["INTERRUPTED", "errors_as_messages", "one_line", "say"]
 
-_INTERRUPTED = 130
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+
+
+def say(console: Console, line: str) -> None:
+    """Print a line unchanged: without reading markup in paths, and without inserting line breaks."""
+    console.print(Text(line), soft_wrap=True)
+
+
+def one_line(reason: str) -> str:
+    """Return the reason of a failure as one line; of several lines, such as a traceback, the first and the last."""
+    lines = [line.strip() for line in reason.splitlines() if line.strip()]
+    return lines[0] if len(lines) == 1 else f"{lines[0]} … {lines[-1]}"
 
 
 @contextlib.contextmanager
 def errors_as_messages() -> Iterator[None]:
-    """Turn errors that tell of bad input or a lacking package, and Ctrl-C, into one message on stderr and a code.
+    """Turn expected errors and Ctrl-C into one message on stderr and an exit code.
+
+    Expected errors are bad input, missing packages, and files that cannot be read or written.
 
     Raises:
-        typer.Exit: with code 1 after such an error, with 130 after Ctrl-C.
+        typer.Exit: With code 1 after such an error, with code 130 after Ctrl-C.
     """
     try:
         yield
     except BrokenPipeError:
-        # Whoever read the output has had enough: typer ends quietly.
+        # The reader of the output has closed it, such as `head`. Typer then ends without a message.
         raise
     except (ValueError, VideoDecodeError, WorkerError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
         print("interrupted", file=sys.stderr)
-        raise typer.Exit(_INTERRUPTED) from error
+        raise typer.Exit(INTERRUPTED) from error

@@ -1,56 +1,56 @@
-"""The command line's part for motion indices: ``mgdali index build``, ``show`` and ``check``."""
+"""The commands ``mgdali index build``, ``mgdali index show`` and ``mgdali index check``."""
 
 from __future__ import annotations
 
 import sys
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from mgdali.cli.console import errors_as_messages
+from mgdali.cli.console import INTERRUPTED, errors_as_messages
 from mgdali.interrupts import ctrl_c_held
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Motion indices: S and the facts of a data set's videos, measured once.", no_args_is_help=True)
+app = typer.Typer(help="Build, show and check motion indices.", no_args_is_help=True)
 
-_INTERRUPTED = 130
-
-_DATA = "a folder of videos, a list of them (lines of path and label), or tar shards (file, URL, name{000..099}.tar)"
-_File = Annotated[Path, typer.Argument(metavar="FILE", help="The index.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")]
-
-
-class _Motion(str, Enum):
-    IMAGE = "image"
-    FEATURE = "feature"
-    BOTH = "both"
-
-
-class _Engine(str, Enum):
-    LOCAL = "local"
-    RAY = "ray"
+_DATA = (
+    "a folder, a text file with one line 'path label' per video, or tar shards "
+    "(a file, a URL, or a pattern such as name{000..099}.tar)"
+)
+_File = Annotated[Path, typer.Argument(metavar="FILE", help="Path of the index file.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 @app.command()
 def build(
-    data: Annotated[str, typer.Argument(metavar="DATA", help=f"What is to be measured: {_DATA}.")],
-    out: Annotated[Path, typer.Option(metavar="FILE.parquet", help="The index, made or brought up to date.")],
-    motion: Annotated[_Motion, typer.Option(help="How motion is measured.")] = _Motion.IMAGE,
-    engine: Annotated[_Engine, typer.Option(help="Where: on this machine, or on a Ray cluster.")] = _Engine.LOCAL,
+    data: Annotated[str, typer.Argument(metavar="DATA", help=f"Videos to measure: {_DATA}.")],
+    out: Annotated[Path, typer.Option(metavar="FILE.parquet", help="Path of the index file to create or update.")],
+    motion: Annotated[
+        Literal["image", "feature", "both"], typer.Option(help="Level at which motion is measured.")
+    ] = "image",
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="Whether to measure on this machine or on a Ray cluster.")
+    ] = "local",
     num_workers: Annotated[
-        int | None, typer.Option(min=0, help="Measuring processes; 0 measures in this one.", show_default="CPU cores")
+        int | None,
+        typer.Option(
+            min=0,
+            help="Number of measuring processes; 0 measures in the main process.",
+            show_default="number of CPU cores",
+        ),
     ] = None,
-    prune: Annotated[bool, typer.Option("--prune", help="Drop rows of videos that are not in DATA.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove rows of videos that are not in DATA.")] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Measure videos again that could not be decoded.")
     ] = False,
 ) -> None:
-    """Measure the videos that are new or have changed. Started again, it goes on where it was ended.
+    """Measure videos that are new or have changed.
 
-    Ends with 1 where videos cannot be decoded, which are listed.
+    If the build is interrupted, the same command resumes it.
+
+    The exit code is 1 if any video cannot be decoded; such videos are listed.
     """
     with errors_as_messages():
         with ctrl_c_held():
@@ -60,22 +60,21 @@ def build(
             from mgdali.datasets.named_videos import videos_named
             from mgdali.samplers import Representation
 
-        kinds = [Representation(), Representation(motion="feature")]
-        wanted = {_Motion.IMAGE: kinds[:1], _Motion.FEATURE: kinds[1:], _Motion.BOTH: kinds}[motion]
+        levels: tuple[Literal["image", "feature"], ...] = ("image", "feature") if motion == "both" else (motion,)
         try:
             report = build_with_progress(
                 videos_named(data),
                 out,
                 Console(),
-                representations=wanted,
-                engine=engine.value,
+                representations=[Representation(motion=level) for level in levels],
+                engine=engine,
                 num_workers=num_workers,
                 prune=prune,
                 retry_failed=retry_failed,
             )
         except KeyboardInterrupt as error:
-            print("interrupted: what was measured is kept; the same command goes on from there", file=sys.stderr)
-            raise typer.Exit(_INTERRUPTED) from error
+            print("interrupted: measured videos are kept; run the same command to resume", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from error
     if report.failed:
         raise typer.Exit(1)
 
@@ -86,46 +85,51 @@ def show(
     json: _Json = False,
     failed: Annotated[bool, typer.Option("--failed", help="List the videos that could not be decoded.")] = False,
 ) -> None:
-    """Tell what an index holds."""
+    """Show the contents of an index."""
     with errors_as_messages():
         with ctrl_c_held():
             from rich.console import Console
 
+            from mgdali.cli import index_report
             from mgdali.index import inspect
 
         if failed:
             if json:
-                typer.echo(inspect.failures_to_json(file))
+                typer.echo(index_report.failures_to_json(inspect.failures(file)))
             else:
-                inspect.render_failures(file, Console())
+                index_report.print_failures(inspect.failures(file), Console())
             return
         summary = inspect.summarize_index(file)
         if json:
-            typer.echo(inspect.to_json(summary))
+            typer.echo(index_report.to_json(summary))
         else:
-            inspect.render_summary(summary, Console())
+            index_report.print_summary(summary, Console())
 
 
 @app.command()
 def check(
     file: _File,
     data: Annotated[
-        str | None, typer.Argument(metavar="[DATA]", help=f"Videos that ought to be in it: {_DATA}.")
+        str | None, typer.Argument(metavar="[DATA]", help=f"Videos that should be in the index: {_DATA}.")
     ] = None,
     json: _Json = False,
 ) -> None:
-    """Compare an index with the videos as they are; nothing is decoded. Ends with 1 where not all is current."""
+    """Compare an index with its videos, without decoding them.
+
+    The exit code is 1 if a row is not current, or if a video of DATA has no row.
+    """
     with errors_as_messages():
         with ctrl_c_held():
             from rich.console import Console
 
+            from mgdali.cli import index_report
             from mgdali.datasets.named_videos import videos_named
             from mgdali.index import inspect
 
         found = inspect.check_index(file, None if data is None else videos_named(data))
         if json:
-            typer.echo(inspect.to_json(found))
+            typer.echo(index_report.to_json(found))
         else:
-            inspect.render_check(found, Console())
+            index_report.print_check(found, Console())
     if not found.complete:
         raise typer.Exit(1)

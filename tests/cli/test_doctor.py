@@ -18,7 +18,7 @@ import pytest
 from rich.console import Console
 
 import mgdali
-from mgdali.cli import doctor
+from mgdali.cli import doctor, machine_report
 from mgdali.gpu import driver
 
 ROOT = Path(mgdali.__file__).parents[1]
@@ -186,10 +186,11 @@ for name in ("torch", "nvidia.dali", "cupy", "cv2", "mgdali.iterator"):
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__version__ = "1.2.3"
 from mgdali.gpu import driver
-from mgdali.cli.doctor import examine, render, to_json
+from mgdali.cli.doctor import print_report
+from mgdali.cli.machine_report import examine, to_json
 report = examine()
 page = Console(file=io.StringIO(), width=80)
-render(report, page)
+print_report(report, page)
 try:
     balance = ctypes.CDLL("libcuda.so.1").standin_balance()
 except (OSError, AttributeError):
@@ -210,8 +211,8 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def report() -> doctor.Report:
-    return doctor.examine()
+def report() -> machine_report.Report:
+    return machine_report.examine()
 
 
 def _compile(folder: Path, name: str, source: str, *libraries: str) -> None:
@@ -232,9 +233,9 @@ def _python(program: str, *, libraries: Path | None = None, modules: Path | None
     return json.loads(done.stdout)
 
 
-def _page(report: doctor.Report, width: int = 80) -> str:
+def _page(report: machine_report.Report, width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width)
-    doctor.render(report, console)
+    doctor.print_report(report, console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -254,7 +255,7 @@ def _check_width(page: str, width: int = 80) -> None:
 # This machine.
 
 
-def test_versions_are_the_modules(report: doctor.Report) -> None:
+def test_versions_are_the_modules(report: machine_report.Report) -> None:
     assert report.machine.python == ".".join(map(str, sys.version_info[:3]))
     assert report.machine.mgdali == mgdali.__version__
     modules = {"numpy": "numpy", "torch": "torch", "dali": "nvidia.dali", "av": "av", "opencv": "cv2", "cupy": "cupy"}
@@ -270,7 +271,7 @@ def test_versions_are_the_modules(report: doctor.Report) -> None:
             assert package.error is package.install is None
 
 
-def test_ffmpeg_and_its_codecs_are_pyavs(report: doctor.Report) -> None:
+def test_ffmpeg_and_its_codecs_are_pyavs(report: machine_report.Report) -> None:
     av = pytest.importorskip("av")
     decoders = {codec.codec: codec.decoder for codec in report.cpu_codecs}
     assert report.packages.ffmpeg.version == av.ffmpeg_version_info
@@ -280,7 +281,7 @@ def test_ffmpeg_and_its_codecs_are_pyavs(report: doctor.Report) -> None:
     assert decoders["av1"] != "av1"
 
 
-def test_machine(report: doctor.Report) -> None:
+def test_machine(report: machine_report.Report) -> None:
     machine = report.machine
     assert machine.cpu_cores == len(os.sched_getaffinity(0))
     assert machine.memory_bytes is not None
@@ -298,34 +299,38 @@ def test_limits_of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (groups / "pod/memory.max").write_text("max\n")
     (groups / "pod/box/memory.max").write_text("4294967296\n")
     (tmp_path / "meminfo").write_text("MemTotal: 8388608 kB\nMemAvailable: 1048576 kB\n")
-    monkeypatch.setattr(doctor, "_PROC", tmp_path)
-    monkeypatch.setattr(doctor, "_CONTROL_GROUPS", groups)
-    report = doctor.examine()
+    monkeypatch.setattr(machine_report, "_PROC", tmp_path)
+    monkeypatch.setattr(machine_report, "_CONTROL_GROUPS", groups)
+    report = machine_report.examine()
     assert (report.machine.cpu_quota, report.machine.memory_limit_bytes) == (1.5, 4 << 30)
     page = " ".join(_page(report).split())
-    assert "limited to the time of 1.5 by a control group" in page
-    assert "8.0 GiB, 1.0 GiB of it free, limited to 4.0 GiB by a control group" in page
+    assert "CPU time limited to 1.5 cores by the control group" in page
+    assert "8.6 GB, 1.1 GB of it available, limited to 4.3 GB by the control group" in page
 
 
 def test_a_system_without_proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_PROC", tmp_path)
-    machine = doctor.examine().machine
+    monkeypatch.setattr(machine_report, "_PROC", tmp_path)
+    machine = machine_report.examine().machine
     assert machine.memory_bytes is machine.memory_available_bytes is machine.memory_limit_bytes is None
     assert machine.cpu_quota is None
 
 
-def test_json_has_the_reports_fields(report: doctor.Report) -> None:
-    read = json.loads(doctor.to_json(report))
+def test_json_has_the_reports_fields(report: machine_report.Report) -> None:
+    read = json.loads(machine_report.to_json(report))
     assert list(read) == [
         "machine", "packages", "cpu_codecs", "driver", "gpus", "gpus_error", "choice",
     ]  # fmt: skip
     assert read == json.loads(json.dumps(asdict(report)))
     assert list(read["packages"]) == ["numpy", "torch", "dali", "av", "ffmpeg", "opencv", "cupy"]
-    for part, kind in (("machine", doctor.Machine), ("driver", doctor.Driver), ("choice", doctor.Choice)):
+    for part, kind in (
+        ("machine", machine_report.Machine),
+        ("driver", machine_report.Driver),
+        ("choice", machine_report.Choice),
+    ):
         assert list(read[part]) == [field.name for field in fields(kind)]
 
 
-def test_nothing_is_cut_off_at_80_columns(report: doctor.Report) -> None:
+def test_nothing_is_cut_off_at_80_columns(report: machine_report.Report) -> None:
     page = _page(report)
     _check_width(page)
     for package in vars(report.packages).values():
@@ -343,12 +348,12 @@ def test_without_a_driver_the_loader_chooses_the_cpu(monkeypatch: pytest.MonkeyP
         raise driver.LibraryError(f"{name}: cannot open shared object file")
 
     monkeypatch.setattr(driver, "_library", missing)
-    report = doctor.examine()
+    report = machine_report.examine()
     assert not report.driver.loaded
     assert report.gpus == ()
     assert report.gpus_error == "libcuda.so.1: cannot open shared object file"
     assert report.driver.nvdec_error == "libnvcuvid.so.1: cannot open shared object file"
-    assert report.choice == doctor.Choice("cpu", "PyAV", "no NVIDIA driver was found")
+    assert report.choice == machine_report.Choice("cpu", "PyAV", "no NVIDIA driver was found")
     assert _page(report).endswith("MGDaliIterator chooses cpu and decodes with PyAV: no NVIDIA driver was found\n")
 
 
@@ -371,7 +376,7 @@ def test_what_to_install(module: str, field: str) -> None:
     package = found["report"]["packages"][field]
     assert package["version"] is None
     assert package["error"].startswith("ModuleNotFoundError: ")
-    install = "pip install 'mgdali[cuda12]', or 'mgdali[cuda13]' beside a CUDA 13 driver"
+    install = "pip install 'mgdali[cuda12]', or 'mgdali[cuda13]' with a CUDA 13 driver"
     assert package["install"] == install
     assert f"For {package['name']}: {install}\n" in found["page"]
 
@@ -381,17 +386,17 @@ def test_where_the_whole_route_is_there_the_loader_chooses_the_gpu(monkeypatch: 
     torch = pytest.importorskip("torch")
     table = {codec: driver.DecoderCaps(codec, "4:2:0", 8, 7, 48, 16, 4096, 4096, 65536) for codec in ("vp9", "h264")}
     monkeypatch.setattr(route, "gpu_route", lambda: route.Route(torch.device("cuda", 0), table))
-    found_driver = doctor.Driver(True, "13.0", None, "580.1", None, True, None)
-    found = doctor.GPUReport(driver.GPU(0, "a GPU", (9, 0), 80 << 30), 7, (), None)
-    choice = doctor._choose(None, found_driver, (found,), None)
-    assert choice == doctor.Choice("cuda:0", "NVDEC", "it decodes h264, vp9, and PyAV the rest")
+    found_driver = machine_report.Driver(True, "13.0", None, "580.1", None, True, None)
+    found = machine_report.GPUReport(driver.GPU(0, "a GPU", (9, 0), 80 << 30), 7, (), None)
+    choice = machine_report._choose(None, found_driver, (found,), None)
+    assert choice == machine_report.Choice("cuda:0", "NVDEC", "it decodes h264, vp9, and PyAV the rest")
 
 
 def test_without_dali_the_loader_cannot_run() -> None:
     pytest.importorskip("torch")
     program = (
         "import sys, json; sys.modules['nvidia.dali'] = None\n"
-        "from mgdali.cli.doctor import examine, to_json; print(to_json(examine()))"
+        "from mgdali.cli.machine_report import examine, to_json; print(to_json(examine()))"
     )
     choice = _python(program)["choice"]
     assert choice["device"] is choice["decoding"] is None
@@ -486,14 +491,14 @@ def test_what_nvdec_decodes(stand_ins: Path) -> None:
 def test_the_page_shows_the_gpus(stand_ins: Path) -> None:
     page = _python(PROBE, libraries=stand_ins)["page"]
     _check_width(page)
-    words = " ".join(page.split())
-    assert "Driver 550.54.15" in words
-    assert "the driver supports up to 12.4" in words
-    assert "Stand-in Big 80GB, compute capability 9.0, 80.0 GiB, 7 NVDEC engines" in words
-    assert "Stand-in [bold]Small, compute capability 8.6, 24.0 GiB, 1 NVDEC engine" in words
-    assert "hevc hevc 8-bit 70080 x 80080 no" in words
-    assert "10-bit 70081 x 80081" in words
-    assert "vvc vvc no no" in words
+    text = " ".join(page.split())
+    assert "Driver 550.54.15" in text
+    assert "the driver supports up to 12.4" in text
+    assert "Stand-in Big 80GB, compute capability 9.0, 85.9 GB, 7 NVDEC engines" in text
+    assert "Stand-in [bold]Small, compute capability 8.6, 25.8 GB, 1 NVDEC engine" in text
+    assert "hevc hevc 8-bit 70080 x 80080 no" in text
+    assert "10-bit 70081 x 80081" in text
+    assert "vvc vvc no no" in text
 
 
 def test_gpus_alike_share_a_column(stand_ins: Path) -> None:
@@ -515,7 +520,7 @@ def test_no_gpu(stand_ins: Path) -> None:
 def test_a_driver_that_counts_no_gpu(stand_ins: Path) -> None:
     report = _python(PROBE, libraries=stand_ins, STANDIN_GPUS="0")["report"]
     assert (report["gpus"], report["gpus_error"]) == ([], None)
-    assert report["choice"]["why"] == "the NVIDIA driver offers no GPU (it counts none)"
+    assert report["choice"]["why"] == "the NVIDIA driver offers no GPU (it reports 0 GPUs)"
 
 
 def test_a_codec_that_nvdec_refuses_to_tell_of(stand_ins: Path) -> None:
@@ -534,7 +539,7 @@ def test_a_gpu_without_memory_for_a_context(stand_ins: Path) -> None:
     words = "cuDevicePrimaryCtxRetain: CUDA_ERROR_OUT_OF_MEMORY (2): out of memory"
     for part in found["report"]["gpus"]:
         assert (part["codecs"], part["nvdec_engines"], part["error"]) == ([], 0, words)
-    assert _squeezed(f"cannot be asked what it decodes: {words}") in _squeezed(found["page"])
+    assert _squeezed(f"codecs of NVDEC are unknown: {words}") in _squeezed(found["page"])
     assert found["balance"] == 0
 
 

@@ -46,7 +46,7 @@ def test_version() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "words"),
+    ("command", "names"),
     [
         ((), ["demo", "doctor", "data", "--version"]),
         (("demo",), ["VIDEOS", "--num-frames"]),
@@ -55,10 +55,10 @@ def test_version() -> None:
         (("data", "check"), ["NAME", "ROOT", "--split", "--json"]),
     ],
 )
-def test_help(command: tuple[str, ...], words: list[str]) -> None:
+def test_help(command: tuple[str, ...], names: list[str]) -> None:
     done = run(*command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert all(word in done.stdout for word in words)
+    assert all(name in done.stdout for name in names)
 
 
 def test_help_and_version_import_nothing_heavy() -> None:
@@ -73,10 +73,11 @@ def test_help_and_version_import_nothing_heavy() -> None:
         assert done.stdout.splitlines()[-1] == ""
 
 
-def test_the_doctor_reports_in_words_and_as_json() -> None:
-    words = run("doctor")
-    assert words.returncode == 0
-    assert "MGDaliIterator" in words.stdout
+@pytest.mark.slow
+def test_the_doctor_reports_as_text_and_as_json() -> None:
+    text = run("doctor")
+    assert text.returncode == 0
+    assert "MGDaliIterator" in text.stdout
     report = run("doctor", "--json")
     assert report.returncode == 0
     assert json.loads(report.stdout)["machine"]["mgdali"] == mgdali.__version__
@@ -169,6 +170,7 @@ def test_ctrl_c_waits_for_the_end_of_a_block_that_holds_it() -> None:
     assert done == ["went on"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_leaves_no_worker(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     write_action_videos(tmp_path / "videos", videos_per_class=1)

@@ -1,0 +1,81 @@
+"""Output of ``mgdali index show`` and ``mgdali index check``, as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.filesize import decimal
+
+from mgdali.cli.console import one_line, say
+from mgdali.datasets.check import Names
+from mgdali.index.inspect import IndexCheck, IndexSummary
+
+__all__ = ["failures_to_json", "print_check", "print_failures", "print_summary", "to_json"]
+
+_TOP = 5
+
+_ADVICE = (
+    "Not current: mgdali index build measures new and changed videos. --prune removes rows of videos that are not in "
+    "DATA; --retry-failed measures videos again that could not be decoded."
+)
+
+
+def to_json(found: IndexSummary | IndexCheck) -> str:
+    """Return a summary or check as a JSON object whose keys are the attributes of its class."""
+    return json.dumps(asdict(found), indent=2)
+
+
+def failures_to_json(failures: Iterable[tuple[str, str]]) -> str:
+    """Return failed videos as a JSON list of objects with the keys ``path`` and ``error``."""
+    return json.dumps([{"path": name, "error": error} for name, error in failures], indent=2)
+
+
+def print_summary(summary: IndexSummary, console: Console) -> None:
+    """Print one line per property of an index."""
+    untimed = f" (without {summary.untimed} videos of unknown duration)" if summary.untimed else ""
+    properties = {
+        "index": f"{summary.path}, {decimal(summary.size)}",
+        "videos": f"{summary.videos}",
+        "failed": f"{summary.failed}",
+        "frames": f"{summary.frames}",
+        "hours": f"{summary.hours:.3g}{untimed}",
+        "motion": _most_frequent(summary.representations),
+        "codecs": _most_frequent(summary.codecs),
+        "sizes": _most_frequent(summary.sizes),
+        "pixel formats": _most_frequent(summary.pixel_formats),
+    }
+    for name, text in properties.items():
+        say(console, f"{name:13}  {text}")
+
+
+def print_failures(failures: Iterable[tuple[str, str]], console: Console) -> None:
+    """Print one line per failed video."""
+    for name, error in failures:
+        say(console, f"{name}: {one_line(error)}")
+
+
+def print_check(check: IndexCheck, console: Console) -> None:
+    """Print the result of a check, with examples of each problem."""
+    say(console, f"{check.path}: {check.current} of {check.videos} rows are current")
+    _print_examples("Missing or cannot be read", check.missing, console)
+    _print_examples("Changed since they were measured", check.changed, console)
+    _print_examples("Cannot be decoded", check.failed, console)
+    if check.not_in_index is not None:
+        _print_examples("Not in the index", check.not_in_index, console)
+    say(console, "Current." if check.complete else _ADVICE)
+
+
+def _most_frequent(counts: dict[str, int]) -> str:
+    shown = [f"{name} ({count})" for name, count in list(counts.items())[:_TOP]]
+    if len(counts) > _TOP:
+        shown.append(f"{len(counts) - _TOP} others ({sum(list(counts.values())[_TOP:])})")
+    return ", ".join(shown) or "none"
+
+
+def _print_examples(problem: str, names: Names, console: Console) -> None:
+    if names.count:
+        more = ", …" if names.count > len(names.first) else ""
+        say(console, f"{problem} ({names.count}): {', '.join(names.first)}{more}")
