@@ -1,4 +1,4 @@
-"""Where this user's caches lie."""
+"""The folder for caches."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ __all__ = ["cache_folder"]
 
 
 def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/mgdali`` or ``~/.cache/mgdali``."""
+    """Return the user's cache folder: ``$XDG_CACHE_HOME/mgdali`` or ``~/.cache/mgdali``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mgdali"

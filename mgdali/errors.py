@@ -1,4 +1,4 @@
-"""The errors that tell of bad input: each names the file or argument, what was wrong and what to do."""
+"""Errors about bad input. Each message names the file or argument, the problem and the remedy."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import operator
 
 
 class DatasetError(ValueError):
-    """A data set's folder, list or labels cannot be used as they are."""
+    """An error in a data set's folder, list or labels, or in an index file."""
 
 
 class VideoDecodeError(RuntimeError):
     """A video that cannot be decoded.
 
     Attributes:
-        path: the file.
-        frame: frames decoded before it failed; 0 where it could not even be opened.
-        reason: the decoder's own words.
-        advice: what can be done about it.
+        path: Path of the file.
+        frame: Number of frames decoded before the failure; 0 if the file could not be opened.
+        reason: Message of the decoder.
+        advice: Suggested remedy.
     """
 
     def __init__(
@@ -24,8 +24,8 @@ class VideoDecodeError(RuntimeError):
         path: str,
         frame: int,
         reason: str,
-        advice: str = 'Take the file out of the data set or encode it again; with on_error="replace" the loader goes '
-        "on with another video in its place.",
+        advice: str = 'Remove the file from the data set or encode it again; with on_error="replace" the loader uses '
+        "another video instead.",
     ) -> None:
         super().__init__(path, frame, reason, advice)
         self.path = path
@@ -39,10 +39,10 @@ class VideoDecodeError(RuntimeError):
 
 
 class WorkerError(RuntimeError):
-    """A decoding worker ended, or failed for a reason that is not the video's.
+    """A decoding worker ended, or failed for a reason other than the video.
 
     Attributes:
-        path: the video it had at that time; None where it had none.
+        path: Path of the video that the worker was decoding; None if it was idle.
     """
 
     def __init__(self, message: str, path: str | None = None) -> None:
@@ -53,8 +53,8 @@ class WorkerError(RuntimeError):
 def check_integer(name: str, value: int, *, least: int) -> None:
     """Raise ValueError, with the argument's name and value, unless ``value`` is an integer >= ``least``."""
     try:
-        fine = operator.index(value) >= least
+        valid = operator.index(value) >= least
     except TypeError:
-        fine = False
-    if not fine:
+        valid = False
+    if not valid:
         raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")

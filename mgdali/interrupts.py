@@ -1,4 +1,4 @@
-"""Ctrl-C at moments that cannot bear it, and where it would not be noticed."""
+"""Handling of Ctrl-C during imports, which must not be interrupted, and during blocking waits."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ from collections.abc import Iterator
 __all__ = ["CTRL_C_SECONDS", "ctrl_c_held"]
 
 CTRL_C_SECONDS = 0.2
-"""The longest that a wait may last in one call. One without a limit is not ended by a Ctrl-C that another thread of the
-process received, or that came just before it: Python then raises KeyboardInterrupt only after it.
+"""Maximum duration of a single blocking wait, in seconds.
+
+If another thread of the process receives the Ctrl-C, or if it comes just before the wait, Python raises
+KeyboardInterrupt only after the wait. An unlimited wait would then not end.
 """
 
 
 @contextlib.contextmanager
 def ctrl_c_held() -> Iterator[None]:
-    """Hold Ctrl-C back until the block ends; KeyboardInterrupt is raised there.
+    """Delay Ctrl-C until the end of the block, where KeyboardInterrupt is raised.
 
-    For importing compiled packages: interrupted midway, NumPy, matplotlib, torch and DALI say that they cannot be
-    imported, lose the signal, or crash the process.
+    Use it to import compiled packages. If Ctrl-C interrupts their import, NumPy, matplotlib, torch and DALI raise an
+    ImportError, lose the signal, or crash the process.
     """
     before = signal.getsignal(signal.SIGINT)
-    # Python handles signals in its main thread only, and cannot put back a handler that is not its own.
+    # Python handles signals in its main thread only, and cannot restore a handler that was not installed from Python.
     if threading.current_thread() is not threading.main_thread() or before is None:
         yield
         return
     held: list[int] = []
-    # A handler, not a blocked signal: the threads of libraries that are loaded already would receive that one.
+    # Blocking the signal would not be enough: threads of libraries that are already loaded would receive it.
     signal.signal(signal.SIGINT, lambda number, _: held.append(number))
     try:
         yield

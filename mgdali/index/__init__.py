@@ -1,1 +1,1 @@
-"""The motion index: building, writing and reading a file with the motion and the facts of each video."""
+"""The motion index: building, writing and reading a file with the motion and the properties of each video."""

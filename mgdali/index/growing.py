@@ -1,4 +1,4 @@
-"""``index="auto"``: an index that the first epoch makes while it trains, and later epochs use."""
+"""``index="auto"``: an index that is created during the first epoch and used in later epochs."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ __all__ = ["GrowingIndex", "automatic_path"]
 
 
 class GrowingIndex:
-    """An index file that is looked into and added to, by any number of processes at a time.
+    """An index file that several processes read and extend at the same time.
 
-    What this process measures is in its journal until an epoch ends; then it goes into the file, beside what others
-    have put there.
+    Records of this process are stored in its journal until the epoch ends. Then they are merged into the file, in
+    addition to the records of other processes.
 
     Args:
-        path: the index file, which need not be there yet.
+        path: Path of the index file. It is created if it does not exist.
 
     Raises:
-        DatasetError: it is no index, or cannot be written.
+        DatasetError: If the file is not an index or cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,21 +37,21 @@ class GrowingIndex:
         self._stamp: tuple[int, int] | None = None
         self._added = 0
         if self._writer.pending:
-            # Of runs that did not end their epoch.
+            # Rows of runs that ended before the end of an epoch.
             self._writer.commit()
         self.refresh()
 
     def find(self, path: str) -> VideoRecord | None:
-        """The record of a video; of those added since the last refresh none."""
+        """Return the record of a video. Records added since the last refresh are not found."""
         return None if self._index is None else self._index.find(path)
 
     def add(self, record: VideoRecord) -> None:
-        """Keep a record."""
+        """Store a record in the journal."""
         self._writer.add(record)
         self._added += 1
 
     def refresh(self) -> None:
-        """Put what was added into the file, and look into it as it now is."""
+        """Merge added records into the file, and open the file again if it has changed."""
         if self._added:
             self._writer.commit()
             self._added = 0
@@ -64,17 +64,17 @@ class GrowingIndex:
             self._index, self._stamp = MotionIndex(self.path), stamp
 
     def close(self) -> None:
-        """Keep what was added for whoever opens the file next."""
+        """Store added records for the next process that opens the file."""
         self._writer.close()
 
 
 def automatic_path(paths: Sequence[str], cache_dir: str | os.PathLike[str] | None) -> Path:
-    """Where the index of a data set lies: beside the folder that holds all of its videos, or in ``cache_dir``.
+    """Return the path of a data set's index: next to the folder that contains all videos, or in ``cache_dir``.
 
     Args:
-        paths: the videos.
-        cache_dir: a folder for it; with None, where the data set's own place cannot be written to or is remote, the
-            user's cache folder takes it, which is said in one line.
+        paths: Paths of the videos, not empty.
+        cache_dir: Folder for the index. If None and the videos are remote or their parent folder is not writable, the
+            user's cache folder is used, with a warning.
     """
     low, high = min(paths), max(paths)
     remote = is_url(low) or is_url(high)
@@ -85,13 +85,14 @@ def automatic_path(paths: Sequence[str], cache_dir: str | os.PathLike[str] | Non
     name = f"{os.path.basename(root.rstrip('/')) or 'videos'}-{digest}.index.parquet"
     if cache_dir is not None:
         return Path(cache_dir) / name
-    beside = Path(f"{root}.index.parquet")
-    if not remote and root != os.sep and os.access(beside.parent, os.W_OK):
-        return beside
-    place = cache_folder() / "index" / name
+    next_to_videos = Path(f"{root}.index.parquet")
+    if not remote and root != os.sep and os.access(next_to_videos.parent, os.W_OK):
+        return next_to_videos
+    path = cache_folder() / "index" / name
     warnings.warn(
-        f"the index of {root} is kept as {place}, since it cannot be written beside it; cache_dir= says otherwise",
+        f"the index of {root} is stored as {path} because it cannot be stored next to the videos; "
+        "set cache_dir= to choose another folder",
         RuntimeWarning,
         stacklevel=2,
     )
-    return place
+    return path

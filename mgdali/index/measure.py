@@ -1,4 +1,4 @@
-"""Measuring one video for the index: S of each representation and the stream's facts, in one pass over it."""
+"""Measuring one video for the index: S of each representation and the stream's properties, in one pass."""
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ __all__ = ["MeasureConfig", "MeasureJob", "MeasureLoader", "failed_record", "mea
 
 
 def measure_video(media: Media, name: str, representations: tuple[Representation, ...]) -> VideoRecord:
-    """What an index keeps of a video; where it cannot be decoded, why.
+    """Decode a video once and return its index record.
 
     Args:
-        media: the video.
-        name: its name in the index.
-        representations: how S is to be measured.
+        media: The video.
+        name: Name of the video in the index.
+        representations: Representations for which S is measured.
+
+    Returns:
+        The record; if the video cannot be decoded, a record with the reason.
     """
     fingerprint: Fingerprint | None = None
     log = StreamLog()
     meters = [make_meter(representation) for representation in representations]
     try:
-        # Before its content: a file that is written to meanwhile will not look unchanged.
+        # Taken before the content is read. So a file that is written to during the measurement counts as changed.
         fingerprint = media.fingerprint()
         for frame in read_frames(media, log=log):
             for meter in meters:
@@ -42,7 +45,13 @@ def measure_video(media: Media, name: str, representations: tuple[Representation
 
 @dataclass(frozen=True)
 class MeasureJob:
-    """One video to measure, its name in the index, and how S is to be measured."""
+    """One video to measure.
+
+    Attributes:
+        media: The video.
+        name: Name of the video in the index.
+        representations: Representations for which S is measured.
+    """
 
     media: Media
     name: str
@@ -50,29 +59,34 @@ class MeasureJob:
 
     @property
     def path(self) -> str:
-        """The video, for messages."""
+        """Path of the video, for messages."""
         return self.media.path
 
 
 @dataclass(frozen=True)
 class MeasureConfig:
-    """What worker processes need to know to measure videos: nothing beside their jobs."""
+    """Configuration of workers that measure videos. It is empty: each job contains all settings."""
 
     def make_loader(self) -> MeasureLoader:
-        """What a worker does its jobs with."""
+        """Return the object that measures videos in a worker."""
         return MeasureLoader()
 
 
 class MeasureLoader:
-    """Measures videos, one after another."""
+    """Measures one video per job."""
 
     def load(self, job: MeasureJob, allocate: Callable[..., object]) -> VideoRecord:
-        """Measure a video; a record is small, so nothing is allocated for it."""
+        """Measure a video. A record is small and is not stored in shared memory, so ``allocate`` is not called."""
         return measure_video(job.media, job.name, job.representations)
 
 
 def failed_record(job: MeasureJob, reason: str) -> VideoRecord:
-    """The record of a video at which a worker failed."""
+    """Return the record of a video whose worker failed.
+
+    Args:
+        job: The job of the worker.
+        reason: Error of the worker.
+    """
     fingerprint = None
     with contextlib.suppress(VideoDecodeError):
         fingerprint = job.media.fingerprint()

@@ -1,8 +1,8 @@
-"""Measuring videos on a Ray cluster: Ray Data spreads them over its nodes, and rows stream back as they are done.
+"""Measuring videos on a Ray cluster: Ray Data distributes the videos, and records return as they are finished.
 
-A task measures a block of videos. Where its worker or node dies, Ray gives the block to another, as often as it takes.
-So a video that was begun before is left out there, and what is left is measured with a task for each video, which may
-fail: one that ends every worker takes no other's row with it.
+A task measures a block of videos. If its worker or node dies, Ray repeats the block on another worker without limit. A
+video that always ends its worker would then repeat forever. So a repeated block skips videos that were begun before.
+The skipped videos are measured at the end in one task per video, which may fail without affecting other videos.
 """
 
 from __future__ import annotations
@@ -37,34 +37,35 @@ except ImportError as error:
 
 __all__ = ["measure_on_ray"]
 
-# Videos a task: enough that a task's overhead is small, few enough that a killed worker's work is soon done again.
+# Videos per task: enough to make the overhead of a task small, few enough to repeat a lost task quickly.
 _BLOCK = 16
-_BLOCKS_A_WORKER = 8
-# So that nodes that come and go do not make a video a bad one.
+_BLOCKS_PER_WORKER = 8
+# Retries prevent that the loss of a node marks a video as failed.
 _RETRIES = 2
 _USAGE = "RAY_USAGE_STATS_ENABLED"
 _DEATHS = (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError)
 
 
 def measure_on_ray(jobs: Sequence[MeasureJob], num_workers: int | None) -> Iterator[list[VideoRecord]]:
-    """Measure videos on a Ray cluster; records come as they are done, some at a time, each video's once, in any order.
+    """Measure videos on a Ray cluster. Yield lists of finished records, one record per video, in any order.
 
-    The cluster is the one that this process is connected to; else that of ``RAY_ADDRESS`` or, as ``ray.init()`` finds
-    it, of this machine; else one is started here and ended afterwards. Its nodes must see the videos under the same
-    paths and have mgdali installed.
+    The cluster is the first available of: the cluster that this process is connected to; the cluster that
+    ``ray.init()`` finds, by ``RAY_ADDRESS`` or on this machine; a new cluster on this machine, which is shut down at
+    the end. All nodes need mgdali installed and the videos under the same paths.
 
-    Nodes may have GPUs; they are not used. Videos are decoded by the same code on each node's CPU, which is what makes
-    a row the same to the byte wherever it is measured. (The feature level is torch's float32, whose last bits may
-    differ between kinds of CPU, here as without Ray.)
+    GPUs of the nodes are not used. All nodes decode with the same code on the CPU, so that a row is equal byte for byte
+    wherever it is measured. (The feature level uses torch's float32, whose last bits may differ between types of CPU,
+    with and without Ray.)
 
-    A video that ends its worker each time, as decoders with a bug do, gets a record of that.
+    If a video ends its worker each time, for example because of a bug in a decoder, its record contains that reason.
 
     Args:
-        jobs: the videos, of different names.
-        num_workers: tasks at a time, >= 1; None for as many as the cluster has CPUs.
+        jobs: The videos, with different names.
+        num_workers: Number of tasks at a time, >= 1; None for the number of CPUs of the cluster.
 
     Raises:
-        WorkerError: no cluster can be reached or started, or its nodes cannot run tasks.
+        ValueError: If ``num_workers`` is not an integer >= 1.
+        WorkerError: If no cluster can be reached or started, or if its nodes cannot run tasks.
     """
     if num_workers is not None:
         check_integer("num_workers", num_workers, least=1)
@@ -75,16 +76,16 @@ def _measure_all(jobs: Sequence[MeasureJob], num_workers: int | None) -> Iterato
     left = {job.name: job for job in jobs}
     with _connected(), _quiet():
         for measure in (_in_blocks, _one_by_one):
-            # Closed before the connection is: that cancels what runs.
+            # Closing the generator cancels running tasks. It must happen before the connection is closed.
             with contextlib.closing(measure(list(left.values()), num_workers)) as blocks:
                 for records in blocks:
-                    # A block that was done again after a node's loss may repeat rows.
+                    # A block that was repeated after the loss of a node may repeat rows.
                     yield [record for record in records if left.pop(record.path, None) is not None]
 
 
 def _in_blocks(jobs: Sequence[MeasureJob], num_workers: int | None) -> Generator[list[VideoRecord]]:
-    """Measure through Ray Data; what ends its worker is left out."""
-    size = min(_BLOCK, max(1, len(jobs) // (_tasks_at_a_time(num_workers) * _BLOCKS_A_WORKER)))
+    """Measure with Ray Data. Videos that end their worker are skipped."""
+    size = min(_BLOCK, max(1, len(jobs) // (_tasks_at_a_time(num_workers) * _BLOCKS_PER_WORKER)))
     run = uuid.uuid4().bytes
     rows = [{"mark": _digest(run + job.name.encode()), "job": cloudpickle.dumps(job)} for job in jobs]
     dataset = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // size)).map(
@@ -93,18 +94,18 @@ def _in_blocks(jobs: Sequence[MeasureJob], num_workers: int | None) -> Generator
     context = dataset.context
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    # One block's failure is no reason to end the others', nor is a long video.
+    # A failed block must not stop the other blocks, and a long video is not a lack of progress.
     context.max_errored_blocks = -1
     context.execution_no_progress_timeout_s = -1
     with contextlib.suppress(ray.exceptions.RayError):
-        # Nothing is fetched ahead: that would hold each block back until the next one is there.
+        # Prefetching would delay each block until the next one is available.
         for batch in dataset.iter_batches(prefetch_batches=0, batch_size=None, batch_format="pyarrow"):
             records = cast("pa.Table", batch).column("record").to_pylist()
             yield [pickle.loads(record) for record in records if record]
 
 
 def _one_by_one(jobs: Sequence[MeasureJob], num_workers: int | None) -> Generator[list[VideoRecord]]:
-    """Measure with a task for each video; one that its workers do not survive gets a record of that."""
+    """Measure with one task per video. If a video ends its worker each time, its record contains that reason."""
     task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_measure)
     at_a_time = _tasks_at_a_time(num_workers)
     waiting = list(reversed(jobs))
@@ -135,15 +136,16 @@ def _outcome(job: MeasureJob, done: ray.ObjectRef[bytes]) -> VideoRecord:
 
 
 def _measure_unless_begun(row: dict[str, Any]) -> dict[str, bytes]:
-    """A worker's job for one video of a block; empty if the video was begun on this node before, by a worker that died.
+    """Measure one video of a block; return an empty record if a worker on this node died while measuring it before.
 
-    Marks are files, for they outlive the worker; Ray does not tell a task that it is done again.
+    Ray does not inform a task that it is repeated. So each video that has been begun is marked by a file, which remains
+    if the worker dies.
     """
     mark = Path(tempfile.gettempdir(), f"mgdali-begun-{row['mark']}")
     try:
         mark.touch(exist_ok=False)
     except FileExistsError:
-        # It stays: the next video may end this worker too, and then this one comes again.
+        # The mark is kept: if another video of the block ends this worker too, the block is repeated once more.
         return {"record": b""}
     try:
         return {"record": _measure(row["job"])}
@@ -152,7 +154,7 @@ def _measure_unless_begun(row: dict[str, Any]) -> dict[str, bytes]:
 
 
 def _measure(pickled: bytes) -> bytes:
-    """The record of a job, pickled so that nothing is lost on the way: None and an empty array, types and bits."""
+    """Measure a pickled job and return the pickled record. Pickle keeps None, empty arrays, dtypes and all bits."""
     _keep_messages()
     job: MeasureJob = pickle.loads(pickled)
     try:
@@ -164,7 +166,7 @@ def _measure(pickled: bytes) -> bytes:
 
 @functools.cache
 def _keep_messages() -> None:
-    """Once a process: Ray's workers are used for task after task."""
+    """Redirect the decoder's messages, once per process: Ray uses a worker for many tasks."""
     keep_decoder_messages()
 
 
@@ -178,7 +180,7 @@ def _digest(content: bytes) -> str:
 
 @contextlib.contextmanager
 def _connected() -> Iterator[None]:
-    """A connection to a cluster; one that was there before is left as it is."""
+    """Connect to a cluster for the block. An existing connection is used and kept."""
     if ray.is_initialized():
         yield
         return
@@ -187,8 +189,8 @@ def _connected() -> Iterator[None]:
             ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise WorkerError(
-                f"cannot reach or start a Ray cluster: {error}. Set RAY_ADDRESS to a cluster that runs, or leave it "
-                "unset for one on this machine"
+                f"cannot reach or start a Ray cluster: {error}. Set RAY_ADDRESS to a running cluster, or leave it "
+                "unset to start one on this machine"
             ) from error
     try:
         yield
@@ -198,7 +200,7 @@ def _connected() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _unless_set(name: str, value: str) -> Iterator[None]:
-    """An environment variable for a while, unless the user has set it."""
+    """Set an environment variable during the block, unless the user has set it."""
     if name in os.environ:
         yield
         return
@@ -211,7 +213,7 @@ def _unless_set(name: str, value: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Ray Data's log: what went wrong with a video stands in its record."""
+    """Turn off Ray Data's log during the block: errors of videos are in their records."""
     logger = logging.getLogger("ray.data")
     before = logger.level
     logger.setLevel(logging.CRITICAL)

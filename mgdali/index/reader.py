@@ -1,8 +1,8 @@
-"""Reading a motion index: the facts and S of any video of it, without reading the rest.
+"""Reader of a motion index that looks up single videos without reading the rest.
 
-Parquet is what the index is kept in; it cannot be looked into at a row without decoding thousands. So a copy of its
-columns lies beside it as an Arrow file, which is mapped: all processes of a machine share it, and only what is asked
-for is read. The copy is made anew whenever it is not of the file that is there.
+The index is a Parquet file, in which a single row cannot be read without decoding thousands of others. So a copy of its
+columns is stored next to it as an Arrow file, which is memory-mapped. All processes of a machine share its memory, and
+only the requested rows are read. The copy is created again if it does not belong to the current index file.
 """
 
 from __future__ import annotations
@@ -27,22 +27,21 @@ from mgdali.video.record import VideoRecord, index_name
 
 __all__ = ["MotionIndex"]
 
-# What the loader does not look at; with 8 bytes a frame it would be most of the copy.
+# The loader does not use this column. With 8 bytes per frame it would take most of the copy.
 _LEFT_OUT = "times"
 _KEYS = [pa.field("key", pa.uint64()), pa.field("key_row", pa.int64())]
 _STAMP = b"mgdali.source"
 
 
 class MotionIndex:
-    """An index file, open for looking up videos.
+    """An index file, opened for looking up videos.
 
     Args:
-        path: the Parquet file that ``mgdali index build`` made.
-        moved: where the videos lay when they were measured, and where they lie now: two folders. By default they lie
-            where they did.
+        path: Path of the Parquet file that ``mgdali index build`` wrote.
+        moved: Folder of the videos when they were measured, and their current folder; None if they have not been moved.
 
     Raises:
-        DatasetError: the file is missing or no index, or the copy that is mapped can be written nowhere.
+        DatasetError: If the file is missing or is not an index, or if its mapped copy cannot be written.
 
     Example:
         >>> index = MotionIndex("clips.parquet")
@@ -69,7 +68,7 @@ class MotionIndex:
         return int(self._ends[-1]) if len(self._ends) else 0
 
     def __getitem__(self, row: int) -> VideoRecord:
-        """The record at a row, without ``times``."""
+        """Return the record at a row in ``[0, len(self))``, without ``times``."""
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} is outside [0, {len(self)})")
         batch = int(np.searchsorted(self._ends, row, side="right"))
@@ -77,10 +76,10 @@ class MotionIndex:
         return from_batch(self._batch(batch), row - start)
 
     def find(self, path: str) -> VideoRecord | None:
-        """The record of a video, or None where the index has none.
+        """Return the record of a video; None if the index does not contain it.
 
         Args:
-            path: as a data set names it.
+            path: Path or URL of the video, as in the data set.
         """
         name = self._name_of(path)
         for row in self._rows_of(_key(name)):
@@ -95,9 +94,9 @@ class MotionIndex:
     def _name_of(self, path: str) -> str:
         name = index_name(path)
         if self._moved is not None:
-            before, now = self._moved
-            if name.startswith(now.rstrip(os.sep) + os.sep):
-                return os.path.join(before, name[len(now.rstrip(os.sep)) + 1 :])
+            measured, current = self._moved
+            if name.startswith(current.rstrip(os.sep) + os.sep):
+                return os.path.join(measured, name[len(current.rstrip(os.sep)) + 1 :])
         return name
 
     def _rows_of(self, key: np.uint64) -> Iterator[int]:
@@ -121,30 +120,30 @@ class MotionIndex:
 
 
 def _current_copy(path: Path) -> Path:
-    """The mapped copy of an index as it is now, made where it is not there."""
+    """Return the path of the mapped copy of the current index file; create the copy if it is missing or outdated."""
     open_parquet(path).close()
     stat = path.stat()
     stamp = f"{stat.st_size} {stat.st_mtime_ns}".encode()
     name = hashlib.blake2b(os.fsencode(path.absolute()), digest_size=16).hexdigest()
-    places = [path.with_name(f"{path.name}.map"), cache_folder() / "index" / f"{name}.map"]
-    for place in places:
-        if _stamp_of(place) == stamp:
-            return place
+    copies = [path.with_name(f"{path.name}.map"), cache_folder() / "index" / f"{name}.map"]
+    for copy in copies:
+        if _stamp_of(copy) == stamp:
+            return copy
     reasons = []
-    for place in places:
+    for copy in copies:
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            _make_copy(path, place, stamp)
-            return place
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            _make_copy(path, copy, stamp)
+            return copy
         except OSError as error:
-            reasons.append(f"{place}: {error.strerror or error}")
+            reasons.append(f"{copy}: {error.strerror or error}")
     raise DatasetError(
-        f"cannot write a copy of the index {path} for mapping ({'; '.join(reasons)}): make one of the folders writable"
+        f"cannot write the mapped copy of the index {path} ({'; '.join(reasons)}): make one of the folders writable"
     )
 
 
 def _stamp_of(copy: Path) -> bytes | None:
-    """Of which file it is a copy, or None where it is none."""
+    """Return the size and modification time of the index that was copied; None if this is not a copy."""
     with contextlib.suppress(OSError, pa.ArrowException), pa.ipc.open_file(pa.memory_map(str(copy))) as file:
         stamp: bytes | None = (file.schema.metadata or {}).get(_STAMP)
         return stamp
@@ -173,7 +172,7 @@ def _make_copy(path: Path, target: Path, stamp: bytes) -> None:
 
 
 def _sorted_keys(parquet: Any) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """All keys, rising, and their rows."""
+    """Return all keys in ascending order, uint64, and their rows, int64."""
     keys = np.empty(parquet.metadata.num_rows, np.uint64)
     done = 0
     for batch in parquet.iter_batches(columns=["path"], batch_size=65536):

@@ -1,4 +1,4 @@
-"""How a motion index's records lie in Arrow's columns."""
+"""Arrow schema of an index file, and the conversion between records and rows."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SCHEMA = pa.schema(
         ("filters", pa.string()),
     ]
 )
-"""The columns of an index file; docs/index.md says what each holds."""
+"""The columns of an index file; docs/index.md describes them."""
 
 _MOTION = "motion_"
 _PLAIN = ("num_frames", "width", "height", "rotation", "rate", "codec", "pixel_format", "container", "filters")
@@ -47,15 +47,15 @@ _LISTS = ("times", "packets", "referenced", "key_frames")
 
 
 def to_batch(records: list[VideoRecord]) -> pa.RecordBatch:
-    """Records as rows of :data:`SCHEMA`."""
-    # One call for all columns: a call for each takes three times as long, which a build would feel.
+    """Convert records to rows of :data:`SCHEMA`."""
+    # All columns are converted in one call. One call per column takes three times as long, which slows down a build.
     return pa.RecordBatch.from_struct_array(pa.array([_row(record) for record in records], pa.struct(list(SCHEMA))))
 
 
 def from_batch(batch: pa.RecordBatch, row: int) -> VideoRecord:
-    """One row as a record; arrays are views of the batch's memory where Arrow's layout allows.
+    """Convert one row to a record. Arrays are views of the batch's memory if Arrow's layout allows it.
 
-    ``times`` may be missing from the batch.
+    The batch may lack the column ``times``.
     """
     size, path, error = (batch.column(name)[row].as_py() for name in ("size", "path", "error"))
     fingerprint = None

@@ -1,8 +1,9 @@
-"""Writing an index file so that no row is lost, whatever ends the process, and however many write at a time.
+"""Writer of index files that loses no row if a process ends early, and that allows several writers at once.
 
-Each record is written at once to this process's journal in ``FILE.parts/``; full journals become Parquet parts there.
-A commit merges the parts of all processes, and the file as it was, into a new file, which takes the old one's place by
-a rename. A journal is locked for as long as its process lives: one that can be locked is left over, and is taken in.
+Each record is written at once to this process's journal in ``FILE.parts/``. Full journals become Parquet parts in the
+same folder. A commit merges the parts of all processes and the existing file into a new file, which replaces the
+existing one by a rename. A process locks its journal as long as it lives. A journal that can be locked was therefore
+left by a process that has ended, and its rows are used.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from mgdali.video.record import VideoRecord
 __all__ = ["IndexWriter", "open_parquet"]
 
 _PART_ROWS = 4096
-"""Rows of a journal, a part and a row group of the file: what is in memory at a time."""
+"""Maximum number of rows in a journal, a part, and a row group of the file, and so of rows in memory."""
 
 _JOURNAL, _PART, _MERGING = ".journal", ".part.parquet", ".merging"
 
@@ -34,10 +35,10 @@ class IndexWriter:
     """Adds records to an index file.
 
     Args:
-        path: the index file, which need not be there yet.
+        path: Path of the index file. It is created if it does not exist.
 
     Raises:
-        DatasetError: the folder cannot be written to, or what is there is no index.
+        DatasetError: If the folder cannot be written to, or if the file exists and is not an index.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -50,10 +51,10 @@ class IndexWriter:
             open_parquet(self._path).close()
         with _errors_of(self._path):
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._take_in_left_journals()
+            self._convert_abandoned_journals()
 
     def add(self, *records: VideoRecord) -> None:
-        """Write records; from here on they are not lost when the process is killed. Several at a time cost less."""
+        """Write records, which then survive a kill of the process. Writing several in one call is faster."""
         if not records:
             return
         with _errors_of(self._path):
@@ -67,12 +68,12 @@ class IndexWriter:
 
     @property
     def pending(self) -> bool:
-        """Whether there are rows of ended processes that are not in the file yet."""
+        """Whether rows of ended processes are not in the file yet."""
         return any(self._folder.glob(f"*{_PART}"))
 
     def rows(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        """Some columns of all rows written, newest files first: a later row of a path is outdated."""
-        # Locked, as a commit takes parts away.
+        """Yield the given columns of all rows, newest files first: a later row of a path is outdated."""
+        # A commit of another process removes parts. The lock prevents that.
         with _errors_of(self._path), self._lock():
             self._end_journal()
             for file in self._files():
@@ -80,19 +81,19 @@ class IndexWriter:
                     yield from parquet.iter_batches(columns=columns, batch_size=_PART_ROWS)
 
     def commit(self, *, keep: Callable[[str], bool] | None = None) -> int:
-        """Merge all that was written into the file.
+        """Merge all written rows into the file.
 
         Args:
-            keep: whether the row of a path is to stay; None for all.
+            keep: Function of a path that returns whether its row is kept; None to keep all rows.
 
         Returns:
-            Rows of the file.
+            The number of rows in the file.
         """
         with _errors_of(self._path), self._lock():
             self._end_journal()
-            self._take_in_left_journals()
+            self._convert_abandoned_journals()
             files = self._files()
-            # With nothing new the file stays as it is, and copies of it stay good.
+            # Without new rows the file is not written, so that mapped copies of it stay valid.
             if files != [self._path] or keep is not None:
                 self._merge(files, keep)
             self._remove_folder_if_empty()
@@ -100,14 +101,14 @@ class IndexWriter:
                 return int(file.metadata.num_rows)
 
     def close(self) -> None:
-        """Turn the journal into a part, for a later commit; without a row nothing is left behind."""
+        """Turn the journal into a part for a later commit. Without rows, remove the journal and the empty folder."""
         with _errors_of(self._path), self._lock():
             self._end_journal()
             self._remove_folder_if_empty()
 
     def _merge(self, files: list[Path], keep: Callable[[str], bool] | None) -> None:
         for left in self._folder.glob(f"*{_MERGING}"):
-            # Of a process that was killed: we hold the lock.
+            # Its process was killed: a living one would hold the lock.
             left.unlink()
         temporary = self._folder / f"{uuid.uuid4().hex}{_MERGING}"
         _merge(files, temporary, keep)
@@ -117,12 +118,12 @@ class IndexWriter:
                 file.unlink()
 
     def _remove_folder_if_empty(self) -> None:
-        """Another process may still write there."""
+        """Remove the folder of the parts unless another process still uses it."""
         with contextlib.suppress(OSError):
             self._folder.rmdir()
 
     def _files(self) -> list[Path]:
-        """The parts, newest first, and the file itself where it is there."""
+        """Return the parts, newest first, then the file if it exists."""
         parts = sorted(self._folder.glob(f"*{_PART}"), key=lambda part: (part.stat().st_mtime_ns, part), reverse=True)
         return [*parts, self._path] if self._path.exists() else parts
 
@@ -140,19 +141,19 @@ class IndexWriter:
         self._file.close()
         self._file = self._journal = None
 
-    def _take_in_left_journals(self) -> None:
+    def _convert_abandoned_journals(self) -> None:
         for path in sorted(self._folder.glob(f"*{_JOURNAL}")):
             with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    # Its process lives, or this is our own.
+                    # Its process is alive, or it is the journal of this writer.
                     continue
                 _journal_to_part(path)
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
-        """One process at a time looks at all files, or takes some away."""
+        """Let one process at a time list or remove files."""
         lock = _locked_folder(self._folder)
         try:
             yield
@@ -164,26 +165,30 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     """Open an index file.
 
     Raises:
-        DatasetError: it is missing, or no index.
+        DatasetError: If the file is missing or is not an index.
     """
     try:
         parquet = pq.ParquetFile(path, memory_map=False, pre_buffer=False)
     except FileNotFoundError as error:
-        raise DatasetError(f"there is no index {path}: `mgdali index build DATA --out {path}` makes one") from error
+        raise DatasetError(
+            f"the index {path} does not exist: create it with `mgdali index build DATA --out {path}`"
+        ) from error
     except (pa.ArrowException, OSError) as error:
-        raise DatasetError(f"{path} is no motion index ({error}): give another file, or take it away") from error
-    lacking = [name for name in SCHEMA.names if name not in parquet.schema_arrow.names]
-    if lacking:
+        raise DatasetError(f"{path} is not a motion index ({error}): give another path, or remove the file") from error
+    missing = [name for name in SCHEMA.names if name not in parquet.schema_arrow.names]
+    if missing:
         parquet.close()
-        raise DatasetError(f"{path} is no motion index: it has no column {lacking[0]!r}; give another file")
+        raise DatasetError(
+            f"{path} is not a motion index: it has no column {missing[0]!r}; give another path, or remove the file"
+        )
     return parquet
 
 
 def _locked_folder(folder: Path) -> int:
-    """The folder, made where it is not there, opened and locked by this process."""
+    """Return the descriptor of the folder, which is created if missing and locked by this process."""
     while True:
         folder.mkdir(parents=True, exist_ok=True)
-        # Whoever had it before may have taken it away, before or after we opened it.
+        # The previous holder of the lock may have removed the folder, before or after this process opened it.
         with contextlib.suppress(FileNotFoundError):
             lock = os.open(folder, os.O_RDONLY)
             try:
@@ -203,17 +208,17 @@ def _locked_file(folder: Path) -> BinaryIO:
         try:
             file = open(folder / f"{uuid.uuid4().hex}{_JOURNAL}", "xb")  # noqa: SIM115
         except FileNotFoundError:
-            # In between, another process took the folder away.
+            # Another process removed the folder in between.
             continue
         fcntl.flock(file, fcntl.LOCK_EX)
-        # In between, another process may have taken it for one that was left over.
+        # Before the lock, another process may have treated the journal as abandoned and removed it.
         if os.fstat(file.fileno()).st_nlink:
             return file
         file.close()
 
 
 def _journal_to_part(journal: Path) -> None:
-    """Make a journal a part, then remove it. A last record that was cut off is left out."""
+    """Convert a journal to a part and remove the journal. A truncated last record is dropped."""
     batches = list(_whole_batches(journal))
     if batches:
         temporary = journal.with_suffix(".rolling")
@@ -230,9 +235,9 @@ def _whole_batches(journal: Path) -> Iterator[pa.RecordBatch]:
 
 
 def _merge(files: list[Path], target: Path, keep: Callable[[str], bool] | None) -> None:
-    """Write each path's newest row; files come newest first."""
+    """Write the newest row of each path to ``target``. The files are sorted, newest first."""
     seen: set[str] = set()
-    # Times rise evenly as a rule, and S shares its exponents: both shrink well in these encodings.
+    # Times usually increase by equal steps, and values of S have similar exponents. Both compress well like this.
     encodings = {"times.list.element": "DELTA_BINARY_PACKED", "packets.list.element": "DELTA_BINARY_PACKED"}
     encodings |= {f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in SCHEMA.names if name.startswith("motion_")}
     plain = [name for name in SCHEMA.names if name in ("codec", "pixel_format", "container", "filters")]
@@ -253,7 +258,7 @@ def _merge(files: list[Path], target: Path, keep: Callable[[str], bool] | None) 
 
 
 def _replace(temporary: Path, path: Path) -> None:
-    """Put a finished file in its place: after a power cut, too, the old one or the new one is there, whole."""
+    """Move a finished file to its final path. Even after a power failure, the old or the new file is complete."""
     with open(temporary, "rb+") as file:
         os.fsync(file.fileno())
     os.replace(temporary, path)
@@ -265,6 +270,6 @@ def _errors_of(path: Path) -> Iterator[None]:
         yield
     except (OSError, pa.ArrowException) as error:
         raise DatasetError(
-            f"cannot write the index {path}: {error}. What was measured stays in {path}.parts; give a folder that can "
-            "be written to, with room, on a file system with locks"
+            f"cannot write the index {path}: {error}. Measured videos are kept in {path}.parts; use a writable folder "
+            "with free space, on a file system that supports locks"
         ) from error

@@ -85,7 +85,7 @@ def test_a_data_set_that_was_moved_is_found_by_its_new_place(path: Path, tmp_pat
     assert path_of(index, now / "a.mp4") == str(tmp_path / "a.mp4")
     # A folder whose name only begins alike is another.
     assert index.find(f"{now}2/a.mp4") is None
-    # What was not moved is where it was.
+    # A video that was not moved is found by its old path.
     assert path_of(index, tmp_path / "b.mp4") == str(tmp_path / "b.mp4")
 
 
@@ -212,7 +212,7 @@ def test_a_missing_index_says_how_to_make_one(tmp_path: Path) -> None:
 
 def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_text("no parquet")
-    with pytest.raises(DatasetError, match="no motion index"):
+    with pytest.raises(DatasetError, match="not a motion index"):
         MotionIndex(tmp_path / "a.parquet")
 
 

@@ -334,7 +334,11 @@ def write_text(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("write_file", "words"),
-    [(write_text, "is no motion index"), (write_other_parquet, "it has no column 'path'"), (Path.mkdir, "no motion")],
+    [
+        (write_text, "not a motion index"),
+        (write_other_parquet, "it has no column 'path'"),
+        (Path.mkdir, "not a motion index"),
+    ],
 )
 def test_a_file_that_is_no_index_is_refused_and_stays(path: Path, write_file: object, words: str) -> None:
     path.parent.mkdir()
@@ -349,5 +353,5 @@ def test_a_file_that_is_no_index_is_refused_and_stays(path: Path, write_file: ob
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     path = tmp_path / "file" / "index.parquet"
-    with pytest.raises(DatasetError, match=f"cannot write the index {path}.*give a folder that can be written to"):
+    with pytest.raises(DatasetError, match=f"{path}.*writable folder"):
         IndexWriter(path)
