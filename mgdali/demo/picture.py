@@ -1,4 +1,4 @@
-"""A picture of what motion-guided sampling does to one video: motion, its running sum, and the frames picked."""
+"""A picture that explains motion-guided sampling of one video: motion, its cumulative sum, and the picked frames."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["PICTURE_DPI", "PICTURE_WIDTH", "save_picks_picture"]
 
 PICTURE_WIDTH = 12.0
-"""Inches. The height follows from the number of picks and the shape of the frames."""
+"""Width in inches. The height depends on the number of picks and the shape of the frames."""
 PICTURE_DPI = 120
 
 _GUIDED = "#d9480f"
@@ -50,33 +50,39 @@ def save_picks_picture(
     even: Sequence[int] | NDArray[np.int64],
     title: str,
 ) -> None:
-    """Draw one video's motion, how frames are picked by it, and the picks beside an even spread, into a PNG.
+    """Write a PNG with one video's motion, the way frames are picked by it, and the picks above an even spread.
 
-    From top to bottom: S of every frame; the cumulative curve of ``S^mu``, whose y axis is cut into N equal parts,
-    with the way from the middle of each part to the frame it picks; the motion-guided frames; the evenly spread ones.
-    Of more than 60 picks the rows of frames show every second, third and so on. The PNG is
+    The picture contains, from top to bottom:
+
+    - S of every frame,
+    - the cumulative sum of ``S^mu``, with the y axis divided into N equal parts, and a line from the middle of each
+      part to the frame that it picks,
+    - the motion-guided frames,
+    - the evenly spread frames.
+
+    With more than 60 picks, the rows of frames show only every second, third, … frame. The PNG is
     ``PICTURE_WIDTH * PICTURE_DPI`` pixels wide.
 
     Args:
-        path: the PNG to write; its folder is made where it is missing.
-        frames: the picked frames by index, of both rows, uint8 ``[H, W, 3]`` RGB, all of one size.
+        path: Path of the PNG file. Its folder is created if it is missing.
+        frames: Picked frames of both rows by index, uint8 ``[H, W, 3]`` RGB, all of the same size.
         motion: S, float ``[T]``.
-        mu: the exponent that smooths S.
-        guided: the motion-guided picks, int ``[N]``, taken at the middle of each part (offsets 0.5).
-        even: the evenly spread picks, int ``[N]``.
-        title: stands above it all.
+        mu: Exponent that smooths S.
+        guided: Motion-guided picks, int ``[N]``, taken at the middle of each part (offsets 0.5).
+        even: Evenly spread picks, int ``[N]``.
+        title: Title at the top of the picture.
 
     Raises:
-        ValueError: ``motion`` or ``mu`` is out of range.
-        KeyError: a picked frame is not in ``frames``.
-        OSError: the file cannot be written.
+        ValueError: If ``motion`` or ``mu`` is out of range.
+        KeyError: If a picked frame is not in ``frames``.
+        OSError: If the file cannot be written.
     """
     values = np.asarray(motion, np.float64)
     weights = motion_weights(values, mu)
     rows = [[int(t) for t in picks] for picks in (guided, even)]
     every = -(-len(rows[0]) // _MOST_FRAMES)
     page = _Page(frames[rows[0][0]].shape[:2], len(rows[0][::every]))
-    # A long title is set smaller, so that all of it is there. A $ in a file's name begins no formula.
+    # The font of a long title is smaller, so that the whole title fits. A $ in a file name must not start a formula.
     size = min(14.0, 14.0 * 85 / max(len(title), 1))
     page.figure.text(
         _LEFT / PICTURE_WIDTH, page.up(0.28), title, fontsize=size, fontweight="bold", va="center", parse_math=False
@@ -96,29 +102,29 @@ def save_picks_picture(
 
 
 class _Page:
-    """A figure measured in inches from its top left corner.
+    """A figure whose positions are given in inches from the top left corner.
 
     Args:
-        frame_shape: H and W of the video's frames, for the strips' cells.
-        count: N, the frames of each strip.
+        frame_shape: H and W of the frames, which determine the size of the cells.
+        count: Number of frames per strip.
     """
 
     def __init__(self, frame_shape: tuple[int, ...], count: int) -> None:
         lines = -(-count // _MOST_IN_A_ROW)
         self.columns = max(-(-count // lines), _LEAST_IN_A_ROW)
         self.cell_width = (PICTURE_WIDTH - _LEFT - _RIGHT) / self.columns
-        # Tall videos are drawn narrower than their cells, lest the picture grow without end.
+        # The height is limited, so that tall videos do not make the picture too high. They do not fill their cells.
         self.cell_height = min(self.cell_width * 0.94 * frame_shape[0] / frame_shape[1], 2.2) + _NUMBER
         self.strip_height = _STRIP_TITLE + lines * self.cell_height
         self.height = _STRIPS_TOP + 2 * self.strip_height + 0.3
         self.figure = Figure(figsize=(PICTURE_WIDTH, self.height), facecolor="white")
 
     def up(self, inches_down: float) -> float:
-        """A distance from the top, as matplotlib's share of the height."""
+        """Convert a distance from the top, in inches, to matplotlib's fraction of the height."""
         return 1 - inches_down / self.height
 
     def axes(self, top: float, height: float, left: float = _LEFT, width: float | None = None) -> Axes:
-        """Axes whose top left corner lies there; by default as wide as the page allows."""
+        """Add axes with the given top left corner and size in inches; by default as wide as the page allows."""
         wide = PICTURE_WIDTH - _LEFT - _RIGHT if width is None else width
         share = (left / PICTURE_WIDTH, self.up(top + height), wide / PICTURE_WIDTH, height / self.height)
         return self.figure.add_axes(share)
@@ -127,7 +133,7 @@ class _Page:
 def _draw_motion(axes: Axes, motion: NDArray[np.float64], guided: list[int], even: list[int]) -> None:
     axes.fill_between(range(len(motion)), motion, step="mid", color=_PALE)
     axes.step(range(len(motion)), motion, where="mid", color=_CURVE, linewidth=1.2)
-    # Two lanes below the curve, so that picks of the same frame do not cover one another.
+    # Two rows of marks below the curve, so that picks of the same frame do not cover each other.
     lanes = axes.get_xaxis_transform()
     for lane, (picks, name, colour) in enumerate(((guided, "motion-guided", _GUIDED), (even, "evenly spread", _EVEN))):
         axes.plot(
@@ -157,7 +163,7 @@ def _draw_sum(axes: Axes, weights: NDArray[np.float64], guided: list[int], mu: f
     levels = [(part + 0.5) / count for part in range(count)]
     axes.hlines(levels, -0.5, guided, color=_GUIDED, linewidth=1, linestyles="dotted")
     axes.vlines(guided, 0, levels, color=_GUIDED, linewidth=1)
-    # A frame's share is added at the frame: the curve rises where it is, and a level meets it at the pick.
+    # The curve rises at each frame by its share. So the line of a part meets the curve at the picked frame.
     axes.step([-0.5, *range(total), total - 0.5], [0.0, *share, 1.0], where="post", color=_CURVE, linewidth=1.5)
     axes.plot(guided, levels, "o", color=_GUIDED, markersize=6, zorder=3)
     axes.set_ylim(0, 1)

@@ -1,4 +1,4 @@
-"""The demo: load a data set for a few epochs, say how fast that was, and show what motion-guided sampling picks."""
+"""The demo: load a data set for a few epochs, print the speed, and show what motion-guided sampling picks."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
+from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
@@ -37,20 +38,19 @@ __all__ = ["DemoOptions", "run_demo"]
 
 @dataclass(frozen=True, kw_only=True)
 class DemoOptions:
-    """What to load and how.
+    """Options of the demo.
 
     Args:
-        videos: a folder, ``<class>/<file>`` or only files; None for the demo's own videos.
-        data: where the demo's own videos are, or are to be written.
-        picture: the PNG to write.
-        num_frames, mu, motion: of :class:`~mgdali.MotionGuided`.
-        batch_size, num_workers, on_error, seed: of :class:`~mgdali.MGDaliIterator`.
-        epochs: how often to go through the videos, >= 1.
-        show: of how many videos to say what was picked, >= 1.
+        videos: Folder of videos, either ``<class>/<file>`` or files only; None for synthetic videos.
+        data: Folder for the synthetic videos. They are written if it does not contain them.
+        picture: Path of the PNG file to write.
+        num_frames: Argument of :class:`~mgdali.MotionGuided`, as are ``mu`` and ``motion``.
+        batch_size: Argument of :class:`~mgdali.MGDaliIterator`, as are ``num_workers``, ``on_error`` and ``seed``.
+        epochs: Number of epochs, >= 1.
+        show: Number of videos whose picks are printed, >= 1.
 
     Raises:
-        ValueError: ``epochs``, ``show`` or ``picture`` is not one of the above; other arguments are checked by
-            :func:`run_demo`.
+        ValueError: If ``epochs``, ``show`` or ``picture`` is invalid. :func:`run_demo` checks the other options.
     """
 
     videos: Path | None = None
@@ -75,7 +75,7 @@ class DemoOptions:
 
 @dataclass(frozen=True)
 class _Epoch:
-    """What was measured of one epoch; times in seconds."""
+    """Measurements of one epoch; times in seconds."""
 
     number: int
     clips: int
@@ -86,7 +86,7 @@ class _Epoch:
 
 @dataclass(frozen=True)
 class _Comparison:
-    """One video's motion and both ways of picking from it, at the middle of each part."""
+    """Motion of one video, and its motion-guided and evenly spread picks at the middle of each part."""
 
     path: str
     class_name: str
@@ -96,24 +96,24 @@ class _Comparison:
 
     @property
     def difference(self) -> float:
-        """How far a guided pick is from its even one on average, as a part of the video."""
+        """Mean distance between a motion-guided pick and its evenly spread pick, as a fraction of the video."""
         return float(np.abs(self.guided - self.even).mean()) / len(self.motion)
 
 
 def run_demo(options: DemoOptions, console: Console) -> None:
-    """Run the demo: prints to ``console``, writes the picture and, without a folder of videos, its own videos.
+    """Run the demo: print to ``console``, write the picture and, if no folder of videos is given, synthetic videos.
 
     Raises:
-        DatasetError: the folder has no videos, or ``data`` is a folder that holds something else.
-        VideoDecodeError: with ``on_error="raise"``, or where no video can be decoded.
-        WorkerError: a decoding worker ended.
-        ValueError: an option is out of range.
-        OSError: the videos or the picture cannot be written.
+        DatasetError: If the folder has no videos, or if ``data`` contains other files.
+        VideoDecodeError: If a video cannot be decoded with ``on_error="raise"``, or if no video can be decoded.
+        WorkerError: If a decoding worker ended.
+        ValueError: If an option is out of range.
+        OSError: If the videos or the picture cannot be written.
     """
     sampler = MotionGuided(num_frames=options.num_frames, mu=options.mu, motion=options.motion)
-    dataset = _own_videos(options.data, console) if options.videos is None else _videos_in(options.videos)
+    dataset = _synthetic_videos(options.data, console) if options.videos is None else _videos_in(options.videos)
     with warnings.catch_warnings():
-        # Videos that cannot be decoded are listed at the end; a warning would tear the progress bar.
+        # A warning would break the progress bar. Videos that cannot be decoded are listed at the end instead.
         warnings.filterwarnings("ignore", "(?s).* is replaced by another video", RuntimeWarning)
         epochs, bad = _load(dataset, sampler, options, console)
     console.print(_table(epochs))
@@ -127,8 +127,8 @@ def run_demo(options: DemoOptions, console: Console) -> None:
     _say(console, f"\nPicture: {options.picture}")
 
 
-def _own_videos(folder: Path, console: Console) -> VideoDataset:
-    """The demo's own videos, written where they are not there yet."""
+def _synthetic_videos(folder: Path, console: Console) -> VideoDataset:
+    """Return the synthetic videos; write them if they are missing."""
     videos = plan_action_videos()
     if all((folder / video.name).is_file() for video in videos):
         _say(console, f"Using the {len(videos)} videos that an earlier demo wrote to {folder}")
@@ -136,19 +136,19 @@ def _own_videos(folder: Path, console: Console) -> VideoDataset:
         with console.status(f"Writing {len(videos)} videos"):
             write_action_videos(folder)
         size = sum((folder / video.name).stat().st_size for video in videos)
-        _say(console, f"Wrote {len(videos)} videos, {size / 1000:.0f} kB, to {folder}")
+        _say(console, f"Wrote {len(videos)} videos, {decimal(size)}, to {folder}")
     return VideoDataset.from_folder(folder)
 
 
 def _videos_in(folder: Path) -> VideoDataset:
-    """A folder's videos: by class, or where it has files and no folders all as one class."""
+    """Return the videos of a folder: one class per subfolder, or a single class if it contains only files."""
     if folder.is_dir():
         entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
         files = [entry for entry in entries if entry.suffix.lower() in VIDEO_EXTENSIONS and entry.is_file()]
         if not any(entry.is_dir() for entry in entries):
             if not files:
                 raise DatasetError(
-                    f"{folder} has no videos: give a folder of videos, or of one folder of videos a class"
+                    f"{folder} has no videos: give a folder of videos, or a folder with one folder of videos per class"
                 )
             return VideoDataset(files, [0] * len(files), [folder.resolve().name])
     return VideoDataset.from_folder(folder)
@@ -157,8 +157,8 @@ def _videos_in(folder: Path) -> VideoDataset:
 def _load(
     dataset: VideoDataset, sampler: MotionGuided, options: DemoOptions, console: Console
 ) -> tuple[list[_Epoch], dict[str, VideoDecodeError]]:
-    """Go through the data set; what was measured, and the videos that could not be decoded."""
-    # Not above: it imports torch and DALI, seconds that a wrong path need not wait for.
+    """Load all epochs; return their measurements, and the videos that could not be decoded."""
+    # The iterator imports torch and DALI, which takes seconds. Imported here, a wrong path is reported without waiting.
     with ctrl_c_held():
         from mgdali.iterator import MGDaliIterator
 
@@ -178,7 +178,7 @@ def _load(
         _say(
             console,
             f"{_count(len(dataset), 'video')}, {_count(len(dataset.classes), 'class', 'es')}; "
-            f"{_count(sampler.num_frames, 'frame')} a clip by {sampler.motion}-level motion, mu {sampler.mu:g}; "
+            f"{_count(sampler.num_frames, 'frame')} per clip by {sampler.motion}-level motion, mu {sampler.mu:g}; "
             f"batches of {options.batch_size}, {workers}",
         )
         epochs = []
@@ -211,7 +211,7 @@ def _progress(console: Console) -> Progress:
 def _table(epochs: list[_Epoch]) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD,
-        caption="frames/s: frames decoded a second. Epoch 1 includes starting the workers.",
+        caption="frames/s: frames decoded per second. Epoch 1 includes the start of the workers.",
         caption_justify="left",
     )
     for name in ("epoch", "clips", "seconds", "clips/s", "frames decoded", "frames/s", "first batch"):
@@ -230,7 +230,7 @@ def _table(epochs: list[_Epoch]) -> Table:
 
 
 def _spread_over_classes(dataset: VideoDataset, count: int, *, leave_out: Iterable[str]) -> list[int]:
-    """Indices of ``count`` videos, or of all where there are fewer: of as many classes as can be, far apart."""
+    """Return the indices of ``count`` videos, or of all if there are fewer, from as many classes as possible."""
     seen: Counter[int] = Counter()
     ranked: list[tuple[int, int, int]] = []
     bad = set(leave_out)
@@ -239,7 +239,8 @@ def _spread_over_classes(dataset: VideoDataset, count: int, *, leave_out: Iterab
             ranked.append((seen[video.label], video.label, index))
             seen[video.label] += 1
     ranked.sort()
-    # The first of each class, then the second of each, and so on; of too many classes an even spread.
+    # The first video of each class, then the second of each class, and so on. If there are more classes than ``count``,
+    # the classes are spread evenly.
     first_of_each = ranked[: len(seen)]
     chosen = ranked[:count] if count > len(seen) else [first_of_each[i] for i in sample_segment(len(seen), count)]
     return [index for _, _, index in chosen]
@@ -280,13 +281,13 @@ def _save_picture(comparison: _Comparison, sampler: MotionGuided, path: Path) ->
 
 def _print_bad(bad: dict[str, VideoDecodeError], console: Console) -> None:
     if bad:
-        _say(console, f"\n{_count(len(bad), 'video')} could not be decoded; others took the place:")
+        _say(console, f"\n{_count(len(bad), 'video')} could not be decoded; other videos were used instead:")
     for path, error in bad.items():
         _say(console, f"  {path}: {error.reason}")
 
 
 def _say(console: Console, line: str) -> None:
-    # Paths are printed as they are: no markup read in them, no line breaks put in.
+    # Paths are printed unchanged: markup in them is not interpreted, and no line breaks are inserted.
     console.print(Text(line), soft_wrap=True)
 
 

@@ -1,6 +1,6 @@
-"""A small labelled data set made here: short videos of a still scene with an action in one short burst.
+"""A small synthetic data set with labels: short videos of a still scene with one short action.
 
-It is for the demo and for tests: what moves, and when, is known of every video.
+The demo and tests use it, because the motion of every video is known.
 """
 
 from __future__ import annotations
@@ -41,15 +41,16 @@ _FRAME_RATE = 25
 
 @dataclass(frozen=True, kw_only=True)
 class ActionVideo:
-    """One video of the set.
+    """One video of the data set.
 
     Attributes:
-        name: ``<class>/<number>.mp4``, its path within the set's folder.
-        action: its class, one of :data:`ACTIONS`.
-        width, height: in pixels, even.
+        name: Path within the folder of the data set, ``<class>/<number>.mp4``.
+        action: Class of the video, one of :data:`ACTIONS`.
+        width: Width in pixels, even.
+        height: Height in pixels, even.
         num_frames: T, odd.
-        burst: the frames that differ from the frame before, within ``[1, T)``; in all others the scene stands still.
-        seed: what its background, shape and path are drawn from.
+        burst: Frames that differ from the previous frame, within ``[1, T)``. In all other frames nothing moves.
+        seed: Random seed of the background, the shape and its path.
     """
 
     name: str
@@ -62,10 +63,10 @@ class ActionVideo:
 
 
 def plan_action_videos(*, videos_per_class: int = 6, seed: int = 0) -> list[ActionVideo]:
-    """The videos that :func:`write_action_videos` writes for the same arguments, in the order of their names.
+    """Return the videos that :func:`write_action_videos` writes for the same arguments, sorted by name.
 
     Raises:
-        ValueError: ``videos_per_class`` is not an integer >= 1, or ``seed`` not one >= 0.
+        ValueError: If ``videos_per_class`` is not an integer >= 1, or if ``seed`` is not an integer >= 0.
     """
     check_integer("videos_per_class", videos_per_class, least=1)
     check_integer("seed", seed, least=0)
@@ -76,7 +77,7 @@ def plan_action_videos(*, videos_per_class: int = 6, seed: int = 0) -> list[Acti
             rng = np.random.default_rng([seed, label, number])
             num_frames = int(rng.integers(20, 61)) * 2 + 1
             length = int(rng.integers(9, 20))
-            # Some stillness on either side: the action is never at the video's very beginning or end.
+            # Nothing moves at the beginning and the end of a video.
             start = int(rng.integers(4, num_frames - length - 3))
             videos.append(
                 ActionVideo(
@@ -93,26 +94,26 @@ def plan_action_videos(*, videos_per_class: int = 6, seed: int = 0) -> list[Acti
 
 
 def write_action_videos(folder: str | os.PathLike[str], *, videos_per_class: int = 6, seed: int = 0) -> None:
-    """Write a data set of ``folder/<class>/<number>.mp4``: 36 videos, about 2,700 frames, in a second or two.
+    """Write a data set of ``folder/<class>/<number>.mp4``: by default 36 videos with about 2,700 frames.
 
-    Before a still textured background rests a disc, a square or a diamond. In one short burst it does what its class
-    says, slowly at first, fast, then slowly again: it moves left, right, up or down, grows or shrinks. The six classes
-    are :data:`ACTIONS`. Videos are 41 to 121 frames long (odd numbers), 192x144, 160x120 or 144x176 pixels, 25 frames a
-    second, H.264 (yuv420p, B-frames) in MP4, about 7 KB each. The burst takes 9 to 19 frames and lies anywhere but in
-    the first or last four frames; :func:`plan_action_videos` tells it for every video.
+    Each video shows a disc, a square or a diamond on a textured background. In one short burst, the shape moves left,
+    right, up or down, grows or shrinks: slowly, then fast, then slowly again. These six classes are :data:`ACTIONS`.
+    The videos have 41 to 121 frames (an odd number), 192x144, 160x120 or 144x176 pixels, and 25 frames per second. They
+    are H.264 (yuv420p, B-frames) in MP4, about 7 KB each. The burst takes 9 to 19 frames and does not include the first
+    and last four frames; :func:`plan_action_videos` returns its position.
 
-    The same arguments give the same bytes with the same PyAV. The folder appears when all videos are written, not
-    before, so one that was made here is complete.
+    With the same version of PyAV, the same arguments give the same bytes. The folder is created only when all videos
+    are written, so an existing folder is complete.
 
     Args:
-        folder: where to write: a folder that does not exist yet, or an empty one.
-        videos_per_class: videos of each of the six classes, >= 1.
-        seed: of everything drawn at random, >= 0.
+        folder: Folder to write; it must be missing or empty.
+        videos_per_class: Number of videos per class, >= 1.
+        seed: Random seed, >= 0.
 
     Raises:
-        DatasetError: ``folder`` is a file, or holds something.
-        OSError: it cannot be written.
-        ValueError: an argument is out of range.
+        DatasetError: If ``folder`` is a file or is not empty.
+        OSError: If the folder cannot be written.
+        ValueError: If an argument is out of range.
     """
     videos = plan_action_videos(videos_per_class=videos_per_class, seed=seed)
     with new_folder(folder) as made:
@@ -122,15 +123,15 @@ def write_action_videos(folder: str | os.PathLike[str], *, videos_per_class: int
 
 @contextlib.contextmanager
 def new_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """A folder to write to that becomes ``folder`` at the end, so that what lies there is complete.
+    """Yield a temporary folder that is renamed to ``folder`` at the end, so that ``folder`` is always complete.
 
     Raises:
-        DatasetError: ``folder`` is a file, or holds something.
-        OSError: it cannot be written.
+        DatasetError: If ``folder`` is a file or is not empty.
+        OSError: If the folder cannot be written.
     """
     target = Path(folder)
     if target.exists() and not (target.is_dir() and next(target.iterdir(), None) is None):
-        raise DatasetError(f"{target} is there already: give a folder that does not exist yet, or an empty one")
+        raise DatasetError(f"{target} already exists: give a folder that does not exist or is empty")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as place:
         made = Path(place, "videos")
@@ -142,12 +143,12 @@ def new_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
 def encode_video(
     path: Path, frames: Iterable[NDArray[np.uint8]], *, width: int, height: int, preset: str = "veryfast"
 ) -> None:
-    """Write frames, uint8 ``[height, width, 3]``, as H.264, 25 a second; the folder is made."""
+    """Encode frames, uint8 ``[height, width, 3]`` RGB, as H.264 with 25 frames per second; create the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(os.fspath(path), "w") as container:
         stream = container.add_stream("libx264", rate=_FRAME_RATE, options={"crf": "24", "preset": preset})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        # One thread: x264 cuts its work by the number of cores otherwise, and the bytes would differ between machines.
+        # x264 otherwise divides its work by the number of cores, and the bytes would differ between machines.
         stream.thread_count = 1
         for pixels in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
@@ -155,7 +156,7 @@ def encode_video(
 
 
 def _draw(video: ActionVideo) -> Iterator[NDArray[np.uint8]]:
-    """The video's frames, uint8 ``[H, W, 3]``."""
+    """Yield the frames of a video, uint8 ``[H, W, 3]``."""
     rng = np.random.default_rng(video.seed)
     background = draw_texture(rng, video.height, video.width)
     colour, outline = random_shape(rng)
@@ -166,7 +167,7 @@ def _draw(video: ActionVideo) -> Iterator[NDArray[np.uint8]]:
 
 
 def _shape(video: ActionVideo, rest: NDArray[np.float64], t: int) -> tuple[NDArray[np.float64], float]:
-    """Centre (x, y) and radius of the shape at frame t, in pixels."""
+    """Return the centre (x, y) and the radius of the shape at frame t, in pixels."""
     done = np.clip((t - video.burst.start + 1) / len(video.burst), 0, 1)
     done = done * done * (3 - 2 * done)
     side = min(video.width, video.height)
@@ -178,24 +179,24 @@ def _shape(video: ActionVideo, rest: NDArray[np.float64], t: int) -> tuple[NDArr
 
 
 def random_shape(rng: np.random.Generator) -> tuple[NDArray[np.int64], int]:
-    """A colour brighter than any background, and an outline: disc, square or diamond."""
+    """Draw a colour that is brighter than any background, and an outline: 0 for disc, 1 for square, 2 for diamond."""
     return np.array(_COLOURS[rng.integers(len(_COLOURS))]), int(rng.integers(3))
 
 
 def draw_shape(
     background: NDArray[np.float64], colour: NDArray[np.int64], outline: int, place: NDArray[np.float64], radius: float
 ) -> NDArray[np.float64]:
-    """The background with a shape before it, centred on (x, y) in pixels."""
+    """Draw a shape, centred on ``place`` (x, y) in pixels, on a background ``[H, W, 3]``."""
     y, x = np.mgrid[: background.shape[0], : background.shape[1]]
     across, down = np.abs(x - place[0]), np.abs(y - place[1])
     distance = (np.hypot(across, down), np.maximum(across, down), across + down)[outline]
-    # Half a pixel of soft edge, so that slow movement shows between whole pixels too.
+    # The edge is soft by half a pixel, so that movements of less than a pixel are visible.
     cover = np.clip(radius - distance + 0.5, 0, 1)[..., None]
     return np.asarray(background * (1 - cover) + colour * cover, np.float64)
 
 
 def draw_texture(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float64]:
-    """Smooth random colours at two scales, ``[height, width, 3]`` in [0, 255]."""
+    """Draw smooth random colours at two scales, float64 ``[height, width, 3]`` in [0, 255]."""
     total = np.full((height, width, 3), 95.0)
     for cell, strength in ((40, 45.0), (7, 22.0)):
         grid = rng.uniform(-strength, strength, (height // cell + 2, width // cell + 2, 3))
@@ -204,7 +205,7 @@ def draw_texture(rng: np.random.Generator, height: int, width: int) -> NDArray[n
 
 
 def _between(grid: NDArray[np.float64], size: int, cell: int) -> NDArray[np.float64]:
-    """``size`` rows from a grid with a row every ``cell``, by linear interpolation."""
+    """Return ``size`` rows, interpolated linearly from a grid that has one row per ``cell`` pixels."""
     whole, part = np.divmod(np.arange(size), cell)
     weight = (part / cell)[:, None, None]
     return np.asarray(grid[whole] * (1 - weight) + grid[whole + 1] * weight, np.float64)

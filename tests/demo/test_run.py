@@ -120,12 +120,12 @@ def test_a_flat_folder_is_one_class_and_a_bad_file_in_it_is_listed_at_the_end(fl
     (flat / "broken.mp4").write_bytes(b"not a video" * 500)
     (flat / "notes.txt").write_text("no video at all")
     output = run(DemoOptions(videos=flat, picture=tmp_path / "p.png", motion="feature", num_workers=0, show=9))
-    assert "5 videos, 1 class; 8 frames a clip by feature-level motion" in output
+    assert "5 videos, 1 class; 8 frames per clip by feature-level motion" in output
     assert [row[:2] for row in table_rows(output)] == [["1", "5"], ["2", "5"]]
     assert sorted(printed_picks(output)) == sorted(str(path) for path in flat.glob("[!b]*.mp4"))
     assert f"(class {flat.name}, " in output
     *_, title, bad, empty, last = output.splitlines()
-    assert title == "1 video could not be decoded; others took the place:"
+    assert title == "1 video could not be decoded; other videos were used instead:"
     assert bad.startswith(f"  {flat / 'broken.mp4'}: ")
     assert (empty, last) == ("", f"Picture: {tmp_path / 'p.png'}")
 
@@ -144,7 +144,7 @@ def test_folders_without_videos_are_named(tmp_path: Path) -> None:
         run(DemoOptions(videos=empty))
     with pytest.raises(DatasetError, match=f"{tmp_path / 'missing'} does not exist"):
         run(DemoOptions(videos=tmp_path / "missing"))
-    with pytest.raises(DatasetError, match=f"{tmp_path} is there already"):
+    with pytest.raises(DatasetError, match=f"{tmp_path} already exists"):
         run(DemoOptions(data=tmp_path))
 
 

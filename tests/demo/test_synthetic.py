@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from mgdali import DatasetError, VideoDataset
 from mgdali.demo.synthetic import ACTIONS, ActionVideo, plan_action_videos, write_action_videos
 from mgdali.samplers import Representation
-from mgdali.video.meters import measure_motion
 from mgdali.video.frames import read_frames
+from mgdali.video.meters import measure_motion
 
 PER_CLASS = 2
 
@@ -105,7 +105,7 @@ def test_an_empty_folder_is_filled_and_one_that_holds_something_is_left_alone(tm
     file = tmp_path / "file"
     file.write_text("mine")
     for taken in (empty, file):
-        with pytest.raises(DatasetError, match=f"{taken} is there already"):
+        with pytest.raises(DatasetError, match=f"{taken} already exists"):
             write_action_videos(taken, videos_per_class=1)
     assert file.read_text() == "mine"
     assert sorted(os.listdir(tmp_path)) == ["empty", "file"]

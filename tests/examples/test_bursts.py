@@ -153,7 +153,7 @@ def test_videos_are_small_and_square(folder: Path) -> None:
 
 def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").touch()
-    with pytest.raises(DatasetError, match=f"{tmp_path} is there already"):
+    with pytest.raises(DatasetError, match=f"{tmp_path} already exists"):
         write_burst_videos(tmp_path, **COUNTS)
     assert os.listdir(tmp_path) == ["mine"]
 
