@@ -286,7 +286,7 @@ def test_data_that_names_no_videos_says_what_to_give(videos: Path, tmp_path: Pat
         "none": "does not exist: give a folder",
         "empty": "no videos",
         "none{0..1}.tar": "cannot read the shard",
-        "*.none": "no shard is there",
+        "*.none": "no shard",
         "a.txt": "line 1",
         "a.tgz": "is compressed",
         "videos/0.mp4": "is a video: give the folder",
