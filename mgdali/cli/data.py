@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import click
 import typer
 
 from mgdali.cli.console import errors_as_messages, say
@@ -24,13 +23,17 @@ app = typer.Typer(help="Check data sets on disk.", no_args_is_help=True)
 _NAMES = list(published_data_sets())
 
 
+def _known_name(name: str) -> str:
+    if name not in _NAMES:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(_NAMES)}")
+    return name
+
+
 @app.command()
 def check(
     name: Annotated[
         str,
-        typer.Argument(
-            metavar="NAME", help=f"Name of the data set: {', '.join(_NAMES)}.", click_type=click.Choice(_NAMES)
-        ),
+        typer.Argument(metavar="NAME", help=f"Name of the data set: {', '.join(_NAMES)}.", callback=_known_name),
     ],
     root: Annotated[Path, typer.Argument(metavar="ROOT", help="Folder that contains the lists and the videos.")],
     split: Annotated[
