@@ -94,11 +94,16 @@ class MGDaliIterator:
         WorkerError: While iterating, if a worker process ended.
 
     Example:
-        >>> loader = MGDaliIterator(dataset, sampler=MotionGuided(num_frames=8), batch_size=16, shuffle=True)
-        >>> for epoch in range(50):
+        >>> loader = MGDaliIterator(dataset, sampler=MotionGuided(num_frames=8), batch_size=4, shuffle=True)
+        >>> for epoch in range(2):
         ...     loader.set_epoch(epoch)
         ...     for clips, labels in loader:
-        ...         ...
+        ...         print(epoch, list(clips.shape), list(labels.shape))
+        0 [4, 8, 3, 224, 224] [4]
+        0 [2, 8, 3, 224, 224] [2]
+        1 [4, 8, 3, 224, 224] [4]
+        1 [2, 8, 3, 224, 224] [2]
+        >>> loader.close()
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The loader: epochs, batches, ranks, resuming, errors, and the tensors handed out."""
+"""The loader: epochs, batches, ranks, resuming, errors, and the tensors that it yields."""
 
 from __future__ import annotations
 

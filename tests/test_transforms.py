@@ -73,7 +73,7 @@ def test_three_testing_windows_are_equal_squares_along_the_longer_side(
     height: int, width: int, crop_size: int, more: int
 ) -> None:
     windows = three_windows(height, width, crop_size, crop_size + more)
-    # Of a square frame the crops lie beside each other, as in pytorchvideo.
+    # Crops of a square frame are next to each other, as in pytorchvideo.
     tall = height > width
     along = [(window.top, window.bottom) if tall else (window.left, window.right) for window in windows]
     across = [(window.left, window.right) if tall else (window.top, window.bottom) for window in windows]

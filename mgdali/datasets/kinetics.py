@@ -1,4 +1,4 @@
-"""Kinetics-400, -600 and -700: lists of clips cut from YouTube videos, some of which are no longer available."""
+"""Kinetics-400, -600 and -700: lists of clips cut from YouTube videos. Some clips are no longer available."""
 
 from __future__ import annotations
 

@@ -190,7 +190,7 @@ class ClipSource:
         return _Sample(self._free.popleft(), index, self._find(index), others)
 
     def _find(self, index: int) -> VideoRecord | None:
-        """Return the record of a video; None if there is none."""
+        """Return the record of a video; None if the index has no record of it."""
         if self._index is None:
             return None
         path = self._dataset[index].path

@@ -21,7 +21,7 @@ STEPS, EPOCHS = 3, 3
 @pytest.fixture(scope="module")
 def example() -> Iterator[Any]:
     threads = torch.get_num_threads()
-    # A loss hangs on the order of additions.
+    # A loss depends on the order of additions.
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(EXAMPLES))

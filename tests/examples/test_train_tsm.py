@@ -23,7 +23,7 @@ from tests.support.loading import SCRIPT_ENVIRONMENT
 from tests.support.videos import moving_square, write_video
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-# One thread: a loss hangs on the order of additions.
+# One thread: a loss depends on the order of additions.
 ENVIRONMENT = {**SCRIPT_ENVIRONMENT, "OMP_NUM_THREADS": "1"}
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 STEPS = 12

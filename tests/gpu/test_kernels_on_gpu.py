@@ -49,7 +49,7 @@ def kernels(cupy: Any) -> Kernels:
 
 @pytest.fixture(autouse=True)
 def _poisoned_memory(cupy: Any) -> Iterator[None]:
-    """All device memory of a test is filled before it is handed out: what a kernel leaves unwritten shows."""
+    """Fill all device memory of a test when it is allocated, so that bytes that a kernel does not write are visible."""
     pool = cupy.cuda.MemoryPool()
 
     def allocate(size: int) -> Any:

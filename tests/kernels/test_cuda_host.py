@@ -650,8 +650,8 @@ def test_the_order_of_blocks_follows_the_seed(faults: HostKernels) -> None:
             64,
             "wait at __any_sync (faults.cu:{line}) with mask 0xffffffff",
         ),
-        ("shuffle_after_return", [Out(np.zeros(32, np.int32))], 32, "lanes 0x00000008 of which are not there"),
-        ("ballot", [np.uint32(0xFFFFFFFF), unset(40, np.uint32)], 40, "lanes 0xffffff00 of which are not there"),
+        ("shuffle_after_return", [Out(np.zeros(32, np.int32))], 32, "missing lanes 0x00000008"),
+        ("ballot", [np.uint32(0xFFFFFFFF), unset(40, np.uint32)], 40, "missing lanes 0xffffff00"),
         ("ballot", [np.uint32(0xFF), unset(32, np.uint32)], 32, "a mask without its own thread in block (0, 0, 0)"),
     ],
 )
@@ -660,7 +660,7 @@ def test_threads_that_cannot_go_on(
 ) -> None:
     line = next((i + 1 for i, text in enumerate(FAULTS.splitlines()) if f"// {kernel} waits here" in text), None)
     assert report.format(line=line) in failure(faults, kernel, args, block=block, order=order)
-    # The same process goes on with the next launch.
+    # The same process can run the next launch.
     [out] = faults.run("shift_with_barrier", grid=1, block=64, args=[unset(64, np.int32)], order=order)
     assert out[-1] == 62
 

@@ -204,7 +204,7 @@ def test_strategies_of_this_package_never_leave_the_device(mixed: VideoDataset, 
 
 
 class LoudestThenFirst:
-    """A strategy of a user's own."""
+    """A user-defined strategy."""
 
     num_frames = 2
     representation = Representation()

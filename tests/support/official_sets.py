@@ -111,7 +111,7 @@ def hmdb51(root: Path) -> Path:
 
 
 def kinetics(root: Path) -> Path:
-    # Kinetics-400 quotes labels; a class's folder is named with spaces, with underscores, or there is none.
+    # Kinetics-400 quotes labels; a class's folder has a name with spaces or with underscores, or is missing.
     head = "label,youtube_id,time_start,time_end,split,is_cc\n"
     train = '"playing ""tag"", outside",-_0aBcDeFgH,84,94,"train",0\nhigh jump,#bBcDeFgHiJ,5,15,train,1\n'
     return put(

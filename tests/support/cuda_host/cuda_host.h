@@ -249,7 +249,7 @@ inline std::string describe_state(const Thread& thread) {
       const Thread* other = lane_of_warp(thread, lane);
       if ((thread.mask >> lane & 1) && !(other && same_operation(thread, *other))) missing |= 1u << lane;
     }
-    text += " with mask " + hex(thread.mask) + ", lanes " + hex(missing) + " of which are not there";
+    text += " with mask " + hex(thread.mask) + ", missing lanes " + hex(missing);
   }
   return text;
 }
