@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar
+from types import MethodType
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, get_type_hints
 
 from mgdali.datasets import diving48, hmdb51, kinetics, something_something, ucf101
 from mgdali.datasets.listing import Listing
@@ -77,20 +78,26 @@ class PublishedDataSet(Generic[P]):
     def __get__(self, instance: object, owner: type[_FromListing[T]]) -> Callable[P, T]:
         """Return the constructor of ``owner`` for this data set."""
 
-        def construct(*args: P.args, **kwargs: P.kwargs) -> T:
-            return owner._from_listing(self.read(*args, **kwargs))
+        def construct(cls: type[_FromListing[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+            return cls._from_listing(self.read(*args, **kwargs))
 
         construct.__name__ = self.constructor
         construct.__qualname__ = f"{owner.__name__}.{self.constructor}"
         construct.__module__ = owner.__module__
         construct.__doc__ = self._documentation()
-        signature = inspect.signature(self.read).replace(return_annotation=owner.__name__)
-        construct.__signature__ = signature  # type: ignore[attr-defined]
-        return construct
+        construct.__annotations__ = {**get_type_hints(self.read), "return": owner}
+        signature = inspect.signature(self.read)
+        parameters = [inspect.Parameter("cls", inspect.Parameter.POSITIONAL_ONLY), *signature.parameters.values()]
+        construct.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=parameters, return_annotation=owner.__name__
+        )
+        # A method, not a function: pickle finds a method again by its class and name.
+        return cast(Callable[P, T], MethodType(construct, owner))
 
     def _documentation(self) -> str:
         """Return the docstring of ``read``, with the official files after its first paragraph."""
-        first, _, rest = inspect.getdoc(self.read).partition("\n\n")  # type: ignore[union-attr]
+        # Python's option -OO removes docstrings.
+        first, _, rest = (inspect.getdoc(self.read) or "").partition("\n\n")
         files = "\n".join(f"    {line}" for line in self.files)
         return f"{first}\n\nThe official files are::\n\n{files}\n\n{rest}"
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import pickle
+import subprocess
+import sys
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
@@ -59,6 +63,20 @@ def test_a_constructor_has_the_arguments_and_documents_of_its_reader(entry: Publ
     assert signature.return_annotation == "VideoDataset"
     assert all(line in constructor.__doc__ for line in entry.files)
     assert "Raises:" in constructor.__doc__
+
+
+@pytest.mark.parametrize("entry", published_data_sets().values(), ids=lambda entry: entry.name)
+def test_a_constructor_can_be_pickled_and_has_type_hints(entry: PublishedDataSet) -> None:
+    constructor = getattr(VideoDataset, entry.constructor)
+    again = pickle.loads(pickle.dumps(constructor))
+    assert (again.__self__, again.__name__) == (VideoDataset, entry.constructor)
+    assert get_type_hints(constructor) == {**get_type_hints(entry.read), "return": VideoDataset}
+
+
+def test_constructors_work_without_docstrings() -> None:
+    code = "from mgdali import VideoDataset; print(VideoDataset.ucf101.__name__)"
+    done = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "ucf101\n"
 
 
 def test_a_subclass_gets_its_own_instances(pets: None, tmp_path: Path) -> None:
