@@ -14,6 +14,7 @@ from mgdali import MGDaliIterator
 from tests.support.videos import moving_square, write_video
 
 lightning = pytest.importorskip("lightning")
+pytestmark = pytest.mark.slow
 EXAMPLES = Path(__file__).parents[2] / "examples"
 STEPS, EPOCHS = 3, 3
 

@@ -198,7 +198,7 @@ def test_a_video_that_ends_every_worker_gets_a_record_of_that_and_the_others_the
             raise MemoryError("too large")
 
     # So that they have neighbours in their block.
-    monkeypatch.setattr(ray_engine, "_BLOCKS_A_WORKER", 1)
+    monkeypatch.setattr(ray_engine, "_BLOCKS_PER_WORKER", 1)
     # Each takes a second.
     monkeypatch.setattr(ray_engine, "_RETRIES", 1)
     path = str(folder / "video0.mp4")
