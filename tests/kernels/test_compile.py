@@ -1,4 +1,4 @@
-"""Every kernel compiles to machine code for every architecture, and keeps its values in registers."""
+"""Every kernel compiles to machine code for every architecture without register spills."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SOURCES = sorted(KERNELS.glob("*.cu"))
 
 
 def compile_for(source: Path, arch: str) -> list[Resources]:
-    """Compile a source; print and return what each kernel takes, warnings too."""
+    """Compile a source; print and return the resources of each kernel, and the warnings."""
     cubin, log = compile_cubin(source, arch)
     assert cubin.startswith(b"\x7fELF")
     resources = parse_resources(log)
@@ -84,7 +84,7 @@ extern "C" __global__ void frugal(const int* in, int* out) {
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_spills_are_found(tmp_path: Path, arch: str) -> None:
+def test_register_spills_are_reported(tmp_path: Path, arch: str) -> None:
     source = tmp_path / "spilling.cu"
     source.write_text(SPILLING)
     resources = compile_for(source, arch)
@@ -102,7 +102,7 @@ def test_spills_are_found(tmp_path: Path, arch: str) -> None:
         check(source, resources)
 
 
-def test_a_kernel_that_is_not_compiled_is_found(tmp_path: Path) -> None:
+def test_a_kernel_that_is_not_compiled_is_reported(tmp_path: Path) -> None:
     source = tmp_path / "missing.cu"
     source.write_text(
         'extern "C" __global__ void one() {}\n#ifndef __CUDA_ARCH__\nextern "C" __global__ void two() {}\n#endif\n'

@@ -1,4 +1,4 @@
-"""tests/support/cuda_host gives kernels what a GPU gives them, and finds what is wrong in them."""
+"""tests/support/cuda_host runs kernels as a GPU does, and reports errors in them."""
 
 from __future__ import annotations
 
@@ -328,7 +328,7 @@ def random_values(dtype: type[np.generic], size: int, seed: int = 0) -> NDArray[
     return rng.integers(np.iinfo(dtype).min, np.iinfo(dtype).max, size, dtype=dtype, endpoint=True)
 
 
-def test_threads_know_where_they_are(host: HostKernels, order: int) -> None:
+def test_threads_get_their_indices_and_sizes(host: HostKernels, order: int) -> None:
     [out] = host.run("indices", grid=(2, 3, 4), block=(5, 3, 2), args=[unset(24 * 30, np.int32)], order=order)
     thread = np.arange(30)
     expected = 100 * np.arange(24)[:, None] + thread + np.array([10, 20, 30])[thread % 3] + 32
@@ -504,7 +504,7 @@ def test_kernels_are_found_behind_macros_and_attributes(folder: Path) -> None:
 
 @pytest.mark.parametrize(("kernel", "times", "order"), [("rotate", 150, 0), ("rotate_in_warps", 300, 2)])
 def test_speed(host: HostKernels, kernel: str, times: int, order: int) -> None:
-    # 300 blocks of 256 threads, each thread at 300 barriers or warp operations: about a second
+    # 300 blocks of 256 threads; each thread meets 300 barriers or warp operations: about a second
     start = time.perf_counter()
     host.run(kernel, grid=300, block=256, args=[np.int32(times), unset(300 * 256, np.int32)], order=order)
     seconds = time.perf_counter() - start
@@ -605,12 +605,12 @@ def test_an_aligned_vector_load_is_fine(faults: HostKernels) -> None:
     assert out == 0x03020100
 
 
-def test_shared_memory_starts_with_no_zeros(faults: HostKernels) -> None:
+def test_shared_memory_is_not_zeroed(faults: HostKernels) -> None:
     [out] = faults.run("unset_shared", grid=1, block=8, args=[unset(8, np.uint32)])
     assert (out == 0xCDCDCDCD + 8).all()
 
 
-def test_a_missing_barrier_shows_in_some_order(faults: HostKernels) -> None:
+def test_a_missing_barrier_changes_results_in_some_order(faults: HostKernels) -> None:
     expected = np.arange(64) - 1
 
     def right(kernel: str, order: int) -> bool:
@@ -655,7 +655,7 @@ def test_the_order_of_blocks_follows_the_seed(faults: HostKernels) -> None:
         ("ballot", [np.uint32(0xFF), unset(32, np.uint32)], 32, "a mask without its own thread in block (0, 0, 0)"),
     ],
 )
-def test_threads_that_cannot_go_on(
+def test_a_deadlock_of_threads_is_reported(
     faults: HostKernels, kernel: str, args: list[Any], block: int, report: str, order: int
 ) -> None:
     line = next((i + 1 for i, text in enumerate(FAULTS.splitlines()) if f"// {kernel} waits here" in text), None)
@@ -665,7 +665,7 @@ def test_threads_that_cannot_go_on(
     assert out[-1] == 62
 
 
-def test_a_kernel_that_does_not_end(folder: Path, program_cache: Path, faults: HostKernels) -> None:
+def test_a_kernel_that_hangs_is_reported(folder: Path, program_cache: Path, faults: HostKernels) -> None:
     with HostKernels(folder / "faults.cu", program_cache, timeout=0.5) as impatient:
         assert "did not end within 0.5 s" in failure(impatient, "endless", [one()])
         [out] = impatient.run("product", grid=1, block=1, args=[np.int32(6), np.int32(7), one()])
@@ -682,12 +682,12 @@ def test_a_kernel_that_does_not_end(folder: Path, program_cache: Path, faults: H
         ([np.int32(1), np.int32(1), np.zeros(1, np.int32)], "the kernel wrote to args[2], which is not an Out"),
     ],
 )
-def test_arguments_are_held_to_the_parameters(faults: HostKernels, args: list[Any], report: str) -> None:
+def test_arguments_must_match_the_parameters(faults: HostKernels, args: list[Any], report: str) -> None:
     assert report in failure(faults, "product", args)
 
 
 @pytest.mark.parametrize(("grid", "block"), [(0, 32), (1, 0), (1, 1025), ((1, 1 << 16), 1), (1, (1, 1, 65))])
-def test_a_launch_that_a_gpu_refuses(faults: HostKernels, grid: Any, block: Any) -> None:
+def test_a_launch_that_a_gpu_rejects_is_an_error(faults: HostKernels, grid: Any, block: Any) -> None:
     assert "invalid configuration" in failure(faults, "trap", [], grid=grid, block=block)
 
 
@@ -714,7 +714,7 @@ def test_mistakes_in_the_test_itself(faults: HostKernels) -> None:
         faults.run("product", grid=1, block=1, args=[Structs([("at", np.int64)], [(one(),)])])
 
 
-def test_a_program_is_built_anew_only_when_something_changed(tmp_path: Path) -> None:
+def test_a_program_is_built_again_only_if_an_input_changed(tmp_path: Path) -> None:
     source, header = tmp_path / "small.cu", tmp_path / "small.cuh"
     source.write_text('#include "small.cuh"\nextern "C" __global__ void write(int* out) { *out = kValue; }')
 

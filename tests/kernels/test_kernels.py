@@ -1,4 +1,4 @@
-"""The CUDA kernels, run on the CPU under the sanitizers and held to the NumPy reference."""
+"""The CUDA kernels, run on the CPU under the sanitizers and compared with the NumPy reference."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from tests.support.kernel_build import ORDERS, Buffer, HostKernels, KernelError,
 
 pytestmark = needs_compiler
 
-# One frame, odd sizes, widths that are a multiple of nothing, smaller than a filter, larger than a tile, 16-byte rows.
+# One frame, odd sizes, widths not a multiple of 16, smaller than a filter, larger than a tile, 16-byte rows.
 SHAPES = [(5, 33, 47), (1, 20, 20), (3, 1, 1), (9, 2, 3), (4, 64, 96), (2, 17, 130), (35, 5, 7), (2, 3, 500)]
 
-# Fewer frames and tiles of the same kinds, and more frames than a block takes: on the CPU a tile takes 30 ms per frame.
+# On the CPU a tile takes 30 ms per frame. So: fewer frames and tiles of the same kinds, and one longer than a block.
 FEATURE_SHAPES = [(4, 33, 47), (1, 20, 20), (3, 1, 1), (3, 2, 3), (2, 64, 96), (2, 17, 130), (19, 5, 7), (2, 3, 260)]
 
 
@@ -46,7 +46,7 @@ def random_videos(shapes: Sequence[tuple[int, int, int]], seed: int = 0) -> list
 
 
 def described(videos: Sequence[NDArray[np.uint8]], offset: int = 0) -> tuple[NDArray[Any], Structs]:
-    """The batch's description without addresses, for grids, and as the kernel gets it."""
+    """Return the batch's description without addresses, for grids, and the description for the kernel."""
     table = describe_videos([0] * len(videos), [video.shape[:3] for video in videos])  # type: ignore[misc]
     rows = [(Buffer(video, offset=offset), *tuple(row)[1:]) for video, row in zip(videos, table, strict=True)]
     return table, Structs(VIDEO, rows)
@@ -103,7 +103,7 @@ def picks_of(
     unit: float = 1.0,
     order: int = 0,
 ) -> NDArray[np.int64]:
-    """Of motion given in whole units."""
+    """Return the picks for motion in whole units."""
     table = describe_videos([0] * len(motions), [(len(motion), 1, 1) for motion in motions])
     raw = np.concatenate(motions).astype(np.uint64)
     (_, picks) = host_kernels.run(
@@ -129,7 +129,7 @@ def picks_of(
 def top_picks_of(
     host_kernels: HostKernels, motions: Sequence[NDArray[Any]], num_picks: int, *, unit: float = 1.0, order: int = 0
 ) -> NDArray[np.int64]:
-    """Of motion given in whole units."""
+    """Return the picks for motion in whole units."""
     table = describe_videos([0] * len(motions), [(len(motion), 1, 1) for motion in motions])
     (picks,) = host_kernels.run(
         "pick_top_motion",
@@ -152,7 +152,9 @@ def top_picks_of(
 
 @pytest.mark.parametrize("channels", ["luma", "rgb"])
 @pytest.mark.parametrize("order", ORDERS)
-def test_image_motion_of_a_ragged_batch_is_the_references(host_kernels: HostKernels, channels: Any, order: int) -> None:
+def test_image_motion_of_a_ragged_batch_equals_the_reference(
+    host_kernels: HostKernels, channels: Any, order: int
+) -> None:
     videos = random_videos(SHAPES, seed=order)
     for video, motion in zip(videos, image_motion(host_kernels, videos, channels, order=order), strict=True):
         assert motion.tolist() == reference.image_difference(video, channels=channels).tolist()
@@ -160,7 +162,7 @@ def test_image_motion_of_a_ragged_batch_is_the_references(host_kernels: HostKern
 
 @pytest.mark.parametrize("channels", ["luma", "rgb"])
 @pytest.mark.parametrize("offset", [1, 2, 3, 4, 8])
-def test_frames_may_lie_at_any_address(host_kernels: HostKernels, channels: Any, offset: int) -> None:
+def test_frames_may_start_at_any_address(host_kernels: HostKernels, channels: Any, offset: int) -> None:
     videos = random_videos([(3, 16, 16), (3, 9, 13), (2, 4, 4)])
     for video, motion in zip(videos, image_motion(host_kernels, videos, channels, offset=offset), strict=True):
         assert motion.tolist() == reference.image_difference(video, channels=channels).tolist()
@@ -179,7 +181,7 @@ def test_a_still_video_has_no_motion_and_the_largest_does_not_overflow(
 
 
 @pytest.mark.parametrize("case", range(5))
-def test_motion_of_the_golden_arrays_is_the_expected(host_kernels: HostKernels, shared: Path, case: int) -> None:
+def test_motion_of_the_golden_arrays_is_as_expected(host_kernels: HostKernels, shared: Path, case: int) -> None:
     golden = np.load(shared / "golden" / "difference.npz")
     video, filters = golden[f"frames{case}"], golden[f"weights{case}"].astype(np.float32)
     assert image_motion(host_kernels, [video], "luma")[0].tolist() == golden[f"luma{case}"].tolist()
@@ -191,7 +193,7 @@ def test_motion_of_the_golden_arrays_is_the_expected(host_kernels: HostKernels, 
 
 @pytest.mark.parametrize(("mma", "tolerance"), [(False, 1e-5), (True, 2e-3)])
 @pytest.mark.parametrize("order", ORDERS[:2])
-def test_feature_motion_of_a_ragged_batch_is_the_references(
+def test_feature_motion_of_a_ragged_batch_equals_the_reference(
     host_kernels: HostKernels, mma: bool, tolerance: float, order: int
 ) -> None:
     videos = random_videos(FEATURE_SHAPES, seed=order)
@@ -202,7 +204,7 @@ def test_feature_motion_of_a_ragged_batch_is_the_references(
 
 
 def test_each_tap_of_each_filter_is_in_its_place(host_kernels: HostKernels) -> None:
-    # A single bright pixel meets every tap once; filters of different powers of two tell which.
+    # A single bright pixel meets every tap once. Weights are random powers of two, so a misplaced tap shows.
     video = np.zeros((2, 15, 40, 3), np.uint8)
     rng = np.random.default_rng(0)
     for channel in range(3):
@@ -216,7 +218,7 @@ def test_each_tap_of_each_filter_is_in_its_place(host_kernels: HostKernels) -> N
 
 
 @pytest.mark.parametrize("size", [1e-7, 1.0, 1e5])
-def test_filters_of_any_size_are_measured_as_well(host_kernels: HostKernels, size: float) -> None:
+def test_filters_of_any_size_are_supported(host_kernels: HostKernels, size: float) -> None:
     video = random_videos([(3, 20, 30)])[0]
     filters = (np.random.default_rng(0).normal(size=(8, 3, 7, 7)) * size).astype(np.float32)
     expected = reference.feature_difference(video, filters)
@@ -238,9 +240,9 @@ def test_feature_motion_is_the_same_to_the_bit_in_any_order(host_kernels: HostKe
 
 
 @pytest.mark.parametrize("inverse", ["step", "nearest"])
-def test_picks_of_the_golden_cases_are_the_expected(host_kernels: HostKernels, shared: Path, inverse: Any) -> None:
+def test_picks_of_the_golden_cases_are_as_expected(host_kernels: HostKernels, shared: Path, inverse: Any) -> None:
     for case in json.loads((shared / "golden" / "sampling.json").read_text()):
-        # Kernels take whole numbers: thousandths. Scaling motion changes no pick, but for ties, which rounding decides:
+        # Kernels take whole numbers: thousandths. Scaling motion changes no pick except ties, which rounding decides;
         # cases with random offsets have none.
         thousandths = np.round(np.array(case["motion"]) * 1000)
         offsets = np.array([case["offsets"]])
@@ -255,9 +257,9 @@ def test_picks_of_the_golden_cases_are_the_expected(host_kernels: HostKernels, s
 
 @pytest.mark.parametrize("inverse", ["step", "nearest"])
 @pytest.mark.parametrize("mu", [0.0, 0.3, 0.5, 1.0, 2.0])
-def test_picks_of_random_ragged_batches_are_the_references(host_kernels: HostKernels, mu: float, inverse: Any) -> None:
+def test_picks_of_random_ragged_batches_equal_the_reference(host_kernels: HostKernels, mu: float, inverse: Any) -> None:
     rng = np.random.default_rng(int(10 * mu))
-    # Shorter than a block, than a chunk of the sum, longer than both; with stretches of stillness.
+    # Shorter than a block, shorter than a chunk of the sum, longer than both; with stretches without motion.
     lengths = [1, 2, 3, 7, 31, 129, 300, 1024, 1025, 2500]
     motions = [rng.integers(0, 10**6, length) * (rng.random(length) < 0.7) for length in lengths]
     motions[3][:] = 0
@@ -271,7 +273,7 @@ def test_picks_of_random_ragged_batches_are_the_references(host_kernels: HostKer
             assert pick.tolist() == expected.tolist()
 
 
-def test_picks_do_not_hang_on_the_unit_of_motion(host_kernels: HostKernels) -> None:
+def test_picks_do_not_depend_on_the_unit_of_motion(host_kernels: HostKernels) -> None:
     motion = np.random.default_rng(0).integers(0, 2**40, 200)
     offsets = np.random.default_rng(1).random((1, 16))
     picks = picks_of(host_kernels, [motion], offsets, mu=0.5, unit=2.0**-20)
@@ -279,7 +281,7 @@ def test_picks_do_not_hang_on_the_unit_of_motion(host_kernels: HostKernels) -> N
     assert picks[0].tolist() == sampling.sample_motion_guided(rounded, 16, offsets=offsets[0]).tolist()
 
 
-# Of the largest counts of a 1080p video, float32 keeps every 32nd: five more are none.
+# At the largest counts of a 1080p video, float32 represents only every 32nd: adding five changes nothing.
 LARGE = 2**28
 
 
@@ -306,15 +308,15 @@ def test_top_motion_picks_are_those_of_motion_rounded_to_float32(host_kernels: H
         assert top_picks_of(host_kernels, [motion], 40, unit=unit)[0].tolist() == expected
 
 
-def test_motion_is_rounded_to_float64_on_its_way_to_float32(host_kernels: HostKernels) -> None:
-    # Just above the middle of two floats, and on it once it is a double: a tie, which goes down.
+def test_motion_is_rounded_to_float64_before_float32(host_kernels: HostKernels) -> None:
+    # The value is just above the middle of two floats. As a double it is exactly the middle: a tie, rounded down.
     motion = np.array([2**54, 2**54 + 2**30 + 1], np.uint64)
     assert np.float32(motion)[0] < np.float32(motion)[1]
     expected = sampling.sample_top_motion(np.float32(motion * 1.0), 1)
     assert top_picks_of(host_kernels, [motion], 1)[0].tolist() == expected.tolist() == [0]
 
 
-def test_an_offset_a_rounding_below_one_stays_in_the_video(host_kernels: HostKernels) -> None:
+def test_the_largest_offset_below_one_stays_in_the_video(host_kernels: HostKernels) -> None:
     motion = np.array([0, 5, 3, 0, 0])
     offsets = np.full((1, 7), np.nextafter(1.0, 0.0))
     expected = sampling.sample_motion_guided(motion, 7, mu=1.0, offsets=offsets[0])
@@ -322,7 +324,7 @@ def test_an_offset_a_rounding_below_one_stays_in_the_video(host_kernels: HostKer
 
 
 @pytest.mark.parametrize("order", ORDERS[:2])
-def test_top_motion_picks_are_the_references(host_kernels: HostKernels, order: int) -> None:
+def test_top_motion_picks_equal_the_reference(host_kernels: HostKernels, order: int) -> None:
     rng = np.random.default_rng(order)
     motions = [rng.integers(0, high, length) for high, length in ((10**9, 700), (4, 300), (1, 20), (2**60, 9), (5, 1))]
     for num_picks in (1, 8, 16):
@@ -356,7 +358,7 @@ def test_gathered_frames_are_the_picked_ones(host_kernels: HostKernels, offset: 
 
 def test_a_planted_read_out_of_bounds_fails(program_cache: Path, tmp_path: Path) -> None:
     source = (kernel_folder() / "image_difference.cu").read_text()
-    # The last group of pixels is read whole, as if every frame had a multiple of 16.
+    # The planted error: the last group of pixels is read whole, as if the size of every frame were a multiple of 16.
     bound = "count = left < 0 ? 0 : left < kPixels ? static_cast<int>(left) : kPixels;"
     planted = source.replace(bound, "count = kPixels;")
     assert planted != source

@@ -1,4 +1,4 @@
-"""Small videos, one per way of coding that decoders treat differently."""
+"""Small videos, one for each kind of coding that decoders treat differently."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real HTTP server that sometimes fails, for tests of what reads over a network."""
+"""A real HTTP server that fails on demand, for tests of code that reads over a network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 
 class FaultyServer:
-    """Serves a folder with byte ranges. Each request takes the next of ``faults``; without one it is answered well."""
+    """A server of a folder, with byte ranges. Each request takes the next of ``faults``; without one it succeeds."""
 
     def __init__(self, folder: Path, *, ranges: bool = True) -> None:
         self.faults: list[str] = []
@@ -43,7 +43,7 @@ class FaultyServer:
                 body = content[start:end]
                 kept = body[: len(body) // 2] if fault in ("cut", "short") else body
                 self.send_response(206 if asked else 200)
-                # "cut" breaks off what was announced; "short" announces too little.
+                # "cut" sends fewer bytes than announced; "short" announces fewer bytes than requested.
                 self.send_header("Content-Length", str(len(kept if fault == "short" else body)))
                 self.send_header("Accept-Ranges", "bytes" if ranges else "none")
                 self.send_header("ETag", f'"{hash(content)}"')

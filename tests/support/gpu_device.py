@@ -1,4 +1,4 @@
-"""Whether a GPU is there for a test."""
+"""Skip tests that need a GPU on machines without one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mgdali.gpu import driver
 
 
 def skip_without_gpu() -> None:
-    """Skip where the driver offers no GPU: it is asked, not torch or CuPy, so that a broken package fails a test."""
+    """Skip the test if the driver reports no GPU. torch and CuPy are not asked, so that a broken one fails."""
     try:
         found = driver.find_gpus()
     except driver.GPUError as error:

@@ -1,4 +1,4 @@
-"""Made-up records for tests of what keeps them."""
+"""Made-up index records, for tests of code that stores them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mgdali.video.record import VideoRecord
 
 
 def make_record(path: str, num_frames: int = 5, seed: int = 0, **changes: Any) -> VideoRecord:
-    """A record with something in every field."""
+    """Return a record with a value in every field."""
     rng = np.random.default_rng(seed)
     facts: dict[str, Any] = {
         "fingerprint": Fingerprint(1000 + seed, 10**18 + seed, f"{seed:032x}"),
@@ -36,7 +36,7 @@ def make_record(path: str, num_frames: int = 5, seed: int = 0, **changes: Any) -
 
 
 def contents(record: VideoRecord, *, without: tuple[str, ...] = ()) -> dict[str, Any]:
-    """All that a record says, for comparing: arrays with their type."""
+    """Return all values of a record for comparison; arrays include their type."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, np.ndarray):

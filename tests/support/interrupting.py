@@ -1,4 +1,4 @@
-"""Ctrl-C as a test can send it."""
+"""Ctrl-C, sent by a test."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pytest
 
 @contextlib.contextmanager
 def ctrl_c_in_another_thread(*, after: float) -> Iterator[None]:
-    """A block that Ctrl-C ends ``after`` seconds, received by a thread that is not in it, so that nothing wakes it."""
+    """Interrupt the block by Ctrl-C ``after`` seconds. Another thread receives the signal, so no wait here is woken."""
     done = threading.Event()
     receiver = threading.Thread(target=done.wait)
     receiver.start()
-    # The timer, begun after this, does not receive it either.
+    # The timer's thread starts later and inherits this mask, so it does not receive the signal either.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         threading.Timer(after, os.kill, [os.getpid(), signal.SIGINT]).start()

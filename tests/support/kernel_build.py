@@ -1,6 +1,6 @@
 """CUDA kernels without a GPU: compiled to machine code by NVRTC, or run on the CPU under the sanitizers.
 
-On the CPU, `tests/support/cuda_host/` gives a kernel's source file what it expects of a GPU::
+On the CPU, `tests/support/cuda_host/` provides what a kernel's source file expects from a GPU::
 
     VIDEO = np.dtype([("frames", np.uint64), ("count", np.int32)], align=True)
     with HostKernels(KERNELS / "example.cu", tmp_path) as host:
@@ -11,7 +11,7 @@ On the CPU, `tests/support/cuda_host/` gives a kernel's source file what it expe
             args=[
                 Structs(VIDEO, [(frames, len(frames)) for frames in videos]),  # The kernel gets each array's address
                 np.float64(0.5),
-                Out(np.zeros(10, np.uint64)),  # What the kernel writes to, and `run` returns
+                Out(np.zeros(10, np.uint64)),  # The kernel writes to it, and `run` returns it
             ],
             order=2,
         )
@@ -50,8 +50,8 @@ _HOST_FLAGS = (
     *("-std=c++17", "-O1", "-g", "-pthread", "-fno-omit-frame-pointer", "-Wno-unknown-pragmas"),
     *(f"-fsanitize={_SANITIZE}", "-fno-sanitize-recover=all"),
     "-ffp-contract=off",  # A multiplication and an addition are rounded as written
-    "-fstack-clash-protection",  # A stack that overflows by far meets the closed page too
-    "-fdata-sections",  # So that the linker script finds the shared variables
+    "-fstack-clash-protection",  # A stack that overflows by a large amount also reaches the guard page
+    "-fdata-sections",  # The linker script finds the shared variables by their section
     f"-Wl,-T,{CUDA_HOST / 'shared.ld'}",
 )
 _SANITIZER_OPTIONS = {
@@ -62,7 +62,7 @@ _SANITIZER_OPTIONS = {
 
 
 def _missing_compiler() -> str:
-    """Why kernels cannot be built for this CPU; empty where they can."""
+    """Return the reason why kernels cannot be built for this CPU; an empty string if they can."""
     if sys.platform != "linux" or shutil.which("g++") is None:
         return "kernels are run on the CPU with g++ on Linux, which is missing"
     for library in ("libasan.so", "libubsan.so"):
@@ -78,10 +78,10 @@ needs_compiler = [pytest.mark.compiler, pytest.mark.skipif(bool(_MISSING), reaso
 
 
 class KernelError(RuntimeError):
-    """A kernel did what it must not; the text is the report of the sanitizer or of the launch."""
+    """Error of a kernel; the text is the report of the sanitizer or of the launch."""
 
 
-# --- What a source file holds -----------------------------------------------------------------------------------------
+# --- Content of a source file -----------------------------------------------------------------------------------------
 
 _KERNEL = re.compile(
     r'extern\s*"C"\s*__global__\s+(?:(?:void|__launch_bounds__\s*\((?:[^()]|\([^()]*\))*\))\s*)+\b(\w+)\s*\('
@@ -90,7 +90,7 @@ _NEEDS = re.compile(r"^//\s*needs sm_(\d+)", re.MULTILINE)
 
 
 def preprocess(source: Path) -> str:
-    """The text with its macros expanded and its own headers included, comments removed."""
+    """Return the text with macros expanded, the project's headers included and comments removed."""
     command = ["g++", "-E", "-P", "-x", "c++", "-std=c++17", f"-I{source.parent}", f"-I{KERNELS}", str(source)]
     done = _compile(command)
     if done.returncode:
@@ -103,12 +103,12 @@ def _compile(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def kernel_names(text: str) -> list[str]:
-    """The ``extern "C" __global__`` functions of a preprocessed source."""
+    """Return the names of the ``extern "C" __global__`` functions of a preprocessed source."""
     return list(dict.fromkeys(_KERNEL.findall(text)))
 
 
 def needed_architecture(source: Path) -> int:
-    """80 where one of the first ten lines is ``// needs sm_80``; 0 where none is."""
+    """Return 80 if one of the first ten lines is ``// needs sm_80``; 0 if no line names an architecture."""
     found = _NEEDS.search("\n".join(source.read_text().splitlines()[:10]))
     return int(found[1]) if found else 0
 
@@ -118,7 +118,7 @@ def needed_architecture(source: Path) -> int:
 
 @dataclass(frozen=True)
 class Resources:
-    """What ptxas reports of one kernel, in bytes but for the registers."""
+    """Resources of one kernel as ptxas reports them: sizes in bytes, and a number of registers."""
 
     name: str
     arch: str
@@ -136,7 +136,7 @@ class Resources:
 
 
 def compile_cubin(source: Path, arch: str) -> tuple[bytes, str]:
-    """Machine code and the compiler's log."""
+    """Return the machine code and the compiler's log."""
     from cupy.cuda import nvrtc
 
     program = nvrtc.createProgram(source.read_text(), source.name, [], [])
@@ -151,10 +151,10 @@ def compile_cubin(source: Path, arch: str) -> tuple[bytes, str]:
 
 
 def parse_resources(log: str) -> list[Resources]:
-    """One entry for each kernel that the log of ``--ptxas-options=-v`` names."""
+    """Return one entry for each kernel that the log of ``--ptxas-options=-v`` names."""
 
     def number(pattern: str, text: str) -> int:
-        return sum(map(int, re.findall(pattern, text)))  # A report holds those of functions that are called, too
+        return sum(map(int, re.findall(pattern, text)))  # A report also contains the resources of called functions
 
     return [
         Resources(
@@ -177,8 +177,8 @@ def parse_resources(log: str) -> list[Resources]:
 
 @dataclass(eq=False)
 class Buffer:
-    """An array as the kernel gets it: a copy that ends where its memory ends, ``offset`` bytes after a multiple of
-    ``align``. An array given plainly is ``Buffer(array)``. The kernel must not write to it.
+    """An array for the kernel: a copy that ends where its memory ends and starts ``offset`` bytes after a multiple of
+    ``align``. A plain array means ``Buffer(array)``. The kernel must not write to it.
     """
 
     array: NDArray[Any]
@@ -188,12 +188,12 @@ class Buffer:
 
 @dataclass(eq=False)
 class Out(Buffer):
-    """A buffer that the kernel may write to; `run` returns what it holds then. Its initial content is ``array``."""
+    """A buffer that the kernel may write to; `run` returns its content. Its initial content is ``array``."""
 
 
 @dataclass(frozen=True)
 class At:
-    """The address so many bytes into a buffer."""
+    """The address at an offset in bytes into a buffer."""
 
     buffer: Buffer | NDArray[Any]
     byte: int
@@ -204,7 +204,7 @@ class Structs:
     """An array in memory whose uint64 elements or fields may be addresses.
 
     ``rows`` are tuples for a structured dtype (give ``align=True`` for the layout of C) and single values for
-    ``np.uint64``. Where a value is an array, a buffer, `At` or further `Structs`, the kernel gets its address.
+    ``np.uint64``. If a value is an array, a buffer, `At` or further `Structs`, the kernel gets its address.
     """
 
     dtype: DTypeLike
@@ -217,7 +217,7 @@ Argument = Address | Scalar
 
 
 def unset(shape: int | tuple[int, ...], dtype: DTypeLike) -> Out:
-    """An output that holds 0xCD in every byte, so that an element the kernel leaves out shows."""
+    """Return an output filled with bytes 0xCD, so that an element that the kernel does not write is visible."""
     array = np.empty(shape, dtype)
     return Out(np.frombuffer(b"\xcd" * array.nbytes, dtype).reshape(shape))
 
@@ -232,17 +232,17 @@ def _string(content: bytes | str) -> bytes:
 
 
 class _Memory:
-    """The buffers of one launch; the same object given twice is one buffer."""
+    """The buffers of one launch. The same object passed twice is one buffer."""
 
     def __init__(self) -> None:
         self.buffers: list[Buffer] = []
         self._names: list[str] = []
         self._addresses: list[list[tuple[int, int, int]]] = []
         self._known: dict[int, int] = {}
-        self._kept: list[Any] = []  # Their ids stay theirs while these live
+        self._kept: list[Any] = []  # Keeps the objects alive, so that their ids stay unique
 
     def address(self, value: Address, name: str) -> tuple[int, int]:
-        """Which buffer, and how many bytes into it."""
+        """Return the number of the buffer and the offset into it in bytes."""
         if isinstance(value, At):
             return self.address(value.buffer, name)[0], value.byte
         if id(value) not in self._known:
@@ -261,7 +261,7 @@ class _Memory:
         table = np.zeros(len(structs.rows), dtype)
         addresses = self._addresses[-1]
         self.buffers.append(Buffer(table))
-        # Of each field: how it is named in a report, where it is in the row, and what views it in all rows
+        # For each field: its name in a report, its position in the row, and a view of it in all rows
         fields = [(f".{field}", dtype.fields[field][1], table[field]) for field in dtype.names or ()]
         for i, row in enumerate(structs.rows):
             values = row if fields else (row,)
@@ -294,7 +294,7 @@ class HostKernels:
 
     Args:
         sources: A ``.cu`` file, or several whose kernels go into one program. Files are used unchanged.
-        cache: Folder of built programs. A program is built again only if something that it is made of changes.
+        cache: Folder of built programs. A program is built again only if one of its inputs changes.
         flags: Further flags of g++.
         timeout: Seconds after which a launch is considered to hang.
 
@@ -327,17 +327,17 @@ class HostKernels:
         args: Iterable[Argument],
         order: int = 0,
     ) -> list[NDArray[Any]]:
-        """Launch a kernel, wait for it, and return what each `Out` then holds, in the order of the arguments.
+        """Launch a kernel, wait for it, and return the content of each `Out`, in the order of the arguments.
 
         Args:
-            kernel: its name.
-            grid, block: up to three sizes, x first.
-            args: arrays and the other kinds above; NumPy scalars, whose type and size must be the parameter's.
-            order: of the threads between barriers and of the blocks: 0 as numbered, 1 reversed, above that shuffled.
+            kernel: Name of the kernel.
+            grid, block: Up to three sizes, x first.
+            args: Arrays and the other kinds above; NumPy scalars of the type and size of the parameter.
+            order: Order of the threads between barriers and of the blocks: 0 by number, 1 reversed, above 1 shuffled.
 
         Raises:
-            KernelError: a sanitizer objected, the threads cannot go on, the kernel wrote to an input, it hangs, or the
-                arguments are not of the kernel's types.
+            KernelError: If a sanitizer reports an error, the threads cannot continue, the kernel writes to an input or
+                hangs, or the arguments do not match the kernel's types.
         """
         if kernel not in self.names:
             raise ValueError(f"no kernel {kernel!r}: there is {', '.join(self.names)}")
@@ -362,7 +362,7 @@ class HostKernels:
         ]
 
     def close(self) -> None:
-        """End the process. The next launch starts another."""
+        """End the process. The next launch starts a new one."""
         if self._process is not None:
             self._process.kill()
             self._process.communicate()
@@ -430,7 +430,7 @@ def _build(kernels: dict[Path, list[str]], texts: list[str], cache: Path, flags:
     folders = list(dict.fromkeys(source.parent.resolve() for source in kernels))
     # Sources have constants of the same names, so each gets a namespace. Headers are included once, before all of them.
     headers = [header for folder in folders for header in sorted(folder.glob("*.cuh"))] if len(kernels) > 1 else []
-    # In a namespace without a name, the shared variables of templates belong to this program alone: only then does the
+    # In an unnamed namespace, the shared variables of templates belong to this program alone. Only then does the
     # address sanitizer put margins around them.
     lines = ['#include "runner.h"', "namespace {", *(f'#include "{header}"' for header in headers)]
     entries = []
@@ -439,14 +439,14 @@ def _build(kernels: dict[Path, list[str]], texts: list[str], cache: Path, flags:
         entries += [f'{{"{name}", cuda_host::kernel(source_{i}::{name})}}' for name in names]
     lines += ["}", f"int main() {{ cuda_host::serve({{{', '.join(entries)}}}); }}", ""]
     main = "\n".join(lines)
-    # Paths are not part of the key: the texts are, and tests write some sources into temporary folders.
+    # The key contains the texts and no paths, because tests write some sources into temporary folders.
     anywhere = re.sub(r'(?<=#include ")/.*/', "", main)
     parts = [*texts, anywhere, *flags, *(path.read_text() for path in sorted(CUDA_HOST.iterdir()))]
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     stem = next(iter(kernels)).stem if len(kernels) == 1 else "kernels"
     program = cache / f"{stem}-{key}"
     if program.exists():
-        program.touch()  # The cache keeps what was used last
+        program.touch()  # The cache keeps the programs that were used last
         return program
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         (Path(folder) / "main.cpp").write_text(main)

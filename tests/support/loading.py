@@ -1,4 +1,4 @@
-"""Small loaders, and scripts as users write them, for tests of the loader."""
+"""Small loaders and user scripts, for tests of the loader."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from typing import Any
 from mgdali import MGDaliIterator, MotionGuided, VideoDataset
 
 SAMPLER = MotionGuided(num_frames=4)
-# Scripts of a user's find what this process finds.
+# A user's script can import the same modules as this process.
 SCRIPT_ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 def load(dataset: VideoDataset, **arguments: Any) -> MGDaliIterator:
-    """A loader on the CPU of small clips, in testing order unless told otherwise."""
+    """Return a loader of small clips on the CPU, in testing order by default."""
     defaults = {"sampler": SAMPLER, "device": "cpu", "num_workers": 1, "crop_size": 32, "resize": 40}
     return MGDaliIterator(dataset, **{**defaults, **arguments})
 
 
 def digest(batch: tuple[Any, ...]) -> str:
-    """What tells a batch's bytes, with its meta, from others."""
+    """Return a hash of a batch's bytes and its meta."""
     clips, labels, meta = batch
     parts = [clips, labels, meta["frames"], meta["num_frames"]]
     content = b"".join(part.numpy().tobytes() for part in parts) + "\n".join(meta["path"]).encode()
@@ -32,7 +32,7 @@ def digest(batch: tuple[Any, ...]) -> str:
 
 
 def run_script(folder: Path, text: str, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-    """Run a script of the user's as such: no ``if __name__ == "__main__"``."""
+    """Run ``text`` as a user's script without ``if __name__ == "__main__"``."""
     script = folder / "script.py"
     script.write_text(textwrap.dedent(text))
     return subprocess.run(

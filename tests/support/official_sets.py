@@ -1,4 +1,4 @@
-"""Small made-up data sets in the official files' true formats and layouts."""
+"""Small made-up data sets in the formats and layouts of the official files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HMDB_LISTS = "testTrainMulti_7030_splits"
 
 
 def put(root: Path, files: dict[str, str | bytes]) -> Path:
-    """Write files, text as UTF-8 with the line ends given."""
+    """Write files; text is encoded as UTF-8 with its line ends unchanged."""
     for name, content in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(content.encode() if isinstance(content, str) else content)
@@ -38,7 +38,7 @@ def twentybn_csv(root: Path, prefix: str, labels: list[str]) -> Path:
 
 
 def something_something_v2(root: Path) -> Path:
-    # The order of labels.json is not that of its numbers, which are text.
+    # The entries of labels.json are not in the order of their numbers, which are strings.
     labels = {"Pushing something from left to right": "2", "Holding something": "0", 'Showing "something", twice': "1"}
 
     def entry(name: str, label: str, template: str) -> dict[str, object]:
@@ -82,7 +82,7 @@ def diving48(root: Path) -> Path:
 
 
 def ucf101(root: Path) -> Path:
-    # The official lists have Windows' line ends. In one class the files' names differ from the class's in a letter.
+    # The official lists have Windows line ends. The file names of one class differ from the class name in one letter.
     videos = [f"ApplyEyeMakeup/v_ApplyEyeMakeup_g0{g}_c01.avi" for g in (1, 2, 3)]
     videos += [f"HandstandPushups/v_HandStandPushups_g0{g}_c01.avi" for g in (1, 2, 3)]
     files: dict[str, str | bytes] = {"ucfTrainTestlist/classInd.txt": "1 ApplyEyeMakeup\r\n2 HandstandPushups\r\n"}
@@ -95,7 +95,7 @@ def ucf101(root: Path) -> Path:
 
 
 def hmdb51(root: Path) -> Path:
-    # Names may begin with signs that stand for something elsewhere, and lines end in a space.
+    # Names may begin with characters that are special elsewhere, and lines end with a space.
     classes = {
         "sword": ["#20_Rhythm_sword_f_nm_np1_ri_med_0.avi", "(HQ)_Duel!_sword_f_cm_np2_le_bad_1.avi", "x_sword_2.avi"],
         "sword_exercise": ["a&b_sword_exercise_0.avi", "b_sword_exercise_1.avi", "c_sword_exercise_2.avi"],
@@ -111,7 +111,7 @@ def hmdb51(root: Path) -> Path:
 
 
 def kinetics(root: Path) -> Path:
-    # Kinetics-400 quotes labels; a class's folder has a name with spaces or with underscores, or is missing.
+    # Kinetics-400 quotes labels. The name of a class folder contains spaces or underscores, or the folder is missing.
     head = "label,youtube_id,time_start,time_end,split,is_cc\n"
     train = '"playing ""tag"", outside",-_0aBcDeFgH,84,94,"train",0\nhigh jump,#bBcDeFgHiJ,5,15,train,1\n'
     return put(

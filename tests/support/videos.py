@@ -1,4 +1,4 @@
-"""Small real videos, written with PyAV, for tests of what reads them."""
+"""Small real videos, written with PyAV, for tests of code that reads them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 
 def moving_square(num_frames: int, height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
-    """RGB frames, uint8 [T, H, W, 3]: a bright square wanders over a smooth background, by uneven steps."""
+    """RGB frames, uint8 [T, H, W, 3]: a bright square moves over a smooth background in uneven steps."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
     background = np.stack([y * 255 // height, x * 255 // width, (x + y) % 256], axis=-1).astype(np.uint8)
@@ -36,7 +36,7 @@ def write_video(
     options: dict[str, str] | None = None,
     times: Sequence[int] | None = None,
 ) -> Path:
-    """Encode RGB frames uint8 [T, H, W, 3]; ``times`` are presentation times in 1/1000 s, by default 30 a second."""
+    """Encode RGB frames uint8 [T, H, W, 3]; ``times`` are presentation times in 1/1000 s, by default 30 per second."""
     if options is None:
         options = {"crf": "18", "preset": "veryfast"} if codec == "libx264" else {}
     with av.open(str(path), "w") as container:
@@ -55,7 +55,7 @@ def write_video(
 
 
 def write_sound(path: Path) -> Path:
-    """A WAV file: a tenth of a second of silence."""
+    """Write a WAV file with a tenth of a second of silence."""
     with wave.open(str(path), "wb") as sound:
         sound.setnchannels(1)
         sound.setsampwidth(2)
@@ -65,7 +65,7 @@ def write_sound(path: Path) -> Path:
 
 
 def rotate_by_metadata(path: Path, quarter_turns: int) -> None:
-    """Write a rotation into an MP4's track header: so many quarter turns clockwise when shown."""
+    """Write a rotation into the track header of an MP4 file: the number of clockwise quarter turns when shown."""
     one = 1 << 16
     cos, sin = [(one, 0), (0, one), (-one, 0), (0, -one)][quarter_turns % 4]
     matrix = np.array([cos, sin, 0, -sin, cos, 0, 0, 0, 1 << 30], ">i4").tobytes()
