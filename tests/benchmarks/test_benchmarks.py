@@ -1,5 +1,5 @@
-"""What of the benchmarks needs no GPU: their arithmetic, the machine's facts, how they end without one, and those of
-the index and of training at a tiny scale."""
+"""The parts of the benchmarks that need no GPU: arithmetic, machine facts, the message without a GPU, and, at a tiny
+scale, the benchmarks of the index and of training."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def index() -> Any:
 def ablation() -> Iterator[Any]:
     threads = torch.get_num_threads()
     yield _script("ablation")
-    # Runs take one thread each.
+    # Each run uses one thread.
     torch.set_num_threads(threads)
 
 
 def _script(name: str) -> Any:
-    """As a script beside it imports it."""
+    """Import the module as a script in the same folder does."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(BENCHMARKS))
         return importlib.import_module(name)
@@ -63,7 +63,7 @@ def _script(name: str) -> Any:
 # --- The machine -----------------------------------------------------------------------------------------------------
 
 
-def test_the_machines_facts_are_ready_for_json(machine: Any) -> None:
+def test_facts_of_the_machine_can_be_written_as_json(machine: Any) -> None:
     facts = json.loads(json.dumps(machine.facts()))
     age = datetime.datetime.now(datetime.timezone.utc) - datetime.datetime.fromisoformat(facts["date"])
     assert datetime.timedelta(0) <= age < datetime.timedelta(minutes=1)
@@ -73,7 +73,7 @@ def test_the_machines_facts_are_ready_for_json(machine: Any) -> None:
     assert {"cpu", "torch", "cupy", "gpu", "driver", "cuda_runtime"} <= set(facts)
 
 
-def test_without_a_driver_the_gpus_facts_are_none(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_driver_the_facts_of_the_gpu_are_none(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> None:
         raise machine.driver.GPUError("no driver")
 
@@ -93,14 +93,14 @@ def test_a_gpus_facts(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (facts["driver"], facts["driver_cuda"]) == ("580.1", "13.0")
 
 
-def test_what_cannot_be_imported_has_no_version(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_that_cannot_be_imported_has_no_version(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
     assert machine.facts()["cupy"] is None
 
 
 # --- Floors and shares -----------------------------------------------------------------------------------------------
 
-# Two videos of three frames of 10 by 20 pixels: 600 bytes a frame.
+# Two videos of three frames of 10 by 20 pixels: 600 bytes per frame.
 SIZES = {"videos": 2, "frames": 3, "height": 10, "width": 20}
 
 
@@ -118,7 +118,7 @@ def test_gathering_reads_and_writes_each_picked_frame(floors: Any, case: Any) ->
     assert floors.gather_work(case, 5).bytes == 2 * 2 * 5 * 600
 
 
-def test_feature_motion_takes_2352_operations_a_pixel_of_each_difference(floors: Any, case: Any) -> None:
+def test_feature_motion_takes_2352_operations_per_pixel_and_difference(floors: Any, case: Any) -> None:
     work = floors.feature_work(case, tensor_cores=True)
     # 2 videos, 2 differences, 200 pixels; 8 filters of 147 taps, a multiplication and an addition each.
     assert work.operations == 2 * 2 * 200 * 2352 == 1_881_600
@@ -127,11 +127,11 @@ def test_feature_motion_takes_2352_operations_a_pixel_of_each_difference(floors:
     assert padded.operations == 2 * 2 * 200 * 2560
 
 
-def test_picks_wait_for_one_addition_a_frame(floors: Any, case: Any) -> None:
+def test_picks_wait_for_one_addition_per_frame(floors: Any, case: Any) -> None:
     assert floors.pick_work(case).additions == 3
 
 
-def test_floors_are_work_over_the_rate_that_bounds_it(floors: Any, case: Any) -> None:
+def test_a_floor_is_the_work_divided_by_the_limiting_rate(floors: Any, case: Any) -> None:
     rates = floors.Ceilings(copied_bytes=3.6e6, half_operations=1.8816e9, float_operations=1.8816e8, additions=3000)
     assert floors.floors_ms(floors.image_work(case), rates) == pytest.approx({"bytes": 1.0})
     half = floors.floors_ms(floors.feature_work(case, tensor_cores=True), rates)
@@ -142,13 +142,13 @@ def test_floors_are_work_over_the_rate_that_bounds_it(floors: Any, case: Any) ->
     assert floors.floors_ms(floors.Work(), rates) == {}
 
 
-def test_shared_memory_is_read_320_bytes_a_pixel(floors: Any, case: Any) -> None:
+def test_shared_memory_is_read_320_bytes_per_pixel(floors: Any, case: Any) -> None:
     # 2 videos, 2 differences, 200 pixels: 256,000 bytes.
     assert floors.shared_memory_ms(case, floors.Ceilings(shared_bytes=256e6)) == pytest.approx(1.0)
     assert floors.shared_memory_ms(case, floors.Ceilings()) is None
 
 
-def test_a_time_is_held_to_the_longest_floor(floors: Any, case: Any) -> None:
+def test_a_time_is_compared_with_the_longest_floor(floors: Any, case: Any) -> None:
     rates = floors.Ceilings(copied_bytes=3.6e6, float_operations=1.8816e8)
     image = floors.assessed(floors.image_work(case), rates, 1.25)
     assert image["bound_by"] == "bytes"
@@ -199,7 +199,7 @@ def test_targets_are_those_of_the_issue(floors: Any, case: Any) -> None:
     }
 
 
-def test_without_tensor_cores_float32_is_held_to_the_target(floors: Any, case: Any) -> None:
+def test_without_tensor_cores_float32_is_compared_with_the_target(floors: Any, case: Any) -> None:
     rows = [
         row(floors, "image luma", floors.image_work(case), 1.0, case.name),
         row(floors, "feature float32", floors.feature_work(case, tensor_cores=False), 14.0, case.name),
@@ -208,7 +208,7 @@ def test_without_tensor_cores_float32_is_held_to_the_target(floors: Any, case: A
     assert (ratio["figure"], ratio["met"]) == ("feature float32 / image luma", True)
 
 
-def test_the_table_has_a_line_a_kernel_and_a_target(floors: Any, kernels: Any, machine: Any, case: Any) -> None:
+def test_the_table_has_a_line_per_kernel_and_target(floors: Any, kernels: Any, machine: Any, case: Any) -> None:
     rows = [
         row(floors, "image luma", floors.image_work(case), 1.25, case.name),
         row(floors, "top motion", floors.Work(), 0.5, case.name),
@@ -244,8 +244,8 @@ def test_every_case_fills_more_than_the_cache(kernels: Any) -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["--quick", "--out", "figures.json"]], ids=["plain", "with a file"])
-def test_without_a_gpu_the_command_says_so_in_one_line(tmp_path: Path, arguments: list[str]) -> None:
-    # Where there is a GPU, it is hidden.
+def test_without_a_gpu_the_command_prints_one_line(tmp_path: Path, arguments: list[str]) -> None:
+    # If the machine has a GPU, it is hidden.
     done = subprocess.run(
         [sys.executable, str(BENCHMARKS / "kernels.py"), *arguments],
         capture_output=True,
@@ -265,7 +265,7 @@ def test_without_a_gpu_the_command_says_so_in_one_line(tmp_path: Path, arguments
 
 def run_index(index: Any, out: Path, *arguments: object) -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        # As when it is run as a script: its workers look for it there.
+        # Its workers import it from this folder, as when it runs as a script.
         patch.syspath_prepend(str(BENCHMARKS))
         index.main([*map(str, arguments), "--rounds", "1", "--out", str(out)])
     return json.loads(out.read_text())
@@ -323,13 +323,13 @@ def test_building_is_compared_with_decoding_alone(built: Path, dataset: VideoDat
     assert report["targets"][0]["target"] == ">= 0.9"
 
 
-def test_a_run_counts_from_its_first_video_on() -> None:
+def test_a_run_is_timed_from_its_first_video() -> None:
     run = _script("index_build").Run(begin=10.0, done=[12.0, 13.0, 15.0], frames=[50, 30, 10], end=16.0)
     expected = {"seconds": 6.0, "frames_per_s": 10.0, "frames_per_s_with_start": 15.0, "last_share": 0.25}
     assert run.figures() == pytest.approx(expected)
 
 
-def test_made_up_videos_are_rows_of_an_index() -> None:
+def test_synthetic_videos_are_rows_of_an_index() -> None:
     rows = _script("index_rows")
     batch = rows.make_up(np.random.default_rng(0), 7, 20, 30)
     batch.validate(full=True)
@@ -346,7 +346,7 @@ def test_made_up_videos_are_rows_of_an_index() -> None:
 
 
 @pytest.mark.slow
-def test_a_large_index_is_opened_by_processes_of_their_own(scaled: Path) -> None:
+def test_a_large_index_is_opened_in_separate_processes(scaled: Path) -> None:
     report = json.loads(scaled.read_text())
     assert (report["videos"], report["merge"]["rows"], report["known"]["rows"]) == (5000, 5000, 5000)
     assert report["frames"] == pytest.approx(5000 * 20, rel=0.05)
@@ -360,7 +360,7 @@ def test_a_large_index_is_opened_by_processes_of_their_own(scaled: Path) -> None
 
 
 @pytest.mark.slow
-def test_more_videos_are_computed_from_both_files(
+def test_larger_data_sets_are_extrapolated_from_both_files(
     index: Any, built: Path, scaled: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     index.main(["project", str(built), str(scaled)])
@@ -393,7 +393,7 @@ def result(sampler: str, seed: int, accuracy: float, model: str = "tsm") -> dict
 
 
 @pytest.mark.slow
-def test_each_run_of_a_table_is_trained_and_written_down(trained: Path) -> None:
+def test_each_run_of_a_table_is_trained_and_recorded(trained: Path) -> None:
     report = json.loads((trained / "out.json").read_text())
     samplers = ["segment", "stride", "top", "image 0.5"]
     assert [(run["sampler"], run["seed"]) for run in report["runs"]] == [(s, i) for i in range(2) for s in samplers]
@@ -409,7 +409,7 @@ def test_each_run_of_a_table_is_trained_and_written_down(trained: Path) -> None:
 
 
 @pytest.mark.slow
-def test_runs_that_are_there_are_not_trained_again(
+def test_recorded_runs_are_not_trained_again(
     ablation: Any, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "out.json").write_text((trained / "out.json").read_text())
@@ -431,7 +431,7 @@ def test_runs_that_are_there_are_not_trained_again(
 
 
 @pytest.mark.slow
-def test_a_run_is_a_function_of_settings_and_seed(ablation: Any, trained: Path) -> None:
+def test_a_run_depends_only_on_settings_and_seed(ablation: Any, trained: Path) -> None:
     known = json.loads((trained / "out.json").read_text())
     settings = ablation.Settings(epochs=1, train_per_class=2, val_per_class=1)
     again = ablation.train(ablation.prepare(trained, settings), settings, ablation.Run("tsm", "image 0.5", 1))
@@ -462,7 +462,7 @@ def test_tables_give_mean_and_standard_deviation_over_seeds(ablation: Any) -> No
 
 
 @pytest.mark.parametrize(("accuracy", "met"), [(0.65, "met"), (0.55, "missed")])
-def test_a_lead_counts_where_it_exceeds_both_spreads(ablation: Any, accuracy: float, met: str) -> None:
+def test_a_lead_counts_if_it_exceeds_both_spreads(ablation: Any, accuracy: float, met: str) -> None:
     guided = [result("image 0.5", 0, accuracy), result("image 0.5", 1, accuracy)]
     segment = [result("segment", 0, 0.4), result("segment", 1, 0.6)]
     lead = f"{100 * accuracy - 50:+.1f} points"
@@ -478,23 +478,23 @@ def test_tables_are_drawn(ablation: Any, trained: Path, tmp_path: Path) -> None:
     ]
 
 
-def test_runs_go_on_side_by_side(ablation: Any) -> None:
+def test_runs_are_trained_in_parallel(ablation: Any) -> None:
     assert sorted(ablation.in_parallel([1, 2, 3], operator.neg, 2)) == [-3, -2, -1]
 
 
 @pytest.mark.parametrize("name", ["epochs", "train_per_class", "batch_size", "data_seed"])
-def test_settings_out_of_range_are_named(ablation: Any, name: str) -> None:
+def test_errors_name_settings_that_are_out_of_range(ablation: Any, name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be an integer"):
         ablation.Settings(**{name: -1})
 
 
-def test_there_are_videos_for_a_batch(ablation: Any) -> None:
+def test_fewer_videos_than_a_batch_are_an_error(ablation: Any) -> None:
     with pytest.raises(ValueError, match="batch_size must be at most"):
         ablation.Settings(train_per_class=1)
 
 
 @pytest.mark.slow
-def test_what_sampling_costs_is_measured_for_each_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_cost_of_sampling_is_measured_for_each_strategy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for i in range(3):
         write_video(tmp_path / f"{i}.mp4", moving_square(8, 48, 64, seed=i))
     out = tmp_path / "cost.json"

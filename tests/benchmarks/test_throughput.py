@@ -1,4 +1,4 @@
-"""The comparison with other loaders: that peers do the same job, that what is missing is said, and what is counted."""
+"""The comparison with other loaders: peers do the same work, missing peers are reported, and the figures are right."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 def _module(name: str) -> Any:
-    """As a script in its folder imports it."""
+    """Import the module as a script in its folder does."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(BENCHMARKS))
         return importlib.import_module(name)
@@ -40,7 +40,7 @@ TASK = task.Task(num_frames=4, resize=40, crop_size=32, batch_size=4, workers=1)
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of samples as the workloads take them, with one video from which a long one is made."""
+    """A folder of samples for the workloads, with one video from which a long one is made."""
     folder = tmp_path_factory.mktemp("clips")
     for i in range(5):
         (folder / "labelled" / str(i)).mkdir(parents=True)
@@ -54,7 +54,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def report(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What a run wrote, in which decord cannot be imported."""
+    """The report of a run in which decord cannot be imported."""
     folder = tmp_path_factory.mktemp("run")
     (folder / "decord.py").write_text("raise ImportError('there is no decord')\n")
     names = ["mgdali", "dataloader-opencv", "dataloader-decord", "dataloader-pyav-luma", "decode-only"]
@@ -83,7 +83,7 @@ def test_a_peer_picks_what_the_reference_picks(name: str, dataset: VideoDataset)
     assert agreement.most_off <= peer.tolerance
 
 
-def test_the_reference_is_the_packages_own(tmp_path: Path) -> None:
+def test_the_reference_equals_the_packages_loader(tmp_path: Path) -> None:
     # Without loss, so that the frames are known.
     frames = moving_square(14, 48, 64)
     path = write_video(tmp_path / "video.mkv", frames, codec="ffv1", pixel_format="bgr0")
@@ -102,13 +102,13 @@ def test_the_reference_is_the_packages_own(tmp_path: Path) -> None:
     ],
     ids=["picks", "channels", "not a number"],
 )
-def test_a_peer_that_does_something_else_is_told(picks: Any, means: Any, reason: str) -> None:
+def test_a_peer_with_other_results_is_reported(picks: Any, means: Any, reason: str) -> None:
     expected = [reference.Expected(12, [0, 1, 2, 3], [0, 1, 2, 3], [0.0, 0.0, 0.0])]
     with pytest.raises(ValueError, match=reason):
         reference.compare(registry.PEERS["dataloader-opencv"], expected, picks, means)
 
 
-def test_a_folder_of_jpeg_files_is_read_by_all_that_can(clips: Path) -> None:
+def test_a_folder_of_jpeg_files_is_read_by_every_loader_that_supports_it(clips: Path) -> None:
     (folder,) = workloads.find_media(clips / "frames")
     expected = reference.expect(folder, TASK)
     assert expected.frames == 6
@@ -117,7 +117,7 @@ def test_a_folder_of_jpeg_files_is_read_by_all_that_can(clips: Path) -> None:
         assert np.abs(picks - expected.plane).max() <= 1
 
 
-def test_the_gpus_part_in_torch_is_the_reference_where_it_runs_without_one() -> None:
+def test_the_torch_code_for_gpus_equals_the_reference_on_the_cpu() -> None:
     frames = moving_square(19, 48, 64)
     tensor = torch.from_numpy(frames).permute(0, 3, 1, 2)
     assert np.array_equal(cuda_clip.luma(tensor).numpy(), luma_from_rgb(frames))
@@ -126,11 +126,11 @@ def test_the_gpus_part_in_torch_is_the_reference_where_it_runs_without_one() -> 
     assert torch.allclose(clip, dataloader.finish(frames[picks], TASK), atol=0.02)
 
 
-# --- What is said ----------------------------------------------------------------------------------------------------
+# --- Messages ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
-def test_a_missing_peer_is_said(report: dict[str, Any]) -> None:
+def test_a_missing_peer_is_reported(report: dict[str, Any]) -> None:
     (load,) = report["workloads"]
     reason = "is missing: there is no decord; pip install 'mgdali[bench]'"
     assert load["refused"] == {"dataloader-decord": reason}
@@ -138,7 +138,7 @@ def test_a_missing_peer_is_said(report: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
-def test_a_peer_that_cannot_take_a_workload_says_which_file_and_why(tmp_path: Path, clips: Path) -> None:
+def test_a_peer_that_cannot_read_a_workload_reports_the_file_and_the_reason(tmp_path: Path, clips: Path) -> None:
     (tmp_path / "words.mp4").write_text("no video")
     paths = [*workloads.short(clips, tmp_path), str(tmp_path / "words.mp4")]
     child = process.PeerProcess(registry.PEERS["dataloader-opencv"], TASK, paths)
@@ -150,7 +150,7 @@ def test_a_peer_that_cannot_take_a_workload_says_which_file_and_why(tmp_path: Pa
         child.close()
 
 
-def test_without_a_gpu_one_line_names_what_needs_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_gpu_one_line_names_the_loaders_that_need_one(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> None:
         raise throughput.driver.GPUError("no driver")
 
@@ -162,7 +162,7 @@ def test_without_a_gpu_one_line_names_what_needs_one(monkeypatch: pytest.MonkeyP
         throughput.main(["--peers", "dali-readers-video"])
 
 
-def test_without_clips_the_command_says_so(tmp_path: Path) -> None:
+def test_without_clips_the_command_reports_it(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="--clips"):
         throughput.main(["--peers", "decode-only", "--clips", str(tmp_path / "none")])
 
@@ -171,7 +171,7 @@ def test_without_clips_the_command_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_json_has_what_the_table_shows(report: dict[str, Any]) -> None:
+def test_the_json_contains_the_values_of_the_table(report: dict[str, Any]) -> None:
     assert {"machine", "libavcodec", "task", "rounds", "no_gpu", "workloads"} <= set(report)
     (load,) = report["workloads"]
     assert (load["workload"], load["videos"], load["frames"], load["longest"]) == ("short", 5, 80, 26)
@@ -196,7 +196,7 @@ def test_the_json_has_what_the_table_shows(report: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
-def test_the_table_has_a_row_a_loader_and_says_whom_it_is_compared_with(report: dict[str, Any]) -> None:
+def test_the_table_has_a_row_per_loader_and_names_the_compared_loader(report: dict[str, Any]) -> None:
     lines = throughput.rendered(report).splitlines()
     heads = next(line for line in lines if line.startswith("| loader |"))
     for head in (
@@ -270,10 +270,10 @@ _STARTS = "import subprocess, sys\nother = subprocess.Popen([sys.executable, '-c
 
 
 @pytest.mark.slow
-def test_a_clips_time_is_told_stage_by_stage(
+def test_the_time_of_a_clip_is_reported_by_stage(
     clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # For the worker, which imports it; as a script it travels by value.
+    # The worker imports it by name. In a script, it would be pickled by value.
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     arguments = ["--workload", "short", "--clips", clips, "--cache", tmp_path, "--out", tmp_path / "out.json"]
     stages.main([*map(str, arguments), "--rounds", "3", "--epochs", "2", "--workers", "1"])
@@ -288,8 +288,8 @@ def test_a_clips_time_is_told_stage_by_stage(
 
 
 @pytest.mark.parametrize("alive", [True, False], ids=["alive", "ended"])
-def test_a_childs_cpu_time_and_memory_count(alive: bool) -> None:
-    # Both wait for a line from here; a child that ends is waited for.
+def test_cpu_time_and_memory_of_a_child_process_count(alive: bool) -> None:
+    # Both processes wait for a line from here; a child that ends is waited for.
     child = _BUSY + ("input()\n" if alive else "")
     parent = _STARTS + ("" if alive else "other.wait()\nprint('ended', flush=True)\n") + "input()\n"
     with subprocess.Popen(
@@ -303,7 +303,7 @@ def test_a_childs_cpu_time_and_memory_count(alive: bool) -> None:
         assert (usage.memory_bytes(started.pid) > 64 << 20) == alive
 
 
-def test_what_has_ended_uses_nothing() -> None:
+def test_a_process_that_has_ended_uses_nothing() -> None:
     done = subprocess.Popen([sys.executable, "-c", ""])
     done.wait()
     assert (usage.cpu_seconds(done.pid), usage.memory_bytes(done.pid)) == (0, 0)
@@ -316,7 +316,7 @@ def frames_of(paths: Sequence[str]) -> list[int]:
     return sorted(reference.expect(path, TASK).frames for path in paths)
 
 
-def test_workloads_are_made_of_the_samples(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workloads_are_made_from_the_samples(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workloads, "LONG_FRAMES", 300)
     made = {name: make(clips, tmp_path) for name, make in workloads.WORKLOADS.items()}
     own = [6, 11, 16, 21, 26]
@@ -329,13 +329,15 @@ def test_workloads_are_made_of_the_samples(clips: Path, tmp_path: Path, monkeypa
     assert all(Path(path).suffix == ".webm" for path in made["vp9"])
 
 
-def test_what_is_made_is_made_once(clips: Path, tmp_path: Path) -> None:
+def test_a_workload_is_made_only_once(clips: Path, tmp_path: Path) -> None:
     first = workloads.vp9(clips, tmp_path)
     times = [Path(path).stat().st_mtime_ns for path in first]
     assert workloads.vp9(clips, tmp_path) == first
     assert [Path(path).stat().st_mtime_ns for path in first] == times
 
 
-def test_a_long_videos_frames_fit_memory(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_frames_of_a_long_video_fit_into_memory(
+    clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(workloads, "LONG_BYTES", 250 * 3 * 40 * 40)
     assert frames_of(workloads.long_tail(clips, tmp_path))[-1] == 240

@@ -1,4 +1,4 @@
-"""Make the modules in ``examples/`` importable, as they are for each other when one is run as a script."""
+"""Make the modules in ``examples/`` importable, as they are when one of them runs as a script."""
 
 import sys
 from pathlib import Path

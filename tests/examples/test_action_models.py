@@ -1,4 +1,4 @@
-"""The examples' models: what their temporal modules do, and that each fits every backbone."""
+"""The models of the examples: their temporal modules compute what they should, and each fits every backbone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMES = ("none", "tsm", "tea", "gsm")
 
 @pytest.fixture(scope="module")
 def models() -> Any:
-    """As a script beside it imports it."""
+    """Import the module as a script in the same folder does."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(EXAMPLES))
         return importlib.import_module("action_models")
@@ -27,7 +27,7 @@ def models() -> Any:
 def small(models: Any, name: str, *, num_frames: int = 8, num_classes: int = 5) -> nn.Module:
     torch.manual_seed(0)
     model: nn.Module = models.make_model(name, num_classes=num_classes, num_frames=num_frames, backbone="small")
-    # GSM begins with closed gates, which let nothing pass: as if it had been trained.
+    # GSM starts with closed gates, which shift nothing. Random weights open them, as training would.
     for part in model.modules():
         if isinstance(part, models.GateShift):
             nn.init.normal_(part.gate.weight, std=0.3)
@@ -76,7 +76,7 @@ def test_shifting_takes_an_eighth_from_each_neighbour(models: Any) -> None:
 
 def test_the_shortcut_is_not_shifted(models: Any) -> None:
     block: Any = small(models, "tsm", num_frames=4).get_submodule("features.layer1.1")
-    # With the branch silent, what comes out is what the shortcut carries.
+    # With the branch set to zero, the output is the shortcut's value.
     nn.init.zeros_(block.bn3.weight)
     frames = torch.rand(8, 16, 5, 5)
     assert torch.equal(block(frames), frames)
@@ -94,9 +94,9 @@ def test_a_closed_gate_shifts_nothing_and_an_open_one_all(models: Any) -> None:
     assert torch.allclose(moved[:, :-1, 2:], clips[:, 1:, 2:], atol=1e-6)
 
 
-def test_excitation_leaves_still_clips_alike_in_every_frame(models: Any) -> None:
+def test_excitation_treats_every_frame_of_a_still_clip_alike(models: Any) -> None:
     excitation = models.MotionExcitation(32, num_frames=4).eval()
-    # A comparison of like with like: the transform as it would have to be for a still clip to have no motion.
+    # The transform is set to the identity, because only then does a still clip have no motion.
     nn.init.dirac_(excitation.transform.weight, groups=excitation.transform.groups)
     still = torch.rand(2, 1, 32, 6, 6).expand(2, 4, 32, 6, 6).flatten(0, 1)
     assert torch.allclose(excitation(still), still)
@@ -104,7 +104,7 @@ def test_excitation_leaves_still_clips_alike_in_every_frame(models: Any) -> None
     assert not torch.allclose(excitation(moving), moving)
 
 
-def test_aggregation_reaches_three_frames_to_either_side(models: Any) -> None:
+def test_aggregation_reaches_three_frames_in_both_directions(models: Any) -> None:
     torch.manual_seed(0)
     aggregation = models.MultipleTemporalAggregation(nn.Conv2d(16, 16, 3, padding=1), num_frames=9)
     for temporal in aggregation.temporal:
@@ -118,7 +118,7 @@ def test_aggregation_reaches_three_frames_to_either_side(models: Any) -> None:
     assert quarters == [[4], [3, 4, 5], [2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6, 7]]
 
 
-def test_the_small_backbone_is_small_and_temporal_modules_cost_little(models: Any) -> None:
+def test_the_small_backbone_is_small_and_temporal_modules_add_little(models: Any) -> None:
     counts = {name: sum(value.numel() for value in small(models, name).parameters()) for name in NAMES}
     assert 50_000 < counts["none"] < 300_000
     assert counts["tsm"] == counts["none"], "a shift has no parameters"
@@ -127,7 +127,7 @@ def test_the_small_backbone_is_small_and_temporal_modules_cost_little(models: An
 
 
 def stand_in_torchvision(calls: list[tuple[str, str | None]]) -> ModuleType:
-    """What the models take of torchvision: a ResNet of bottleneck blocks by its names, small."""
+    """The parts of torchvision that the models use: a small ResNet of bottleneck blocks with torchvision's names."""
     example = importlib.import_module("action_models")
 
     def get_model(name: str, weights: str | None) -> nn.Module:
@@ -171,7 +171,7 @@ def test_in_a_resnet_101_every_second_block_shifts(models: Any, monkeypatch: pyt
     assert sum("layer3" in name for name in shifts) == 12
 
 
-def test_without_torchvision_the_message_says_what_to_do(models: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_torchvision_the_error_names_the_remedy(models: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchvision", None)
     monkeypatch.setitem(sys.modules, "torchvision.models", None)
     with pytest.raises(ImportError, match='torchvision that matches .* backbone="small"'):

@@ -1,4 +1,4 @@
-"""The data set in which only a burst of motion tells the class."""
+"""The synthetic data set in which only a burst of motion identifies the class."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def centres(path: Path) -> NDArray[np.float64]:
-    """Where the shape is, (x, y) a frame: it is brighter than any background."""
+    """Return the position (x, y) of the shape in each frame. The shape is brighter than any background."""
     places = []
     for frame in read_frames(path):
         y, x = np.nonzero(frame.to_ndarray(format="rgb24").max(axis=-1) > 205)
@@ -59,7 +59,7 @@ def test_no_two_videos_are_the_same_within_a_split_or_between_them(folder: Path)
     assert len({video.seed for video in PLANNED}) == len(PLANNED)
 
 
-def test_more_videos_leave_those_before_as_they_were() -> None:
+def test_a_larger_data_set_does_not_change_earlier_videos() -> None:
     more = {video.name: video for video in plan_burst_videos(train_per_class=4, val_per_class=3)}
     assert [more[video.name] for video in PLANNED] == PLANNED
 
@@ -86,7 +86,7 @@ def test_lengths_shares_and_places_of_bursts_differ() -> None:
     assert max(middles) > 0.8
 
 
-def test_burst_flash_and_shake_lie_apart_and_within_the_video() -> None:
+def test_burst_flash_and_shake_do_not_overlap_and_are_within_the_video() -> None:
     for video in plan_burst_videos(train_per_class=20, val_per_class=20):
         spans = sorted((video.burst, video.flash, video.shake), key=lambda span: span.start)
         assert sum(video.moves) == len(video.burst)
@@ -97,14 +97,14 @@ def test_burst_flash_and_shake_lie_apart_and_within_the_video() -> None:
         assert spans[-1].stop <= video.num_frames - 3
 
 
-def test_the_bursts_length_tells_nothing_of_the_number_of_moves() -> None:
+def test_the_length_of_a_burst_does_not_reveal_the_number_of_moves() -> None:
     videos = plan_burst_videos(train_per_class=100, val_per_class=1)
     lengths = {count: [len(v.burst) for v in videos if len(v.moves) == count] for count in (2, 4)}
     assert np.mean(lengths[2]) == pytest.approx(np.mean(lengths[4]), rel=0.1)
 
 
 def motion_of(folder: Path, video: BurstVideo) -> dict[str, NDArray[np.float64]]:
-    """S, image level, of the burst, the flash, the shake and all other frames."""
+    """Return the image-level motion S of the burst, the flash, the shake and all other frames."""
     motion = np.asarray(measure_motion(folder / video.name, Representation()), np.float64)
     assert len(motion) == video.num_frames
     spans = {"burst": video.burst, "flash": video.flash, "shake": video.shake}
@@ -120,14 +120,14 @@ def test_the_burst_moves_more_than_still_frames_and_less_than_flash_and_shake(fo
     assert motion["burst"].max() < motion["shake"].max()
 
 
-def test_but_for_flash_and_shake_most_motion_lies_in_the_burst(folder: Path) -> None:
+def test_apart_from_flash_and_shake_most_motion_is_in_the_burst(folder: Path) -> None:
     motion = [motion_of(folder, video) for video in PLANNED]
     burst, still = (sum(each[name].sum() for each in motion) for name in ("burst", "still"))
     assert burst > 0.5 * (burst + still)
 
 
 @pytest.mark.parametrize("video", PLANNED, ids=lambda video: video.name)
-def test_the_shape_makes_its_classs_moves_and_ends_where_it_was(folder: Path, video: BurstVideo) -> None:
+def test_the_shape_makes_the_moves_of_its_class_and_returns_to_its_start(folder: Path, video: BurstVideo) -> None:
     places = centres(folder / video.name)
     ends = video.burst.start - 1 + np.cumsum([0, *video.moves])
     made = np.diff(places[ends], axis=0)
@@ -151,7 +151,7 @@ def test_videos_are_small_and_square(folder: Path) -> None:
         assert (folder / video.name).stat().st_size < 40_000
 
 
-def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "mine").touch()
     with pytest.raises(DatasetError, match=f"{tmp_path} already exists"):
         write_burst_videos(tmp_path, **COUNTS)
@@ -159,7 +159,7 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [("train_per_class", 0), ("val_per_class", 1.5), ("seed", -1)])
-def test_arguments_out_of_range_are_named_before_anything_is_written(tmp_path: Path, name: str, value: int) -> None:
+def test_arguments_out_of_range_are_errors_before_anything_is_written(tmp_path: Path, name: str, value: int) -> None:
     with pytest.raises(ValueError, match=f"{name} must be an integer"):
         write_burst_videos(tmp_path / "videos", **{name: value})
     assert not any(tmp_path.iterdir())

@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("drop_last", [False, True])
-def test_both_loaders_give_the_loop_the_same_form_of_data(folder: Path, drop_last: bool) -> None:
+def test_both_loaders_yield_data_of_the_same_form(folder: Path, drop_last: bool) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(EXAMPLES))
         swap: Any = importlib.import_module("dataloader_swap")
@@ -61,7 +61,7 @@ def test_the_script_runs_with_workers(folder: Path) -> None:
     assert result.stdout.startswith("epoch 1: 2 of 2 batches, last loss ")
 
 
-def test_without_lightning_its_example_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_lightning_its_example_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(EXAMPLES))
     monkeypatch.setitem(sys.modules, "lightning", None)
     with pytest.raises(ImportError, match=r"this example needs Lightning .*: pip install lightning"):

@@ -1,4 +1,4 @@
-"""The Lightning example, where Lightning is installed: it trains, and goes on from any of its checkpoints."""
+"""The Lightning example, tested if Lightning is installed: it trains, and resumes from any of its checkpoints."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fit(
     example: Any, folder: Path, saving: dict[str, Any], out: Path, resume: Path | None = None
 ) -> list[tuple[int, float, float]]:
-    """Train for three epochs of three steps: of each step its epoch, what tells its clips from others, and its loss."""
+    """Train for three epochs of three steps. Return the epoch, a hash of the clips and the loss of each step."""
     steps: list[tuple[int, float, float]] = []
 
     class Recorded(example.ActionModule):  # type: ignore[misc]
@@ -56,7 +56,7 @@ def fit(
 
     torch.manual_seed(0)
     module = Recorded(2, num_frames=4)
-    # What dropout leaves out is not in Lightning's checkpoints.
+    # Lightning's checkpoints do not contain the random state of dropout.
     module.model.dropout.p = 0.0
     save = lightning.pytorch.callbacks.ModelCheckpoint(out, filename="{step}", save_top_k=-1, **saving)
     trainer = lightning.Trainer(
@@ -83,7 +83,7 @@ def fit(
     ],
     ids=["after every step", "after every validation", "between epochs"],
 )
-def test_every_checkpoint_resumes_with_the_batches_and_losses_of_an_unbroken_run(
+def test_every_checkpoint_resumes_with_the_batches_and_losses_of_an_uninterrupted_run(
     example: Any, folder: Path, tmp_path: Path, saving: dict[str, Any]
 ) -> None:
     whole = fit(example, folder, saving, tmp_path / "whole")
@@ -96,7 +96,7 @@ def test_every_checkpoint_resumes_with_the_batches_and_losses_of_an_unbroken_run
         assert fit(example, folder, saving, tmp_path / f"from {done}", checkpoint) == whole[done:], checkpoint.name
 
 
-def test_a_loader_as_it_is_validates(example: Any, folder: Path) -> None:
+def test_a_loader_can_be_used_for_validation(example: Any, folder: Path) -> None:
     data = example.VideoDataModule(folder, num_frames=4, batch_size=2, crop_size=32, resize=32, num_workers=0)
     with MGDaliIterator(data.val_videos, device="cpu", **data.loading) as loader:
         trainer = lightning.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)

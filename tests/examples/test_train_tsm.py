@@ -1,4 +1,4 @@
-"""The training script: it trains, stops and goes on to the same losses, alone and with two ranks."""
+"""The training script: it trains, stops and resumes with the same losses, with one rank and with two."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STEPS = 12
 
 @pytest.fixture(scope="module", autouse=True)
 def examples() -> Iterator[None]:
-    """The examples' modules can be imported, here and in decoding workers."""
+    """Make the examples' modules importable, here and in decoding workers."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
@@ -54,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def arguments(folder: Path, out: Path, *more: str) -> list[str]:
-    """A small run, of five steps an epoch."""
+    """Return the arguments of a small run with five steps per epoch."""
     small = "--backbone small --crop-size 32 --num-frames 4 --batch-size 2 --epochs 40 --device cpu --num-workers 0"
     return ["--data", str(folder), "--out", str(out), *small.split(), *more]
 
@@ -64,7 +64,7 @@ def train(folder: Path, out: Path, *more: str) -> None:
 
 
 def metrics(out: Path, name: str) -> dict[int, float]:
-    """A scalar by its step."""
+    """Return the values of a scalar by step."""
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     found = [(line["step"], line[name]) for line in lines if name in line]
     assert len({step for step, _ in found}) == len(found), "a step was written down twice"
@@ -81,7 +81,7 @@ def unbroken(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 # --- one rank --------------------------------------------------------------------------------------------------------
 
 
-def test_each_step_and_each_epoch_is_written_down(unbroken: Path) -> None:
+def test_each_step_and_each_epoch_is_logged(unbroken: Path) -> None:
     assert list(metrics(unbroken, "train/loss")) == list(range(1, STEPS + 1))
     assert len(set(metrics(unbroken, "train/loss").values())) == STEPS
     assert list(metrics(unbroken, "epoch/loss")) == list(metrics(unbroken, "test/top1")) == [5, 10]
@@ -93,7 +93,7 @@ def test_each_step_and_each_epoch_is_written_down(unbroken: Path) -> None:
 
 
 @pytest.mark.parametrize("stops", [(3, 7), (5,)], ids=["within epochs", "after an epoch's last batch"])
-def test_a_run_stopped_and_resumed_has_the_losses_of_one_that_was_not(
+def test_a_resumed_run_has_the_losses_of_an_uninterrupted_run(
     folder: Path, unbroken: Path, tmp_path: Path, stops: tuple[int, ...]
 ) -> None:
     for stop in (*stops, STEPS):
@@ -104,7 +104,7 @@ def test_a_run_stopped_and_resumed_has_the_losses_of_one_that_was_not(
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_goes_on_from_its_checkpoint_to_the_same_losses(folder: Path, tmp_path: Path) -> None:
+def test_a_killed_run_resumes_from_its_checkpoint_with_the_same_losses(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [sys.executable, str(EXAMPLES / "train_tsm.py"), *arguments(folder, out, "--save-every", "3")]
     with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL) as process:
@@ -128,7 +128,7 @@ def test_another_seed_has_other_losses(folder: Path, unbroken: Path, tmp_path: P
     assert metrics(tmp_path / "run", "train/loss")[1] != metrics(unbroken, "train/loss")[1]
 
 
-def test_the_rate_is_a_tenth_after_each_of_its_steps(folder: Path, tmp_path: Path) -> None:
+def test_the_learning_rate_drops_to_a_tenth_at_each_of_its_steps(folder: Path, tmp_path: Path) -> None:
     options = importlib.import_module("train_options").parse_arguments(["--data", "x", "--out", "y"])
     rates = [options.learning_rate(epoch) for epoch in (0, 19, 20, 39, 40, 49)]
     assert rates == pytest.approx([0.01, 0.01, 0.001, 0.001, 0.0001, 0.0001])
@@ -136,7 +136,7 @@ def test_the_rate_is_a_tenth_after_each_of_its_steps(folder: Path, tmp_path: Pat
     assert list(metrics(tmp_path / "run", "train/lr").values()) == pytest.approx([0.01] * 5 + [0.001])
 
 
-def test_adamw_takes_the_steps_where_it_is_asked_for(folder: Path, tmp_path: Path) -> None:
+def test_adamw_is_used_if_requested(folder: Path, tmp_path: Path) -> None:
     more = ("--optimizer", "adamw")
     train(folder, tmp_path / "whole", "--max-steps", "4", *more)
     state = torch.load(tmp_path / "whole" / "checkpoint.pt", weights_only=False)["optimizer"]["state"]
@@ -147,7 +147,7 @@ def test_adamw_takes_the_steps_where_it_is_asked_for(folder: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_with_half_the_bits_the_first_loss_is_nearly_the_same(
+def test_in_mixed_precision_the_first_loss_is_nearly_the_same(
     folder: Path, unbroken: Path, tmp_path: Path, precision: str
 ) -> None:
     train(folder, tmp_path / "run", "--max-steps", "2", "--precision", precision)
@@ -156,7 +156,7 @@ def test_with_half_the_bits_the_first_loss_is_nearly_the_same(
     assert losses == pytest.approx(whole, rel=0.05)
 
 
-def test_gradients_are_clipped_to_the_norm_asked_for(folder: Path, tmp_path: Path) -> None:
+def test_gradients_are_clipped_to_the_requested_norm(folder: Path, tmp_path: Path) -> None:
     def norm_of_first_step(*more: str) -> float:
         run = tmp_path / str(len(more))
         train(folder, run, "--max-steps", "1", "--weight-decay", "0", *more)
@@ -202,7 +202,7 @@ def test_a_bad_option_is_echoed(folder: Path, tmp_path: Path, more: list[str], m
         train(folder, tmp_path / "run", *more)
 
 
-def test_a_run_is_not_written_over_nor_gone_on_with_by_other_options(folder: Path, unbroken: Path) -> None:
+def test_a_run_is_neither_overwritten_nor_resumed_with_other_options(folder: Path, unbroken: Path) -> None:
     with pytest.raises(SystemExit, match="already contains a run: .*--resume"):
         train(folder, unbroken)
     with pytest.raises(SystemExit, match=r"other options: lr 0\.01 -> 0\.5, seed 0 -> 3"):
@@ -221,7 +221,7 @@ def test_training_and_testing_need_the_same_classes(folder: Path, tmp_path: Path
 
 
 class Brightness(torch.nn.Module):
-    """Tells dark clips (class 0) from bright ones (class 1), and keeps the shapes that it was given."""
+    """A model that separates dark clips (class 0) from bright ones (class 1) and records the shapes of its inputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -235,7 +235,7 @@ class Brightness(torch.nn.Module):
 
 def test_clips_and_crops_of_a_video_are_averaged_and_each_video_counts_once(tmp_path: Path) -> None:
     evaluation = importlib.import_module("evaluation")
-    # The middle is bright where both ends are dark: the centre alone would tell the wrong class.
+    # The middle is bright and both ends are dark, so the centre crop alone would give the wrong class.
     paths = []
     for i in range(5):
         frames = np.full((9, 40, 120, 3), 220 if i % 2 else 30, np.uint8)
@@ -264,7 +264,7 @@ def test_clips_and_crops_of_a_video_are_averaged_and_each_video_counts_once(tmp_
 @pytest.mark.parametrize(
     ("crops", "positions", "side"), [(1, ["center"], 28), (3, ["start", "center", "end"], 32)], ids=["one", "three"]
 )
-def test_the_last_test_has_the_crops_asked_for_and_three_reach_the_frames_ends(
+def test_the_final_test_has_the_requested_crops_and_three_crops_reach_both_ends(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crops: int, positions: list[str], side: int
 ) -> None:
     options = importlib.import_module("train_options")
@@ -347,7 +347,7 @@ def test_two_ranks_share_every_epoch_and_resume_together(folder: Path, tmp_path:
         videos = sorted(label for own in batches for batch in own for label in batch)
         assert videos == (list(range(10)) if count == 10 else sorted([*range(11), 0]))
     unbroken, resumed = tmp_path / "unbroken", tmp_path / "resumed"
-    # Eleven videos, six a rank, are three steps of two a rank; of the five to test on each counts once.
+    # Eleven videos are six per rank: three steps of two videos per rank. Each of the five test videos counts once.
     assert list(metrics(unbroken, "epoch/loss")) == [3]
     assert metrics(unbroken, "test/top1")[3] * 5 == pytest.approx(round(metrics(unbroken, "test/top1")[3] * 5))
     assert metrics(resumed, "train/loss") == metrics(unbroken, "train/loss")
@@ -362,7 +362,7 @@ def processes_that_name(path: Path) -> list[int]:
         try:
             found += [int(process.name)] * (os.fsencode(path) in (process / "cmdline").read_bytes())
         except OSError:
-            # It has ended meanwhile.
+            # The process has ended in the meantime.
             continue
     return found
 

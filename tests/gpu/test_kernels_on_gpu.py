@@ -1,6 +1,6 @@
-"""The CUDA kernels on a GPU, through `Kernels`, held to the NumPy reference.
+"""The CUDA kernels on a GPU, through `Kernels`, compared with the NumPy reference.
 
-The same sources run on the CPU in `test_kernels.py`. What is new here is what only a GPU has: its own instructions
+The same sources run on the CPU in `test_kernels.py`. The tests here cover what only a GPU has: its own instructions
 and tensor cores, its `pow`, streams, real sizes, and blocks that run at once.
 """
 
@@ -21,8 +21,8 @@ from tests.support.gpu_device import skip_without_gpu
 
 pytestmark = pytest.mark.gpu
 
-# One frame, odd sizes, widths that are a multiple of nothing, smaller than a filter, larger than a tile, 16-byte rows,
-# longer than what a block sums up at once.
+# One frame, odd sizes, widths not a multiple of 16, smaller than a filter, larger than a tile, 16-byte rows,
+# longer than a block sums up at once.
 RAGGED = [(5, 33, 47), (1, 20, 20), (3, 1, 1), (9, 2, 3), (4, 64, 96), (2, 17, 130), (70, 5, 7), (2, 3, 500)]
 REAL = [(9, 256, 340), (3, 1080, 1920), (1, 256, 340), (6, 340, 256), (2, 720, 1278)]
 LENGTHS = [1, 2, 3, 7, 31, 129, 300, 1024, 1025, 2500]
@@ -72,7 +72,7 @@ def random_filters(seed: int) -> NDArray[np.float32]:
 
 
 def uploaded(cupy: Any, videos: Sequence[NDArray[np.uint8]], offset: int = 0) -> list[Any]:
-    """Each video on the device, so many bytes after a multiple of 512, in the middle of a larger buffer."""
+    """Copy each video to the device, to an offset from a multiple of 512 bytes in the middle of a larger buffer."""
     arrays = []
     for video in videos:
         buffer = cupy.empty(offset + video.size + 64, np.uint8)
@@ -84,7 +84,7 @@ def uploaded(cupy: Any, videos: Sequence[NDArray[np.uint8]], offset: int = 0) ->
 
 
 def lengths_only(cupy: Any, lengths: Sequence[int]) -> tuple[NDArray[Any], Any]:
-    """A batch for the kernels that read motion and no frames."""
+    """Return a batch for the kernels that read motion but no frames."""
     table = describe_videos([0] * len(lengths), [(length, 1, 1) for length in lengths])
     return table, cupy.asarray(table.view(np.uint8))
 
@@ -96,7 +96,7 @@ def split(values: Any, table: NDArray[Any]) -> list[NDArray[Any]]:
 def measured(
     kernels: Kernels, arrays: Sequence[Any], level: Level, filters: NDArray[np.float32] | None = None
 ) -> list[NDArray[np.float64]]:
-    """S of each video."""
+    """Return the motion S of each video."""
     table, on_device = kernels.describe(arrays)
     if level in ("luma", "rgb"):
         return [part.astype(np.float64) for part in split(kernels.image_difference(table, on_device, level), table)]
@@ -116,7 +116,7 @@ def tolerance_of(kernels: Kernels, level: Level) -> float:
 
 @pytest.mark.parametrize("channels", ["luma", "rgb"])
 @pytest.mark.parametrize("shapes", [RAGGED, REAL], ids=["ragged", "real sizes"])
-def test_image_motion_is_the_references_bit_for_bit(
+def test_image_motion_equals_the_reference_bit_for_bit(
     cupy: Any, kernels: Kernels, channels: Any, shapes: list[tuple[int, int, int]]
 ) -> None:
     videos = random_videos(shapes)
@@ -151,7 +151,7 @@ def test_a_still_video_has_no_motion_and_the_largest_does_not_overflow(
 @pytest.mark.parametrize("level", ["float32", "tensor cores"])
 @pytest.mark.parametrize("filters", [None, 1, 2], ids=["default filters", "random filters", "other random filters"])
 @pytest.mark.parametrize("offset", [0, 3])
-def test_feature_motion_of_a_ragged_batch_is_near_the_references(
+def test_feature_motion_of_a_ragged_batch_is_near_the_reference(
     cupy: Any, kernels: Kernels, level: Level, filters: int | None, offset: int
 ) -> None:
     tolerance = tolerance_of(kernels, level)
@@ -166,13 +166,13 @@ def test_feature_motion_of_a_ragged_batch_is_near_the_references(
 
 @pytest.mark.parametrize("level", ["float32", "tensor cores"])
 @pytest.mark.parametrize("shape", [(3, 256, 340), (2, 1080, 1920), (20, 224, 224)], ids=str)
-def test_feature_motion_at_real_sizes_is_near_the_references(
+def test_feature_motion_at_real_sizes_is_near_the_reference(
     cupy: Any, kernels: Kernels, level: Level, shape: tuple[int, int, int]
 ) -> None:
     tolerance = tolerance_of(kernels, level)
     videos = random_videos([shape, (1, *shape[1:])])
     motions = measured(kernels, uploaded(cupy, videos), level)
-    # The reference takes a second for a few frames: those at both ends of the stretches that blocks share out.
+    # The reference takes a second for a few frames, so only frames at both ends of the blocks' ranges are compared.
     video, motion = videos[0], motions[0]
     for t in sorted({1, 2, 16, 17, len(video) - 1} & set(range(1, len(video)))):
         expected = reference.feature_difference(video[t - 1 : t + 1])[1]
@@ -184,8 +184,8 @@ def test_feature_motion_at_real_sizes_is_near_the_references(
 @pytest.mark.parametrize("level", ["float32", "tensor cores"])
 def test_each_tap_of_each_filter_is_in_its_place(cupy: Any, kernels: Kernels, level: Level) -> None:
     tolerance_of(kernels, level)
-    # A single bright pixel meets every tap once; filters of different powers of two, exact in half precision, tell
-    # which.
+    # A single bright pixel meets every tap once. Weights are random powers of two, exact in half precision, so
+    # a misplaced tap changes the result.
     rng = np.random.default_rng(0)
     for channel in range(3):
         video = np.zeros((2, 15, 40, 3), np.uint8)
@@ -200,7 +200,7 @@ def test_each_tap_of_each_filter_is_in_its_place(cupy: Any, kernels: Kernels, le
 
 
 def random_motions(seed: int) -> list[NDArray[np.int64]]:
-    """Of every length, exact in float32, with stretches of stillness; one still, one without change of pace."""
+    """Return motion of many lengths, exact in float32, with still stretches; one video is still, one has constant motion."""
     rng = np.random.default_rng(seed)
     motions = [rng.integers(0, 10**6, length) * (rng.random(length) < 0.7) for length in LENGTHS]
     motions[3][:] = 0
@@ -225,7 +225,7 @@ def picked(
 @pytest.mark.parametrize("inverse", ["step", "nearest"])
 @pytest.mark.parametrize("mu", [0.0, 0.5, 1.0, 2.0])
 @pytest.mark.parametrize("num_picks", [1, 8, 300])
-def test_picks_of_random_ragged_batches_are_the_references(
+def test_picks_of_random_ragged_batches_equal_the_reference(
     cupy: Any, kernels: Kernels, mu: float, inverse: sampling.Inverse, num_picks: int
 ) -> None:
     motions = random_motions(int(10 * mu) + num_picks)
@@ -241,8 +241,8 @@ def test_picks_of_random_ragged_batches_are_the_references(
 def test_picks_for_other_exponents_differ_only_within_rounding(
     cupy: Any, kernels: Kernels, inverse: sampling.Inverse, num_picks: int
 ) -> None:
-    # CUDA's pow and the host's may differ in the last bit, and sums of what they give with them. So a pick must be the
-    # reference's for the level or for one within that rounding of it: it may differ only beside a step.
+    # CUDA's pow and the host's may differ in the last bit, and so may sums of their results. So a pick must be the
+    # reference's for the level or for a level within that rounding of it: it may differ only next to a step.
     mu = 0.3
     motions = random_motions(num_picks)
     offsets = np.random.default_rng(num_picks).random((len(motions), num_picks))
@@ -256,22 +256,22 @@ def test_picks_for_other_exponents_differ_only_within_rounding(
 
 
 def within_rounding(motion: NDArray[np.int64], mu: float, share: float, pick: int, inverse: sampling.Inverse) -> bool:
-    """Whether `pick` is right for a level within rounding of this share of the whole."""
+    """Return whether `pick` is right for a level within rounding of this share of the total."""
     weights = sampling.motion_weights(motion, mu)
-    # Two units in the last place of each pow, half of one at each addition, a few in the level.
+    # Rounding: two units in the last place of each pow, half a unit of each addition, a few units of the level.
     rounding = (len(weights) + 8) * float(np.finfo(np.float64).eps)
     if inverse == "step":
         shares = np.cumsum(weights) / weights.sum()
         below = shares[pick - 1] if pick else 0.0
         return bool(weights[pick] > 0 and below - rounding <= share <= shares[pick] + rounding)
-    # Over the differences alone, which stand one frame before in the array.
+    # Only over the differences, which are one position earlier in the array.
     differences = weights[1:] if weights[1:].any() else np.ones(len(weights) - 1)
     distances = np.abs(np.cumsum(differences / differences.sum()) - share)
     first_of_equals = pick == 0 or differences[pick] > 0
     return bool(first_of_equals and distances[pick] <= distances.min() + rounding)
 
 
-def test_the_check_of_rounding_knows_a_wrong_pick() -> None:
+def test_the_check_of_rounding_rejects_a_wrong_pick() -> None:
     motion = np.array([0, 1, 0, 1, 1, 1])
     edge = 0.25
     assert [pick for pick in range(6) if within_rounding(motion, 0.3, edge, pick, "step")] == [1, 3]
@@ -281,7 +281,7 @@ def test_the_check_of_rounding_knows_a_wrong_pick() -> None:
 
 
 @pytest.mark.parametrize("inverse", ["step", "nearest"])
-def test_an_offset_a_rounding_below_one_stays_in_the_video(
+def test_the_largest_offset_below_one_stays_in_the_video(
     cupy: Any, kernels: Kernels, inverse: sampling.Inverse
 ) -> None:
     motion = np.array([0, 5, 3, 0, 0])
@@ -313,9 +313,9 @@ def test_picks_of_motion_that_never_left_the_device(
 
 
 @pytest.mark.parametrize("num_picks", [1, 8, 16, 300])
-def test_top_motion_picks_are_the_references(cupy: Any, kernels: Kernels, num_picks: int) -> None:
+def test_top_motion_picks_equal_the_reference(cupy: Any, kernels: Kernels, num_picks: int) -> None:
     rng = np.random.default_rng(num_picks)
-    # With many equals, without, with values up to the largest that float64 tells apart, shorter than the picks.
+    # Many equal values, no equal values, values up to the largest that float64 distinguishes, fewer frames than picks.
     ranges = ((10**9, 700), (4, 300), (1, 20), (2**53, 9), (5, 1), (2**53, 2500), (3, 16))
     motions = [rng.integers(0, high, length) for high, length in ranges]
     table, on_device = lengths_only(cupy, [len(motion) for motion in motions])
@@ -326,7 +326,7 @@ def test_top_motion_picks_are_the_references(cupy: Any, kernels: Kernels, num_pi
 
 
 def test_picks_are_those_of_motion_rounded_to_float32(cupy: Any, kernels: Kernels) -> None:
-    # Of the largest counts of a 1080p video, float32 keeps every 32nd: five more are none.
+    # At the largest counts of a 1080p video, float32 represents only every 32nd: adding five changes nothing.
     large = 2**28
     for inverse, motion, offset in (("step", [0, large + 5, large], 0.0), ("nearest", [0, large, large + 5], 0.5)):
         rule: Any = {"mu": 1.0, "inverse": inverse}
@@ -338,7 +338,7 @@ def test_picks_are_those_of_motion_rounded_to_float32(cupy: Any, kernels: Kernel
 
 def test_top_motion_picks_are_those_of_motion_rounded_to_float32(cupy: Any, kernels: Kernels) -> None:
     close = 2**28 + np.random.default_rng(0).integers(0, 200, 300)
-    # Just above the middle of two floats, and on it once it is a double: a tie, which goes down.
+    # The value is just above the middle of two floats. As a double it is exactly the middle: a tie, rounded down.
     twice = np.array([2**54, 2**54 + 2**30 + 1])
     for motion, num_picks in ((close, 40), (twice, 1)):
         table, on_device = lengths_only(cupy, [len(motion)])
@@ -356,7 +356,7 @@ def test_top_motion_picks_are_those_of_motion_rounded_to_float32(cupy: Any, kern
 def test_gathered_frames_are_the_picked_ones(cupy: Any, kernels: Kernels, offset: int) -> None:
     videos = random_videos([*RAGGED, (7, 256, 340), (2, 1080, 1920), (3, 101, 181)], seed=offset)
     table, on_device = kernels.describe(arrays := uploaded(cupy, videos, offset))
-    # In any order and with repeats: one-frame videos have nothing else.
+    # In any order and with repeats, which one-frame videos always have.
     rng = np.random.default_rng(offset)
     picks = np.stack([rng.integers(0, len(video), 5) for video in videos])
     clips = kernels.gather_frames(table, on_device, cupy.asarray(picks))
@@ -370,7 +370,7 @@ def test_gathered_frames_are_the_picked_ones(cupy: Any, kernels: Kernels, offset
 
 
 def whole_run(cupy: Any, kernels: Kernels, arrays: Sequence[Any]) -> dict[str, list[Any]]:
-    """What every kernel gives for a batch, still on the device."""
+    """Return the results of every kernel for a batch, still on the device."""
     table, on_device = kernels.describe(arrays)
     filters = reference.default_filters()
     offsets = cupy.asarray(np.random.default_rng(0).random((len(arrays), 8)))
@@ -393,7 +393,7 @@ def on_host(results: dict[str, list[Any]]) -> dict[str, list[bytes]]:
     return {name: [array.get().tobytes() for array in arrays] for name, arrays in results.items()}
 
 
-def test_ten_runs_give_the_same_to_the_bit(cupy: Any, kernels: Kernels) -> None:
+def test_ten_runs_give_identical_bits(cupy: Any, kernels: Kernels) -> None:
     arrays = uploaded(cupy, random_videos([*RAGGED, (40, 256, 340), (20, 224, 224)]))
     first = on_host(whole_run(cupy, kernels, arrays))
     for _ in range(REPEATS - 1):
@@ -412,8 +412,8 @@ def test_work_is_queued_on_the_current_stream(cupy: Any, kernels: Kernels) -> No
         "wait",
     )
     cupy.cuda.Device().synchronize()
-    # The frames come only after a wait of tens of milliseconds, on a stream that waits for no other and that no other
-    # waits for: work queued anywhere else would measure what was there before.
+    # The frames arrive only after tens of milliseconds, on a stream that waits for no other stream and that no other
+    # stream waits for. Work queued on another stream would measure the memory's earlier content.
     stream = cupy.cuda.Stream(non_blocking=True)
     with stream:
         wait((1,), (1,), (np.int64(10**8),))

@@ -23,7 +23,7 @@ def facts_of(path: Path) -> StreamFacts:
     return probe(path.read_bytes(), str(path))
 
 
-def test_facts_of_real_files_are_what_decoding_them_finds(real_videos: Path) -> None:
+def test_properties_of_real_files_match_their_decoded_frames(real_videos: Path) -> None:
     for path in sorted((real_videos / "formats").iterdir()):
         facts = facts_of(path)
         frames = list(read_frames(path))
@@ -39,13 +39,13 @@ def test_facts_of_real_files_are_what_decoding_them_finds(real_videos: Path) -> 
     ("pixel_format", "chroma", "depth"),
     [("yuv420p", "4:2:0", 8), ("yuv422p", "4:2:2", 8), ("yuv444p", "4:4:4", 8), ("yuv420p10le", "4:2:0", 10)],
 )
-def test_chroma_and_depth_are_the_pixel_formats(tmp_path: Path, pixel_format: str, chroma: str, depth: int) -> None:
+def test_chroma_and_depth_match_the_pixel_format(tmp_path: Path, pixel_format: str, chroma: str, depth: int) -> None:
     facts = facts_of(write_video(tmp_path / "clip.mp4", moving_square(5, 48, 64), pixel_format=pixel_format))
     assert (facts.chroma, facts.bit_depth) == (chroma, depth)
     assert facts.frame_bytes == 3 * 48 * 64
 
 
-def test_rgb_and_grey_formats_are_named_as_they_are(tmp_path: Path) -> None:
+def test_rgb_and_grey_formats_are_named(tmp_path: Path) -> None:
     frames = moving_square(3, 48, 64)
     rgb = facts_of(write_video(tmp_path / "rgb.mov", frames, codec="png", pixel_format="rgb24"))
     grey = facts_of(write_video(tmp_path / "grey.mkv", frames, codec="ffv1", pixel_format="gray"))

@@ -1,6 +1,6 @@
-"""The loader on a GPU, held to the loader on the CPU: picks, pixels, repetition, memory, errors.
+"""The loader on a GPU, compared with the loader on the CPU: picks, pixels, repetition, memory, errors.
 
-The kernels alone are tested in `test_gpu_kernels.py`, the graph on the CPU in `test_decoding_graph.py`.
+The kernels alone are tested in `test_kernels_on_gpu.py`, the graph on the CPU in `test_decoding_graph.py`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def nvdec() -> None:
 
 @pytest.fixture(scope="module")
 def clips() -> Path:
-    """The folder of real clips: beside the checkout, or where MGDALI_CLIPS says."""
+    """The folder of real clips: next to the checkout, or the path in the environment variable MGDALI_CLIPS."""
     folder = Path(__file__).parents[3] / "shared" / "clips"
     if not folder.is_dir() and "MGDALI_CLIPS" in os.environ:
         folder = Path(os.environ["MGDALI_CLIPS"])
@@ -90,7 +90,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> VideoDataset:
 
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory: pytest.TempPathFactory) -> VideoDataset:
-    """4:4:4, 10 bits and a turned picture, which DALI's decoder is not given, among two that it is."""
+    """Videos in 4:4:4, in 10 bits and with a rotation, which DALI's decoder does not get, and two that it gets."""
     folder = tmp_path_factory.mktemp("refused")
     frames = moving_square(20, 160, 240, seed=3)
     turned = write_video(folder / "turned.mp4", frames)
@@ -168,7 +168,7 @@ def test_both_routes_pick_within_one_frame(request: pytest.FixtureRequest, video
 
 
 @pytest.mark.usefixtures("nvdec")
-def test_a_loader_that_is_not_told_uses_the_gpu(written: VideoDataset) -> None:
+def test_without_a_device_argument_the_loader_uses_the_gpu(written: VideoDataset) -> None:
     with load(written, batch_size=4) as loader:
         clips, labels, _ = next(iter(loader))
     assert loader.device.type == clips.device.type == labels.device.type == "cuda"
@@ -176,14 +176,14 @@ def test_a_loader_that_is_not_told_uses_the_gpu(written: VideoDataset) -> None:
 
 @pytest.mark.usefixtures("nvdec")
 @pytest.mark.parametrize("sampler", [Segment(num_frames=5), Stride(num_frames=4, stride=3)], ids=["segment", "stride"])
-def test_picks_that_look_at_no_motion_are_equal(written: VideoDataset, sampler: Any) -> None:
+def test_picks_without_motion_are_equal_on_both_routes(written: VideoDataset, sampler: Any) -> None:
     found = on_gpu(written, sampler=sampler, batch_size=4, training=True)
     assert picks_of(found) == picks_of(epoch_of(written, sampler=sampler, batch_size=4, training=True))
 
 
 @pytest.mark.usefixtures("nvdec")
 def test_pixels_of_both_routes_are_near(labelled: VideoDataset) -> None:
-    # Two decoders' conversions to RGB differ a little; a wrong range or matrix would differ by much more.
+    # The two decoders' conversions to RGB differ a little; a wrong range or matrix would differ by much more.
     arguments: dict[str, Any] = {"sampler": Segment(num_frames=4), "batch_size": 8, "dtype": "uint8"}
     for (own, *_), (expected, *_) in zip(on_gpu(labelled, **arguments), epoch_of(labelled, **arguments), strict=True):
         assert (own.cpu().int() - expected.int()).abs().float().mean() < 4
@@ -228,7 +228,7 @@ def frames_by_pyav(path: str) -> NDArray[np.uint8]:
 
 
 def frames_by_nvdec(path: str) -> Any:
-    """A file decoded by DALI as the route does, on the device."""
+    """Decode a file by DALI as the GPU's route does; the frames stay on the device."""
     from nvidia.dali import fn, pipeline_def
 
     @pipeline_def(batch_size=1, num_threads=1, device_id=0)
@@ -255,7 +255,7 @@ def assert_same_motion(cupy: Any, kernels: Kernels, frames: Any, path: str) -> N
 
 
 def clips_for_motion(labelled: VideoDataset, formats: VideoDataset) -> list[str]:
-    """Real clips of 8 bits and 4:2:0 with enough frames for a correlation, small enough for the host's convolution."""
+    """Real clips in 8 bits and 4:2:0, long enough for a correlation and small enough for the host's convolution."""
     chosen = []
     for video in [*labelled[:8], *formats]:
         facts = probe(Path(video.path).read_bytes(), video.path)
@@ -300,7 +300,7 @@ def test_a_seed_gives_the_same_bytes_with_any_number_of_workers(written: VideoDa
 
 
 @pytest.mark.usefixtures("nvdec")
-def test_any_batch_can_be_gone_on_from(written: VideoDataset) -> None:
+def test_a_run_resumes_from_any_batch(written: VideoDataset) -> None:
     arguments: dict[str, Any] = {"device": "cuda", "decode": "nvdec", "batch_size": 3, "shuffle": True, "seed": 2}
     with load(written, training=True, **arguments) as loader:
         whole = digests(loader)
@@ -315,7 +315,7 @@ def test_any_batch_can_be_gone_on_from(written: VideoDataset) -> None:
 
 
 @pytest.mark.usefixtures("nvdec")
-def test_an_epoch_broken_off_is_followed_by_a_whole_one(written: VideoDataset) -> None:
+def test_an_unfinished_epoch_is_followed_by_a_complete_one(written: VideoDataset) -> None:
     with load(written, device="cuda", decode="nvdec", batch_size=2) as loader:
         whole = digests(loader)
         next(iter(loader))
@@ -344,7 +344,7 @@ def test_known_picks_give_the_bytes_of_measured_ones(
 ) -> None:
     from tests.loading.test_decoding_graph import PicksKnown
 
-    # Made here, picks known and measured, in batches of all three and of fewer.
+    # Batches mix clips made by PyAV, known picks and measured picks: all three kinds or fewer.
     paths = [video.path for video in [*written, *refused]]
     dataset = VideoDataset(paths, range(len(paths)))
     arguments: dict[str, Any] = {"sampler": MotionGuided(num_frames=num_frames), "training": True, "num_workers": 0}
@@ -361,7 +361,7 @@ def test_known_picks_give_the_bytes_of_measured_ones(
 
 
 @pytest.mark.usefixtures("nvdec")
-def test_what_nvdec_does_not_take_comes_through_pyav_in_the_same_batch(refused: VideoDataset) -> None:
+def test_videos_that_nvdec_rejects_are_decoded_by_pyav_in_the_same_batch(refused: VideoDataset) -> None:
     from mgdali.loading.route import nvdec_table
 
     table = nvdec_table(0)
@@ -381,7 +381,7 @@ def test_what_nvdec_does_not_take_comes_through_pyav_in_the_same_batch(refused: 
 
 
 @pytest.mark.usefixtures("nvdec")
-def test_a_batch_of_nothing_for_nvdec(refused: VideoDataset) -> None:
+def test_a_batch_without_videos_for_nvdec(refused: VideoDataset) -> None:
     own = refused.subset([1, 2, 3])
     assert picks_of(on_gpu(own, batch_size=3)) == picks_of(epoch_of(own, batch_size=3))
 
@@ -416,7 +416,7 @@ def test_a_garbage_file_can_be_replaced(written: VideoDataset, tmp_path: Path) -
 
 
 class PeakUsage:
-    """The GPU's memory in use above what it was at the start, sampled in a thread."""
+    """Peak of the GPU memory in use above its value at the start, sampled in a thread."""
 
     def __init__(self) -> None:
         self.peak = 0
@@ -445,7 +445,7 @@ class PeakUsage:
 
 @pytest.fixture
 def freed(cupy: Any) -> None:
-    """Memory that earlier tests left in pools is given back, so that none of it hides what this test takes."""
+    """Release memory that earlier tests left in pools, so that it does not hide this test's memory."""
     from nvidia.dali import backend
 
     torch.cuda.synchronize()
