@@ -37,7 +37,7 @@ def printed(check: DataCheck) -> str:
         ("kinetics", {("train", None): 2, ("validation", None): 2, ("test", None): 1}),
     ],
 )
-def test_a_set_that_is_all_there_is_complete(
+def test_a_set_without_missing_files_is_complete(
     tmp_path: Path, name: str, listed: dict[tuple[str, int | None], int]
 ) -> None:
     check = check_data(name, official_sets.WRITERS[name](tmp_path))
@@ -57,7 +57,7 @@ def test_a_set_that_is_all_there_is_complete(
         ("jester", ["20bn-jester-v1/100/00001.jpg", "20bn-jester-v1/100/00002.jpg"], "validation"),
     ],
 )
-def test_what_is_missing_or_empty_is_named_and_makes_a_set_incomplete(
+def test_missing_and_empty_files_are_named_and_make_a_set_incomplete(
     tmp_path: Path, name: str, files: list[str], split: str
 ) -> None:
     root = official_sets.WRITERS[name](tmp_path)
@@ -91,7 +91,7 @@ def test_only_the_first_few_are_named_but_all_are_counted(tmp_path: Path) -> Non
     assert "train: missing (7): 1000, 1001, 1002, 1003, 1004, …\n" in printed(check)
 
 
-def test_videos_that_no_list_names_are_told(tmp_path: Path) -> None:
+def test_videos_that_no_list_names_are_reported(tmp_path: Path) -> None:
     root = official_sets.ucf101(tmp_path)
     put(root, {"UCF-101/ApplyEyeMakeup/mine.avi": VIDEO, "UCF-101/ApplyEyeMakeup/notes.txt": VIDEO})
     check = check_data("ucf101", root)
@@ -109,7 +109,7 @@ def test_videos_that_a_list_only_marks_as_unused_are_known(tmp_path: Path) -> No
     assert check_data("hmdb51", root).unlisted == NONE
 
 
-def test_what_is_listed_twice_is_told(tmp_path: Path) -> None:
+def test_videos_listed_twice_are_reported(tmp_path: Path) -> None:
     root = official_sets.jester(tmp_path)
     put(root, {"jester-v1-train.csv": "7;No gesture\n7;No gesture\n3;No gesture\n"})
     check = check_data("jester", root)
@@ -126,7 +126,7 @@ def test_splits_of_different_folds_may_share_videos_and_those_of_one_may_not(tmp
     assert (overlap.fold, overlap.splits, overlap.videos.first) == (2, ("train", "test"), (name.partition("/")[2],))
 
 
-def test_kinetics_splits_are_compared_though_they_lie_apart(tmp_path: Path) -> None:
+def test_kinetics_splits_in_different_folders_are_compared(tmp_path: Path) -> None:
     root = official_sets.kinetics(tmp_path)
     rows = "youtube_id,time_start,time_end,split\n---QUuC4vJs,1000,1010,test\n"
     put(root, {"annotations/test.csv": rows, "test/---QUuC4vJs_001000_001010.mp4": VIDEO})
@@ -134,7 +134,7 @@ def test_kinetics_splits_are_compared_though_they_lie_apart(tmp_path: Path) -> N
     assert overlap.splits == ("validation", "test")
 
 
-def test_a_list_that_is_missing_leaves_the_other_splits_to_be_checked(tmp_path: Path) -> None:
+def test_other_splits_are_checked_if_a_list_is_missing(tmp_path: Path) -> None:
     root = official_sets.something_something_v2(tmp_path)
     (root / "something-something-v2-validation.json").unlink()
     check = check_data("something-something-v2", root)
@@ -146,7 +146,7 @@ def test_a_list_that_is_missing_leaves_the_other_splits_to_be_checked(tmp_path: 
     assert "not all lists were read" in printed(check)
 
 
-def test_only_the_splits_asked_for_are_looked_at(tmp_path: Path) -> None:
+def test_only_the_requested_splits_are_checked(tmp_path: Path) -> None:
     root = official_sets.something_something_v2(tmp_path)
     (root / "something-something-v2-test.json").unlink()
     check = check_data("something-something-v2", root, splits=["val", "train", "val"])
@@ -154,12 +154,12 @@ def test_only_the_splits_asked_for_are_looked_at(tmp_path: Path) -> None:
     assert (check.complete, check.unlisted) == (True, None)
 
 
-def test_a_split_without_labels_is_checked_all_the_same(tmp_path: Path) -> None:
+def test_a_split_without_labels_is_checked(tmp_path: Path) -> None:
     check = check_data("something-something-v1", official_sets.something_something_v1(tmp_path))
     assert [part.labelled for part in check.parts] == [True, True, False]
 
 
-def test_lists_and_videos_may_lie_apart(tmp_path: Path) -> None:
+def test_lists_and_videos_may_be_in_different_folders(tmp_path: Path) -> None:
     root = official_sets.diving48(tmp_path / "root")
     (root / "rgb").rename(tmp_path / "dives")
     for path in list(root.glob("*.json")):
@@ -169,7 +169,7 @@ def test_lists_and_videos_may_lie_apart(tmp_path: Path) -> None:
     assert check_data("diving48", root, annotations=tmp_path / "lists", videos=tmp_path / "dives").complete
 
 
-def test_what_was_found_can_be_read_by_machines(tmp_path: Path) -> None:
+def test_the_report_can_be_written_as_json(tmp_path: Path) -> None:
     root = official_sets.kinetics(tmp_path)
     (root / "val/---QUuC4vJs_001000_001010.mp4").unlink()
     report = json.loads(to_json(check_data("kinetics", root)))
@@ -178,7 +178,7 @@ def test_what_was_found_can_be_read_by_machines(tmp_path: Path) -> None:
     assert report["parts"][1]["missing"] == {"count": 1, "first": ["---QUuC4vJs_001000_001010.mp4"]}
 
 
-def test_unknown_names_splits_and_folders_are_told(tmp_path: Path) -> None:
+def test_unknown_names_splits_and_folders_are_errors(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="data set 'imagenet' is not one of something-something-v1, .*kinetics"):
         check_data("imagenet", tmp_path)
     with pytest.raises(DatasetError, match="split 'val' .*train, test"):

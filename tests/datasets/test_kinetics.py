@@ -31,7 +31,7 @@ def test_clips_are_found_by_name_however_their_folders_are_named(tmp_path: Path)
     assert [video.label for video in validation] == [0, 1]
 
 
-def test_classes_are_the_training_lists_so_that_splits_agree(tmp_path: Path) -> None:
+def test_classes_come_from_the_training_list_so_that_splits_agree(tmp_path: Path) -> None:
     root = official_sets.kinetics(tmp_path)
     put(root, {"annotations/val.csv": HEAD + 'high jump,---QUuC4vJs,1000,1010,val\n"zumba",cCcDeFgHiJk,0,10,val\n'})
     with pytest.raises(DatasetError, match=r"val\.csv, line 3: 'zumba' .*train\.csv"):
@@ -55,7 +55,7 @@ def test_clips_without_a_file_are_left_out_and_counted(tmp_path: Path) -> None:
     ]
 
 
-def test_a_folder_without_any_listed_clip_says_how_to_name_them(tmp_path: Path) -> None:
+def test_the_error_for_a_folder_without_listed_clips_names_the_expected_names(tmp_path: Path) -> None:
     root = official_sets.kinetics(tmp_path)
     for path in (root / "val").iterdir():
         path.rename(path.with_name(f"my_{path.name}"))
@@ -63,7 +63,7 @@ def test_a_folder_without_any_listed_clip_says_how_to_name_them(tmp_path: Path) 
         VideoDataset.kinetics(root, "val")
 
 
-def test_a_test_list_without_labels_is_told(tmp_path: Path) -> None:
+def test_a_test_list_without_labels_is_reported(tmp_path: Path) -> None:
     root = official_sets.kinetics(tmp_path)
     with pytest.raises(DatasetError, match=r"test\.csv has no labels"):
         VideoDataset.kinetics(root, "test")
@@ -72,13 +72,13 @@ def test_a_test_list_without_labels_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["validate.csv", "kinetics_600_val.csv", "annotations/kinetics-400_val.csv"])
-def test_the_releases_names_of_lists_are_found(tmp_path: Path, name: str) -> None:
+def test_lists_are_found_under_the_names_of_each_release(tmp_path: Path, name: str) -> None:
     root = official_sets.kinetics(tmp_path)
     (root / "annotations/val.csv").rename(root / name)
     assert len(VideoDataset.kinetics(root, "val")) == 2
 
 
-def test_lists_of_two_releases_side_by_side_are_not_guessed_between(tmp_path: Path) -> None:
+def test_lists_of_two_releases_in_one_folder_are_an_error(tmp_path: Path) -> None:
     root = official_sets.kinetics(tmp_path)
     content = (root / "annotations/val.csv").read_bytes()
     (root / "annotations/val.csv").unlink()
@@ -109,13 +109,13 @@ def test_the_usual_folders_of_a_split_are_found(tmp_path: Path, folder: str) -> 
         (HEAD, r"val\.csv lists no video"),
     ],
 )
-def test_what_a_list_should_not_say_is_named_with_its_line(tmp_path: Path, content: str, message: str) -> None:
+def test_an_invalid_line_of_a_list_is_named(tmp_path: Path, content: str, message: str) -> None:
     root = put(official_sets.kinetics(tmp_path), {"annotations/val.csv": content})
     with pytest.raises(DatasetError, match=message):
         VideoDataset.kinetics(root, "val")
 
 
-def test_a_missing_list_is_named_with_where_it_was_looked_for(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_list_names_the_searched_folders(tmp_path: Path) -> None:
     put(tmp_path, {"val/a_000000_000010.mp4": VIDEO})
     with pytest.raises(DatasetError, match=r"val\.csv was not found: looked for val\.csv or .*CVD Foundation"):
         VideoDataset.kinetics(tmp_path, "val")

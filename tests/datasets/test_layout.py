@@ -12,14 +12,14 @@ def test_a_folder_of_any_name_can_be_searched(tmp_path: Path) -> None:
     assert OfficialFiles(root, None, None, "They give it out").list_file("train.csv") == f"{root}/labels/train.csv"
 
 
-def test_the_first_name_that_is_somewhere_wins_over_the_first_folder(tmp_path: Path) -> None:
+def test_the_order_of_names_takes_precedence_over_the_order_of_folders(tmp_path: Path) -> None:
     root = put(tmp_path, {"labels/jester-v1-train.csv": "", "train.csv": ""})
     files = OfficialFiles(root, None, None, "They give it out")
     assert files.list_file("jester-v1-train.csv", "train.csv") == f"{root}/labels/jester-v1-train.csv"
     assert files.find_list_file("test.csv") is None
 
 
-def test_a_folder_of_videos_must_hold_one_of_the_classes(tmp_path: Path) -> None:
+def test_a_folder_of_videos_must_contain_one_of_the_classes(tmp_path: Path) -> None:
     root = put(tmp_path, {"videos/notes/a.txt": "", "run/a.avi": "x"})
     files = OfficialFiles(root, None, None, "They give it out")
     assert files.videos_folder("videos") == f"{root}/videos"
@@ -29,11 +29,11 @@ def test_a_folder_of_videos_must_hold_one_of_the_classes(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("split", ["val", "valid", "validate", "validation"])
-def test_a_validation_split_may_be_called_as_people_do(split: str) -> None:
+def test_a_validation_split_may_have_any_usual_name(split: str) -> None:
     assert known_split(split, "train", "validation") == "validation"
 
 
-def test_files_are_found_in_a_folder_and_in_its_folders_but_no_deeper(tmp_path: Path) -> None:
+def test_files_are_found_in_a_folder_and_one_level_below_but_no_deeper(tmp_path: Path) -> None:
     names = ["a.mp4", "run/b.MP4", "run/.c.mp4", ".hidden/d.mp4", ".e.mp4", "run/deep/f.mp4", "g.txt", "run/mp4"]
     put(tmp_path, {name: "x" for name in names})
     found = {Path(entry.path).relative_to(tmp_path).as_posix() for entry in files_below(str(tmp_path), (".mp4",))}

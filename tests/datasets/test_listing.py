@@ -34,7 +34,7 @@ def test_a_frame_list_names_folders_with_the_pattern_of_their_frames(tmp_path: P
     assert (listing.labels, listing.classes) == ([94, 0, 1], None)
 
 
-def test_a_frame_list_may_come_from_windows_and_have_a_hash_in_front(tmp_path: Path) -> None:
+def test_a_frame_list_may_have_windows_line_ends_and_start_with_a_hash(tmp_path: Path) -> None:
     listing = read_frame_list(write(tmp_path, b"\xef\xbb\xbf#20_x 3 1\r\nb\t4\t0\r\n"), "", "{:05d}.jpg")
     assert (listing.paths, listing.labels) == (["#20_x/%05d.jpg", "b/%05d.jpg"], [1, 0])
 
@@ -76,7 +76,7 @@ def test_a_million_lines_are_read_in_seconds(tmp_path: Path) -> None:
     listing = read_frame_list(path, "/data", "img_{:05d}.jpg")
     seconds = time.perf_counter() - started
     assert (len(listing.paths), listing.paths[-1]) == (1_000_000, "/data/videos/v_0999999/img_%05d.jpg")
-    # About two on a slow machine; ten leave room for what else runs there.
+    # About two seconds on a slow machine; ten leave room for other processes.
     assert seconds < 10
 
 
@@ -98,12 +98,12 @@ def test_templates_of_python_and_c_become_one_form(template: str, expected: str)
 @pytest.mark.parametrize(
     "template", ["img.jpg", "{:05d}_{:05d}.jpg", "{:x}.jpg", "{name}.jpg", "100%_{:05d}.jpg", "%s.jpg", "x/{:05d}.jpg"]
 )
-def test_a_template_without_one_number_is_refused(template: str) -> None:
+def test_a_template_without_exactly_one_number_is_rejected(template: str) -> None:
     with pytest.raises(DatasetError, match=rf"template {re.escape(repr(template))} is not .*img_{{:05d}}\.jpg"):
         printf_template(template)
 
 
-def test_lines_are_read_without_their_ends_and_without_a_mark_in_front(tmp_path: Path) -> None:
+def test_lines_are_read_without_line_ends_and_byte_order_mark(tmp_path: Path) -> None:
     assert read_lines(write(tmp_path, "\ufeffété\r\n\nb")) == ["été", "", "b"]
 
 
@@ -124,19 +124,19 @@ def test_a_quotation_that_is_not_closed_is_named_with_its_line(tmp_path: Path) -
         list(read_rows(write(tmp_path, '1;a\n2;"b\n3;c\n'), ";"))
 
 
-def test_what_is_not_json_is_named_with_its_line(tmp_path: Path) -> None:
+def test_invalid_json_is_named_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"list\.txt, line 2: .*not JSON"):
         read_json(write(tmp_path, "[1,\n2;3]"))
     assert read_json(write(tmp_path, '\ufeff["é"]\r\n')) == ["é"]
 
 
-def test_a_class_that_is_there_twice_is_named() -> None:
+def test_a_class_listed_twice_is_named() -> None:
     assert class_numbers("labels.csv", ["run", "sit"]) == {"run": 0, "sit": 1}
     with pytest.raises(DatasetError, match=r"labels\.csv has the class 'run' twice"):
         class_numbers("labels.csv", ["run", "sit", "run"])
 
 
-def test_labels_that_are_needed_but_not_given_are_told() -> None:
+def test_missing_labels_that_are_required_are_an_error() -> None:
     assert Listing("test.csv", "", ["a"], [0], ["run"]).needed_labels() == [0]
     with pytest.raises(DatasetError, match=r"test\.csv has no labels.*another split.*test-answers\.csv"):
         Listing("test.csv", "", ["a"], None, ["run"]).needed_labels()

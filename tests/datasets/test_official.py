@@ -1,4 +1,4 @@
-"""The official lists of Something-Something, Jester, Diving48, UCF101 and HMDB51, made up but in their true formats."""
+"""Made-up lists in the official formats of Something-Something, Jester, Diving48, UCF101 and HMDB51."""
 
 import json
 import re
@@ -29,7 +29,7 @@ def found(dataset: VideoDataset, root: Path) -> list[tuple[str, str]]:
     return [(Path(video.path).relative_to(root).as_posix(), dataset.classes[video.label]) for video in dataset]
 
 
-def test_something_something_v1_has_folders_of_frames_and_classes_in_their_files_order(tmp_path: Path) -> None:
+def test_something_something_v1_has_folders_of_frames_and_classes_in_file_order(tmp_path: Path) -> None:
     root = official_sets.something_something_v1(tmp_path)
     dataset = VideoDataset.something_something_v1(root, "train")
     table = "Putting something, something and something on the table"
@@ -39,7 +39,7 @@ def test_something_something_v1_has_folders_of_frames_and_classes_in_their_files
     assert len(VideoDataset.something_something_v1(str(root), "validation")) == 3
 
 
-def test_classes_stay_in_the_order_of_jesters_file_not_the_alphabets(tmp_path: Path) -> None:
+def test_classes_of_jester_keep_the_order_of_the_file(tmp_path: Path) -> None:
     root = official_sets.jester(tmp_path)
     dataset = VideoDataset.jester(root, "val")
     assert dataset.classes == ["Swiping Left", "No gesture", "Doing other things"]
@@ -79,7 +79,7 @@ def test_the_newer_releases_short_names_in_a_folder_labels_are_found(tmp_path: P
 
 
 @pytest.mark.parametrize("name", ["something-something-v1", "something-something-v2", "jester"])
-def test_a_test_split_has_labels_only_with_the_answers_beside_it(tmp_path: Path, name: str) -> None:
+def test_a_test_split_has_labels_only_if_the_answers_are_next_to_it(tmp_path: Path, name: str) -> None:
     root = official_sets.WRITERS[name](tmp_path)
     with pytest.raises(DatasetError, match=r"-test\.(csv|json) has no labels.*another split.*test-answers\.csv"):
         LOADERS[name](root, "test")
@@ -100,7 +100,7 @@ def test_diving48_names_classes_by_the_words_of_its_vocabulary(tmp_path: Path) -
     assert len(VideoDataset.diving48(root, "test")) == 2
 
 
-def test_diving48s_first_labels_are_read_only_when_asked_for(tmp_path: Path) -> None:
+def test_the_first_labels_of_diving48_are_read_only_on_request(tmp_path: Path) -> None:
     root = official_sets.diving48(tmp_path)
     put(root, {"Diving48_train.json": json.dumps([{"vid_name": "x_00000", "label": 1}])})
     assert found(VideoDataset.diving48(root, "train", version=1), root) == [
@@ -142,7 +142,7 @@ def test_hmdb51_takes_the_videos_that_a_fold_marks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", LOADERS)
-def test_lists_with_windows_line_ends_and_a_mark_in_front_say_the_same(tmp_path: Path, name: str) -> None:
+def test_lists_with_windows_line_ends_and_byte_order_mark_give_the_same_result(tmp_path: Path, name: str) -> None:
     root = official_sets.WRITERS[name](tmp_path)
     expected = found(LOADERS[name](root, "train"), root)
     for path in [p for p in root.rglob("*") if p.suffix in (".csv", ".json", ".txt")]:
@@ -151,7 +151,7 @@ def test_lists_with_windows_line_ends_and_a_mark_in_front_say_the_same(tmp_path:
 
 
 @pytest.mark.parametrize("name", LOADERS)
-def test_lists_and_videos_may_lie_apart(tmp_path: Path, name: str) -> None:
+def test_lists_and_videos_may_be_in_different_folders(tmp_path: Path, name: str) -> None:
     root = official_sets.WRITERS[name](tmp_path / "both")
     expected = [(path.rpartition("both/")[2], label) for path, label in found(LOADERS[name](root, "train"), root)]
     lists = tmp_path / "lists"
@@ -163,20 +163,20 @@ def test_lists_and_videos_may_lie_apart(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LOADERS)
-def test_an_unknown_split_is_told_with_those_there_are(tmp_path: Path, name: str) -> None:
+def test_the_error_for_an_unknown_split_names_the_available_ones(tmp_path: Path, name: str) -> None:
     with pytest.raises(DatasetError, match="split 'dev' .*train, "):
         LOADERS[name](tmp_path, "dev")
 
 
 @pytest.mark.parametrize("name", ["diving48", "ucf101", "hmdb51"])
-def test_sets_without_a_validation_split_say_so(tmp_path: Path, name: str) -> None:
+def test_a_set_without_a_validation_split_reports_it(tmp_path: Path, name: str) -> None:
     with pytest.raises(DatasetError, match="split 'val' .*train, test"):
         LOADERS[name](tmp_path, "val")
 
 
 @pytest.mark.parametrize("name", ["ucf101", "hmdb51"])
 @pytest.mark.parametrize("fold", [0, 4, "1"])
-def test_an_unknown_fold_is_told_with_those_there_are(tmp_path: Path, name: str, fold: Any) -> None:
+def test_the_error_for_an_unknown_fold_names_the_available_ones(tmp_path: Path, name: str, fold: Any) -> None:
     with pytest.raises(DatasetError, match=f"fold {fold!r} .*1, 2, 3"):
         LOADERS[name](tmp_path, "train", fold=fold)
 
@@ -191,7 +191,7 @@ def test_an_unknown_fold_is_told_with_those_there_are(tmp_path: Path, name: str,
         ("ucf101", "ucfTrainTestlist/classInd.txt", "Center for Research in Computer Vision"),
     ],
 )
-def test_a_missing_list_is_named_with_where_it_was_looked_for_and_who_has_it(
+def test_the_error_for_a_missing_list_names_the_searched_folders_and_the_source(
     tmp_path: Path, name: str, file: str, origin: str
 ) -> None:
     root = official_sets.WRITERS[name](tmp_path)
@@ -201,7 +201,7 @@ def test_a_missing_list_is_named_with_where_it_was_looked_for_and_who_has_it(
         LOADERS[name](root, "train")
 
 
-def test_hmdb51s_missing_lists_are_named_by_their_folder(tmp_path: Path) -> None:
+def test_missing_lists_of_hmdb51_are_named_by_their_folder(tmp_path: Path) -> None:
     root = official_sets.hmdb51(tmp_path)
     for path in (root / HMDB_LISTS).glob("*_test_split2.txt"):
         path.unlink()
@@ -261,7 +261,7 @@ def test_hmdb51s_missing_lists_are_named_by_their_folder(tmp_path: Path) -> None
         ("hmdb51", f"{HMDB_LISTS}/sword_test_split1.txt", "a.avi\n", r"line 1: 'a\.avi' is not a file and 0, 1 or 2"),
     ],
 )
-def test_what_a_list_should_not_say_is_named_with_its_place(
+def test_an_invalid_entry_of_a_list_is_named_with_its_place(
     tmp_path: Path, name: str, file: str, content: str, message: str
 ) -> None:
     root = put(official_sets.WRITERS[name](tmp_path), {file: content})

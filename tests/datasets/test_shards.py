@@ -56,7 +56,7 @@ def test_each_file_is_found_at_its_place(tmp_path: Path, layout: int) -> None:
         assert member.text == (files[member.name].decode() if member.name.endswith(".cls") else None)
 
 
-def test_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:
+def test_hidden_files_and_folders_are_ignored(tmp_path: Path) -> None:
     (tmp_path / "in" / "run").mkdir(parents=True)
     for name in ("a.mp4", "._a.mp4", ".DS_Store"):
         (tmp_path / "in" / "run" / name).write_bytes(b"x")
@@ -65,7 +65,7 @@ def test_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:
     assert [member.name for member in scan_shard(str(tmp_path / "a.tar")).members] == ["./run/a.mp4"]
 
 
-def test_an_index_is_made_once_and_kept_beside_the_shard(tmp_path: Path) -> None:
+def test_an_index_is_made_once_and_stored_next_to_the_shard(tmp_path: Path) -> None:
     shard = write_shard(tmp_path / "a.tar", samples(5))
     first = scan_shard(shard)
     index = tmp_path / "a.tar.index.json"
@@ -78,14 +78,14 @@ def test_an_index_is_made_once_and_kept_beside_the_shard(tmp_path: Path) -> None
     assert sorted(os.listdir(tmp_path)) == ["a.tar", "a.tar.index.json"]
 
 
-def test_an_index_is_made_anew_for_another_shard(tmp_path: Path) -> None:
+def test_an_index_is_made_again_for_another_shard(tmp_path: Path) -> None:
     shard = write_shard(tmp_path / "a.tar", samples(5))
     scan_shard(shard)
     write_shard(tmp_path / "a.tar", samples(6))
     assert len(scan_shard(shard).members) == 12
 
 
-def test_an_index_is_made_anew_for_a_shard_of_the_same_size(tmp_path: Path) -> None:
+def test_an_index_is_made_again_for_another_shard_of_the_same_size(tmp_path: Path) -> None:
     shard = write_shard(tmp_path / "a.tar", {"a.mp4": b"1", "a.cls": b"1"})
     written = os.stat(shard).st_mtime_ns
     scan_shard(shard)
@@ -95,7 +95,7 @@ def test_an_index_is_made_anew_for_a_shard_of_the_same_size(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"format": 1}', b"\xff"])
-def test_a_damaged_index_is_made_anew(tmp_path: Path, damage: bytes) -> None:
+def test_a_damaged_index_is_made_again(tmp_path: Path, damage: bytes) -> None:
     shard = write_shard(tmp_path / "a.tar", samples(2))
     first = scan_shard(shard)
     index = tmp_path / "a.tar.index.json"
@@ -105,9 +105,9 @@ def test_a_damaged_index_is_made_anew(tmp_path: Path, damage: bytes) -> None:
     assert index.read_bytes() == good
 
 
-def test_where_a_folder_cannot_be_written_the_index_is_in_the_users_cache(tmp_path: Path, cache: Path) -> None:
+def test_if_a_folder_cannot_be_written_the_index_is_in_the_users_cache(tmp_path: Path, cache: Path) -> None:
     shard = write_shard(tmp_path / "a.tar", samples(2))
-    # A folder in the index's place stands for one without the right to write, which root always has.
+    # A folder at the index's path simulates a missing write permission, which root always has.
     (tmp_path / "a.tar.index.json").mkdir()
     first = scan_shard(shard)
     assert len(os.listdir(cache)) == 1
@@ -123,13 +123,13 @@ def test_a_cache_folder_that_was_given_is_used_for_all_shards(tmp_path: Path, ca
     assert not cache.exists()
 
 
-def test_without_any_place_for_the_index_the_shard_is_read_all_the_same(tmp_path: Path) -> None:
+def test_a_shard_is_read_even_if_its_index_cannot_be_stored(tmp_path: Path) -> None:
     shard = write_shard(tmp_path / "a.tar", samples(2))
     (tmp_path / "file").write_bytes(b"")
     assert len(scan_shard(shard, cache_dir=tmp_path / "file").members) == 4
 
 
-def test_several_can_make_the_index_at_once(tmp_path: Path) -> None:
+def test_several_threads_can_make_the_index_at_once(tmp_path: Path) -> None:
     shard = write_shard(tmp_path / "a.tar", samples(40))
     found: list[ShardIndex] = []
     threads = [threading.Thread(target=lambda: found.append(scan_shard(shard))) for _ in range(8)]
@@ -142,14 +142,14 @@ def test_several_can_make_the_index_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [0, 300, 512 + 1500, 3 * 512 + 4000, 5 * 512 + 6144 + 200], ids=str)
-def test_a_shard_that_was_cut_is_named(tmp_path: Path, kept: int) -> None:
+def test_a_truncated_shard_is_named(tmp_path: Path, kept: int) -> None:
     content = Path(write_shard(tmp_path / "a.tar", samples(3))).read_bytes()
     (tmp_path / "a.tar").write_bytes(content[:kept])
     with pytest.raises(DatasetError, match=r"a\.tar is not a tar.*write it again"):
         scan_shard(str(tmp_path / "a.tar"))
 
 
-def test_a_shard_that_was_cut_anywhere_never_loses_samples_in_silence(tmp_path: Path) -> None:
+def test_a_truncated_shard_never_loses_samples_silently(tmp_path: Path) -> None:
     content = Path(write_shard(tmp_path / "a.tar", {"a.mp4": bytes(600), "a.cls": b"1"})).read_bytes()
     end = 512 + 1024 + 512 + 512
     for kept in range(0, end + 1, 64):
@@ -160,7 +160,7 @@ def test_a_shard_that_was_cut_anywhere_never_loses_samples_in_silence(tmp_path: 
     assert len(scan_shard(str(tmp_path / "a.tar")).members) == 2
 
 
-def test_a_shard_that_is_damaged_midway_is_named(tmp_path: Path) -> None:
+def test_a_shard_that_is_damaged_in_the_middle_is_named(tmp_path: Path) -> None:
     content = bytearray(Path(write_shard(tmp_path / "a.tar", samples(3))).read_bytes())
     second = content.index(b"001/clip.mp4")
     content[second : second + 512] = b"?" * 512
@@ -170,14 +170,14 @@ def test_a_shard_that_is_damaged_midway_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"no tar at all" * 100, bytes(range(256)) * 10])
-def test_a_file_that_is_no_tar_is_named(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_tar_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.tar").write_bytes(content)
     with pytest.raises(DatasetError, match=r"a\.tar is not a tar"):
         scan_shard(str(tmp_path / "a.tar"))
 
 
 @pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
-def test_a_compressed_shard_is_to_be_unpacked(tmp_path: Path, mode: str) -> None:
+def test_the_error_for_a_compressed_shard_says_to_unpack_it(tmp_path: Path, mode: str) -> None:
     with tarfile.open(str(tmp_path / "a.tar"), mode) as tar:  # type: ignore[call-overload]
         tar.addfile(tarfile.TarInfo("a.mp4"))
     with pytest.raises(DatasetError, match=r"a\.tar is compressed .*plain \.tar"):
@@ -237,7 +237,7 @@ def test_a_remote_shard_that_cannot_be_read_is_named(tmp_path: Path, server: Fau
         scan_shard(f"{server.url}/a.tar")
 
 
-def test_several_shards_are_in_the_order_given(tmp_path: Path) -> None:
+def test_shards_keep_the_given_order(tmp_path: Path) -> None:
     shards = [write_shard(tmp_path / f"{i}.tar", samples(i + 1)) for i in range(5)]
     assert [index.shard for index in scan_shards(shards[::-1])] == shards[::-1]
 
@@ -256,12 +256,12 @@ def test_several_shards_are_in_the_order_given(tmp_path: Path) -> None:
         ("https://h/a.tar?key=1", ["https://h/a.tar?key=1"]),
     ],
 )
-def test_braces_stand_for_each(pattern: str, expected: list[str]) -> None:
+def test_braces_expand_to_every_number(pattern: str, expected: list[str]) -> None:
     assert expand_shards(pattern) == expected
     assert expand_shards([pattern, Path("more.tar")]) == [*expected, "more.tar"]
 
 
-def test_stars_stand_for_the_files_there_are(tmp_path: Path) -> None:
+def test_stars_match_existing_files(tmp_path: Path) -> None:
     for name in ("b-1.tar", "a-2.tar", "a-1.tar", "a-1.tar.index.json", "a[1].tar"):
         (tmp_path / name).touch()
     assert expand_shards(tmp_path / "{b,a}-*") == [f"{tmp_path}/{name}" for name in ("b-1.tar", "a-1.tar", "a-2.tar")]
@@ -275,7 +275,7 @@ def test_unbalanced_braces_name_the_pattern() -> None:
         expand_shards("train-{000..099.tar")
 
 
-def test_no_shards_are_refused() -> None:
+def test_an_empty_list_of_shards_is_rejected() -> None:
     with pytest.raises(DatasetError, match="at least one shard, got none"):
         expand_shards([])
 
@@ -291,13 +291,13 @@ def labelled(tmp_path: Path, files: Mapping[str, bytes], label: str = "cls") -> 
 @pytest.mark.parametrize(
     ("label", "expected"), [("cls", "7"), ("txt", "long jump"), ("json:name", "jump"), ("json:id", "12")]
 )
-def test_labels_are_where_label_says(tmp_path: Path, label: str, expected: str) -> None:
+def test_labels_are_read_from_the_member_that_label_names(tmp_path: Path, label: str, expected: str) -> None:
     content = json.dumps({"name": "jump", "id": 12}).encode()
     files = {"0/a.mp4": b"v", "0/a.cls": b" 7\n", "0/a.txt": b"\xef\xbb\xbflong jump\n", "0/a.json": content}
     assert labelled(tmp_path, files, label) == [("a.tar::0/a.mp4", expected)]
 
 
-def test_files_of_one_sample_need_not_be_neighbours(tmp_path: Path) -> None:
+def test_files_of_one_sample_need_not_be_adjacent(tmp_path: Path) -> None:
     files = {"a.cls": b"1", "b.mp4": b"vb", "notes.md": b"x", "a.mp4": b"va", "b.cls": b"2", "only.json": b"{}"}
     assert labelled(tmp_path, files) == [("a.tar::b.mp4", "2"), ("a.tar::a.mp4", "1")]
 
@@ -327,7 +327,7 @@ def test_a_key_ends_at_the_first_dot_of_the_name(tmp_path: Path) -> None:
         ({"a.mp4": b"v"}, "png", "label 'png' "),
     ],
 )
-def test_samples_that_cannot_be_are_named(tmp_path: Path, files: dict[str, bytes], label: str, message: str) -> None:
+def test_invalid_samples_are_named(tmp_path: Path, files: dict[str, bytes], label: str, message: str) -> None:
     with pytest.raises(DatasetError, match=message):
         labelled(tmp_path, files, label)
 
@@ -340,5 +340,5 @@ def test_two_videos_of_the_same_name_are_named(tmp_path: Path) -> None:
         labelled_videos(scan_shard(str(tmp_path / "a.tar")), "cls")
 
 
-def test_a_compressed_file_within_a_shard_is_no_compressed_shard(tmp_path: Path) -> None:
+def test_a_compressed_file_within_a_shard_is_accepted(tmp_path: Path) -> None:
     assert len(scan_shard(write_shard(tmp_path / "a.tar", {"a.gz": gzip.compress(b"x")})).members) == 1

@@ -56,7 +56,7 @@ def test_folders_within_a_class_are_searched(tmp_path: Path) -> None:
     assert found(VideoDataset.from_folder(root), root) == expected
 
 
-def test_hidden_files_and_other_files_are_passed_over(tmp_path: Path) -> None:
+def test_hidden_files_and_other_files_are_ignored(tmp_path: Path) -> None:
     root = make_files(
         tmp_path, "run/a.mp4", "run/.b.mp4", "run/.cache/c.mp4", "run/notes.txt", "run/mp4", ".git/d.mp4", "stray.mp4"
     )
@@ -65,17 +65,17 @@ def test_hidden_files_and_other_files_are_passed_over(tmp_path: Path) -> None:
     assert found(dataset, root) == [("run/a.mp4", 0)]
 
 
-def test_endings_may_be_in_upper_case(tmp_path: Path) -> None:
+def test_suffixes_may_be_in_upper_case(tmp_path: Path) -> None:
     root = make_files(tmp_path, "run/A.MP4", "run/b.WebM")
     assert found(VideoDataset.from_folder(root), root) == [("run/A.MP4", 0), ("run/b.WebM", 0)]
 
 
 @pytest.mark.parametrize("ending", sorted(VIDEO_EXTENSIONS))
-def test_each_known_ending_counts_as_a_video(tmp_path: Path, ending: str) -> None:
+def test_each_known_suffix_counts_as_a_video(tmp_path: Path, ending: str) -> None:
     assert len(VideoDataset.from_folder(make_files(tmp_path, f"run/a{ending}"))) == 1
 
 
-def test_other_endings_can_be_asked_for(tmp_path: Path) -> None:
+def test_other_suffixes_can_be_requested(tmp_path: Path) -> None:
     root = make_files(tmp_path, "run/a.y4m", "run/b.mp4")
     assert found(VideoDataset.from_folder(root, extensions=[".y4m"]), root) == [("run/a.y4m", 0)]
 
@@ -95,7 +95,7 @@ def test_a_link_back_to_its_own_folder_does_not_repeat_videos(tmp_path: Path) ->
     assert found(VideoDataset.from_folder(root), root) == [("run/a.mp4", 0)]
 
 
-def test_a_link_beside_its_folder_treats_all_videos_in_it_alike(tmp_path: Path) -> None:
+def test_a_link_next_to_its_folder_treats_all_videos_in_it_alike(tmp_path: Path) -> None:
     root = make_files(tmp_path, "run/folder/a.mp4", "run/folder/deep/b.mp4")
     (root / "run" / "again").symlink_to(root / "run" / "folder")
     names = [Path(video.path).name for video in VideoDataset.from_folder(root)]
@@ -116,7 +116,7 @@ def test_a_folder_of_frames_is_a_video(tmp_path: Path) -> None:
     assert found(VideoDataset.from_folder(root), root) == expected
 
 
-def test_images_in_a_classs_own_folder_are_no_video(tmp_path: Path) -> None:
+def test_images_directly_in_a_class_folder_are_not_a_video(tmp_path: Path) -> None:
     root = make_files(tmp_path, "run/clip/1.jpg", "run/cover.jpg", "jump/1.jpg", "jump/2.jpg")
     with pytest.raises(DatasetError, match=r"jump contains no video"):
         VideoDataset.from_folder(root)
@@ -136,7 +136,7 @@ def test_a_file_in_place_of_a_folder_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("names", [(), ("a.mp4",), (".hidden/a.mp4",)])
-def test_a_folder_without_classes_says_how_to_lay_it_out(tmp_path: Path, names: tuple[str, ...]) -> None:
+def test_the_error_for_a_folder_without_classes_describes_the_layout(tmp_path: Path, names: tuple[str, ...]) -> None:
     make_files(tmp_path, *names)
     with pytest.raises(DatasetError, match=f"{re.escape(str(tmp_path))} has no subfolders.*<class>/<file>.*from_list"):
         VideoDataset.from_folder(tmp_path)
@@ -161,24 +161,24 @@ def test_a_list_with_numbers_as_labels_counts_the_classes(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("text", ["a.mp4 run\nb.mp4 jump\n", "a.mp4 1\nb.mp4 0\n", "a.mp4 run\nb.mp4 0\n"])
-def test_a_lists_labels_are_names_or_numbers_of_the_classes_given(tmp_path: Path, text: str) -> None:
+def test_labels_in_a_list_are_names_or_numbers_of_the_given_classes(tmp_path: Path, text: str) -> None:
     dataset = VideoDataset.from_list(write_list(tmp_path, text), classes=["jump", "run", "sit"])
     assert dataset.classes == ["jump", "run", "sit"]
     assert list(dataset) == [Video("a.mp4", 1), Video("b.mp4", 0)]
 
 
-def test_comments_and_blank_lines_are_passed_over(tmp_path: Path) -> None:
+def test_comments_and_blank_lines_are_ignored(tmp_path: Path) -> None:
     text = "# the list\n\na.mp4 0\n   \n  # more\nb.mp4 1"
     assert list(VideoDataset.from_list(write_list(tmp_path, text))) == [Video("a.mp4", 0), Video("b.mp4", 1)]
 
 
-def test_paths_in_a_list_may_hold_spaces(tmp_path: Path) -> None:
+def test_paths_in_a_list_may_contain_spaces(tmp_path: Path) -> None:
     text = "my  holiday video.mp4 0\n  b c.mp4 \t 1  \n"
     dataset = VideoDataset.from_list(write_list(tmp_path, text))
     assert list(dataset) == [Video("my  holiday video.mp4", 0), Video("b c.mp4", 1)]
 
 
-def test_a_list_may_come_from_windows(tmp_path: Path) -> None:
+def test_a_list_may_have_windows_line_ends(tmp_path: Path) -> None:
     text = b"\xef\xbb\xbfa.mp4 run\r\n\r\n# x\r\nb.mp4 jump\r\n"
     dataset = VideoDataset.from_list(write_list(tmp_path, text))
     assert dataset.classes == ["jump", "run"]
@@ -191,7 +191,7 @@ def test_a_list_may_name_files_in_any_script(tmp_path: Path) -> None:
     assert dataset.classes == ["走る"]
 
 
-def test_a_lists_paths_start_from_root_unless_absolute(tmp_path: Path) -> None:
+def test_relative_paths_in_a_list_start_at_root(tmp_path: Path) -> None:
     path = write_list(tmp_path, "a.mp4 0\n/data/b.mp4 0\n")
     assert [video.path for video in VideoDataset.from_list(path, root="/videos")] == ["/videos/a.mp4", "/data/b.mp4"]
 
@@ -261,13 +261,13 @@ def test_a_slice_is_a_data_set_with_the_same_classes(three: VideoDataset, part: 
     assert sliced.classes == three.classes
 
 
-def test_a_subset_is_in_the_order_asked_for(three: VideoDataset) -> None:
+def test_a_subset_is_in_the_requested_order(three: VideoDataset) -> None:
     subset = three.subset(np.array([2, 0, 2, -2]))
     assert list(subset) == [three[2], three[0], three[2], three[1]]
     assert subset.classes == three.classes
 
 
-def test_an_empty_subset_is_refused(three: VideoDataset) -> None:
+def test_an_empty_subset_is_rejected(three: VideoDataset) -> None:
     with pytest.raises(DatasetError, match="at least one video"):
         three.subset([])
     with pytest.raises(DatasetError, match="at least one video"):
@@ -289,28 +289,28 @@ def test_a_data_set_can_be_sent_to_another_process(three: VideoDataset) -> None:
 
 
 @pytest.mark.parametrize("label", [-1, 2])
-def test_a_label_that_is_no_class_is_named_with_its_path(label: int) -> None:
+def test_a_label_outside_the_classes_is_named_with_its_path(label: int) -> None:
     with pytest.raises(DatasetError, match=rf"b\.mp4: label {label} is outside \[0, 2\)"):
         VideoDataset(["a.mp4", "b.mp4"], [0, label], ["run", "jump"])
 
 
-def test_a_negative_label_is_named_where_no_classes_are_given() -> None:
+def test_a_negative_label_is_named_if_no_classes_are_given() -> None:
     with pytest.raises(DatasetError, match=r"b\.mp4: label -3 is outside"):
         VideoDataset(["a.mp4", "b.mp4"], [0, -3])
 
 
 @pytest.mark.parametrize("label", [0.5, 10**20])
-def test_a_label_that_is_no_class_index_is_named(label: Any) -> None:
+def test_a_label_that_is_not_a_class_index_is_named(label: Any) -> None:
     with pytest.raises(DatasetError, match=str(label)):
         VideoDataset(["a.mp4", "b.mp4"], [0, label], ["run", "jump"])
 
 
-def test_paths_and_labels_must_be_equally_many() -> None:
+def test_paths_and_labels_must_have_the_same_length() -> None:
     with pytest.raises(DatasetError, match="2 paths and 1 labels: give each path one label"):
         VideoDataset(["a.mp4", "b.mp4"], [0])
 
 
-def test_a_data_set_without_videos_is_refused() -> None:
+def test_a_data_set_without_videos_is_rejected() -> None:
     with pytest.raises(DatasetError, match="at least one video, got none"):
         VideoDataset([], [])
 
@@ -323,7 +323,7 @@ def members() -> VideoDataset:
     return VideoDataset(["s.tar::a.mp4", "b.mp4", "s.tar::c.mp4"], [0, 2, 1], spans=SPANS)
 
 
-def test_spans_stay_with_their_videos(members: VideoDataset) -> None:
+def test_spans_are_kept_with_their_videos(members: VideoDataset) -> None:
     assert [video.span for video in members] == SPANS
     assert [video.span for video in members[::-1]] == SPANS[::-1]
     assert [video.span for video in members.subset([1, 1])] == [None, None]
@@ -351,7 +351,7 @@ def test_spans_must_be_two_integers_for_each_path(spans: Any) -> None:
 
 
 @pytest.mark.parametrize("span", [(-1, 5), (5, -1), (-2, -1)])
-def test_a_span_that_cannot_be_is_named_with_its_path(span: tuple[int, int]) -> None:
+def test_an_invalid_span_is_named_with_its_path(span: tuple[int, int]) -> None:
     with pytest.raises(DatasetError, match=r"s\.tar::b\.mp4: span \[.*\] is not an offset and a length"):
         VideoDataset(["s.tar::a.mp4", "s.tar::b.mp4"], [0, 1], spans=[(0, 1), span])
 
@@ -368,7 +368,7 @@ def test_shards_are_read_in_order_with_their_labels(tmp_path: Path) -> None:
     assert list(VideoDataset.from_shards([tmp_path / "s-*.tar"])) == list(dataset)
 
 
-def test_shards_labels_may_be_names(tmp_path: Path) -> None:
+def test_labels_of_shards_may_be_names(tmp_path: Path) -> None:
     shard = write_shard(
         tmp_path / "s.tar", {"a.mp4": b"", "a.json": b'{"act": "run"}', "b.mp4": b"", "b.json": b'{"act": "jump"}'}
     )
@@ -380,13 +380,13 @@ def test_shards_labels_may_be_names(tmp_path: Path) -> None:
         VideoDataset.from_shards(shard, label="json:act", classes=["run"])
 
 
-def test_shards_indices_are_kept_where_asked(tmp_path: Path) -> None:
+def test_indices_of_shards_are_stored_in_the_given_folder(tmp_path: Path) -> None:
     shard = write_shard(tmp_path / "s.tar", {"a.mp4": b"", "a.cls": b"0"})
     VideoDataset.from_shards(shard, cache_dir=tmp_path / "cache")
     assert sorted(os.listdir(tmp_path)) == ["cache", "s.tar"]
 
 
-def test_the_sample_folder_has_a_video_a_class(real_videos: Path) -> None:
+def test_the_sample_folder_has_one_video_per_class(real_videos: Path) -> None:
     folder = real_videos / "labelled"
     dataset = VideoDataset.from_folder(folder)
     assert dataset.classes == sorted(os.listdir(folder))
@@ -396,7 +396,7 @@ def test_the_sample_folder_has_a_video_a_class(real_videos: Path) -> None:
 @pytest.mark.parametrize(
     ("frame", "where"), [(0, "before its first frame"), (7, "after 7 frames")], ids=["unopened", "midway"]
 )
-def test_a_decoding_error_names_file_place_reason_and_fix(frame: int, where: str) -> None:
+def test_a_decoding_error_names_the_file_the_place_the_reason_and_the_fix(frame: int, where: str) -> None:
     error = VideoDecodeError("run/a.mp4", frame, "no such codec")
     assert str(error).startswith(f"cannot decode run/a.mp4: no such codec ({where}). Remove the file")
     assert 'on_error="replace"' in str(error)
