@@ -200,7 +200,7 @@ def test_each_tap_of_each_filter_is_in_its_place(cupy: Any, kernels: Kernels, le
 
 
 def random_motions(seed: int) -> list[NDArray[np.int64]]:
-    """Return motion of many lengths, exact in float32, with still stretches; one video is still, one has constant motion."""
+    """Return motion of many lengths, exact in float32, with still stretches; one video is still, one uniform."""
     rng = np.random.default_rng(seed)
     motions = [rng.integers(0, 10**6, length) * (rng.random(length) < 0.7) for length in LENGTHS]
     motions[3][:] = 0

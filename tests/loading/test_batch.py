@@ -26,7 +26,7 @@ VIDEOS = [Video("a.mp4", 3), Video("b.mp4", 1), Video("c.mp4", 0)]
 
 
 def check(arrays: Arrays, inputs: tuple[GraphInput, ...], size: int) -> dict[str, list[np.ndarray]]:
-    """Compare each sample with its declaration; the samples by name."""
+    """Compare each sample with its declaration, and return the samples by name."""
     assert len(arrays) == len(inputs)
     samples = {each.name: [np.asarray(value) for value in array] for each, array in zip(inputs, arrays, strict=True)}
     for each in inputs:

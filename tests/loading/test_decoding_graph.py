@@ -1,6 +1,6 @@
-"""The graph that decodes, on the CPU: DALI's decoder on VP9, the CUDA kernels in their host build.
+"""The decoding graph on the CPU: DALI's decoder on VP9, and the CUDA kernels in their host build.
 
-What differs on a GPU is where it runs, and the codecs that DALI's decoder takes.
+A GPU differs in the device that runs the graph and in the codecs that DALI's decoder supports.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ from tests.support.videos import moving_square, rotate_by_metadata, write_video
 
 pytestmark = needs_compiler
 
-# What DALI's releases decode on the CPU, as a table of what the "GPU" decodes.
+# The codecs that DALI's releases decode on the CPU, as the table of codecs that the "GPU" decodes.
 VP9_ONLY = {"vp9": DecoderCaps("vp9", "4:2:0", 8, 1, 1, 1, 8192, 8192, 1 << 18)}
 MJPEG_ONLY = {"mjpeg": dataclasses.replace(VP9_ONLY["vp9"], codec="mjpeg")}
 CROP = 24
 
 
 class KernelsOnHost(Kernels):
-    """The kernels run on the CPU: arrays are NumPy's, launches go to the host build."""
+    """The kernels on the CPU: arrays are NumPy arrays, and the host build runs the launches."""
 
     tensor_cores = True  # type: ignore[assignment]
 
@@ -83,7 +83,7 @@ class KernelsOnHost(Kernels):
 
 
 class CountingKernels(KernelsOnHost):
-    """Notes how long the videos are that were decoded whole."""
+    """A wrapper that records the lengths of the videos that were decoded whole."""
 
     def __init__(self, lengths: list[int], *args: Any) -> None:
         super().__init__(*args)
@@ -101,7 +101,7 @@ def graph_kernels(host_kernels: HostKernels) -> Any:
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> VideoDataset:
-    """Nine videos: VP9 for DALI's decoder, and H.264, 4:4:4 and turned ones that it is not given."""
+    """Nine videos: VP9 for DALI's decoder, and H.264, 4:4:4 and rotated videos, which PyAV decodes."""
     folder = tmp_path_factory.mktemp("mixed")
     vp9: dict[str, Any] = {"codec": "libvpx-vp9", "options": {"crf": "20", "b": "0", "cpu-used": "8"}}
     paths = [
@@ -116,7 +116,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> VideoDataset:
 
 
 class PicksKnown(LocalPool):
-    """Files go to the graph with the picks that are given for their paths."""
+    """A pool that passes files to the graph with the picks that are known for their paths."""
 
     def __init__(self, config: ClipConfig, known: Mapping[str, list[int]]) -> None:
         super().__init__(config)
@@ -148,7 +148,7 @@ def feed_of(
     known: Mapping[str, list[int]] | None = None,
     decoded: NvdecTable = VP9_ONLY,
 ) -> Feed:
-    """The decoding graph on the CPU or, without kernels, the graph that gets finished clips."""
+    """Return the feed of the decoding graph on the CPU or, without kernels, of the graph that gets finished clips."""
     settings = LoaderSettings(
         sampler=sampler,
         order=EpochOrder(num_videos=len(dataset), batch_size=batch_size, shuffle=training),
@@ -186,7 +186,7 @@ def epoch_of(feed: Feed) -> list[Any]:
     ids=lambda sampler: type(sampler).__name__,
 )
 def test_both_graphs_give_the_same_batches(mixed: VideoDataset, graph_kernels: Any, sampler: Sampler) -> None:
-    # On the host the feature level takes most of a second a frame.
+    # On the host the feature level takes most of a second per frame.
     feature = sampler.representation is not None and sampler.representation.motion == "feature"
     videos = mixed[:5] if feature else mixed
     decoded = epoch_of(feed_of(videos, sampler, graph_kernels))
@@ -236,7 +236,7 @@ def test_a_subclass_with_its_own_pick_picks_the_same_in_both_graphs(mixed: Video
 
 
 class RoundedOnly:
-    """Motion at the feature level, which float32 alone does not hold."""
+    """Motion at the feature level that float32 cannot represent exactly."""
 
     num_frames = 1
     representation = Representation(motion="feature")
@@ -253,7 +253,7 @@ def test_a_user_defined_strategy_gets_motion_rounded_to_float32(mixed: VideoData
 
 
 class BackAndForth:
-    """Picks in no order, some more than once."""
+    """Unsorted picks, some of them repeated."""
 
     num_frames = 5
     representation = Representation()
@@ -269,8 +269,8 @@ def picks_of(batches: list[Any]) -> dict[str, list[int]]:
 
 
 def assert_near(found: list[Any], expected: list[Any]) -> None:
-    """Batches of two decoders. Their RGB differs a little, and luma measured on it does from the plane: picks may be a
-    frame apart.
+    """Compare batches of two decoders. Their RGB differs a little, and luma computed from RGB differs from the decoded
+    luma plane, so picks may differ by one frame.
     """
     assert [paths for _, paths in found] == [paths for _, paths in expected]
     for (outputs, paths), (right, _) in zip(found, expected, strict=True):
@@ -292,12 +292,12 @@ def assert_same_bytes(found: list[Any], expected: list[Any]) -> None:
         }
 
 
-# Alone, each sample is a batch of its kind without the two others; all together, clips made here are among them.
+# With batches of one, each batch contains one kind of sample only; one batch of all videos mixes the kinds.
 @pytest.mark.parametrize("batch_size", [1, 3, 9])
 @pytest.mark.parametrize("step", [1, 2], ids=["all known", "every other known"])
-# The shortest video has 6 frames: of 9 picks, some come again.
+# The shortest video has 6 frames, so some of its 9 picks are repeated.
 @pytest.mark.parametrize("sampler", [MotionGuided(num_frames=9), BackAndForth()], ids=["guided", "in no order"])
-def test_known_picks_give_the_bytes_of_measured_ones(
+def test_known_picks_give_the_same_bytes_as_measured_picks(
     mixed: VideoDataset, graph_kernels: Any, sampler: Sampler, step: int, batch_size: int
 ) -> None:
     measured = epoch_of(feed_of(mixed, sampler, graph_kernels, batch_size=batch_size))
@@ -306,7 +306,7 @@ def test_known_picks_give_the_bytes_of_measured_ones(
     lengths: list[int] = []
     counting = partial(CountingKernels, lengths, *graph_kernels.args)
     assert_same_bytes(epoch_of(feed_of(mixed, sampler, counting, batch_size=batch_size, known=known)), measured)
-    # Only what is not known is decoded whole.
+    # Only videos without known picks are decoded whole.
     assert len(lengths) == len(names) - len(known)
 
 
@@ -360,9 +360,9 @@ def test_an_epoch_that_ends_within_a_split_batch_is_followed_by_a_complete_one(
     assert all((a["clips"] == b["clips"]).all() for (a, _), (b, _) in zip(again, whole, strict=True))
 
 
-def words_of_failure(paths: list[Path], more: str = "") -> str:
-    """What the loader says of an epoch that DALI's decoder fails in."""
-    # In a process of its own: after this, DALI's CPU decoder may never end.
+def error_of_failed_epoch(paths: list[Path], more: str = "") -> str:
+    """Return the loader's error for an epoch in which DALI's decoder fails."""
+    # Runs in a separate process, because DALI's CPU decoder may hang after an error.
     script = f"""
 import os
 from tests.loading.test_decoding_graph import *
@@ -380,14 +380,14 @@ os._exit(0)
     return result.stdout
 
 
-def test_an_error_of_dalis_decoder_names_the_videos_it_had(tmp_path: Path) -> None:
+def test_an_error_of_dalis_decoder_names_the_videos_of_its_batch(tmp_path: Path) -> None:
     vp9: dict[str, Any] = {"codec": "libvpx-vp9", "options": {"crf": "20", "b": "0", "cpu-used": "8"}}
     fine = write_video(tmp_path / "fine.webm", moving_square(26, 48, 76, seed=4), **vp9)
     content = bytearray(fine.read_bytes())
     content[len(content) // 2] ^= 0xFF
     broken = tmp_path / "broken.webm"
     broken.write_bytes(bytes(content))
-    words = words_of_failure([fine, broken])
+    words = error_of_failed_epoch([fine, broken])
     assert "DALI failed on one of these videos: " in words
     assert str(broken) in words
     assert "Invalid data found" in words
@@ -396,13 +396,13 @@ def test_an_error_of_dalis_decoder_names_the_videos_it_had(tmp_path: Path) -> No
 @pytest.mark.parametrize("pick", [8, -1])
 def test_a_known_pick_that_is_not_in_the_video_is_an_error_that_names_it(tmp_path: Path, pick: int) -> None:
     path = write_video(tmp_path / "short.webm", moving_square(8, 48, 64), codec="libvpx-vp9")
-    words = words_of_failure([path], f"known={{{str(path)!r}: [0, {pick}]}}")
+    words = error_of_failed_epoch([path], f"known={{{str(path)!r}: [0, {pick}]}}")
     assert "DALI failed on one of these videos: " in words
     assert str(path) in words
     assert f"out-of-bounds frame index {pick} " in words
 
 
-def test_a_folder_of_jpeg_frames_goes_through_whole_and_with_known_picks(
+def test_a_folder_of_jpeg_frames_loads_whole_and_with_known_picks(
     real_videos: Path, graph_kernels: Any, tmp_path: Path
 ) -> None:
     files = sorted(map(str, (real_videos / "frames" / "00001").glob("*.jpg")))

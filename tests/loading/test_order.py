@@ -19,7 +19,7 @@ def ranks(num_videos: int, world_size: int, **more: Any) -> list[EpochOrder]:
 
 
 @given(VIDEOS, WORLDS, SEEDS, st.booleans())
-def test_ranks_share_out_the_videos(num_videos: int, world_size: int, seed: int, shuffle: bool) -> None:
+def test_ranks_divide_the_videos(num_videos: int, world_size: int, seed: int, shuffle: bool) -> None:
     shares = [order.indices(3).tolist() for order in ranks(num_videos, world_size, seed=seed, shuffle=shuffle)]
     assert len({len(share) for share in shares}) == 1
     turns = [index for turn in zip(*shares, strict=True) for index in turn]
@@ -29,7 +29,7 @@ def test_ranks_share_out_the_videos(num_videos: int, world_size: int, seed: int,
 
 
 @given(VIDEOS, WORLDS)
-def test_ranks_share_out_as_torchs_distributed_sampler_does(num_videos: int, world_size: int) -> None:
+def test_ranks_divide_the_videos_as_torchs_distributed_sampler_does(num_videos: int, world_size: int) -> None:
     for order in ranks(num_videos, world_size):
         expected = DistributedSampler(range(num_videos), world_size, order.rank, shuffle=False)
         assert order.num_samples == len(expected)
@@ -52,7 +52,7 @@ def test_without_shuffling_every_epoch_is_in_the_data_sets_order() -> None:
     assert order.indices(0).tolist() == order.indices(7).tolist() == list(range(20))
 
 
-def test_shuffling_depends_on_seed_and_epoch_alone() -> None:
+def test_shuffling_depends_only_on_seed_and_epoch() -> None:
     def shuffled(seed: int, epoch: int) -> tuple[int, ...]:
         return tuple(EpochOrder(num_videos=50, shuffle=True, seed=seed).indices(epoch).tolist())
 
@@ -69,7 +69,7 @@ def test_an_epochs_order_does_not_depend_on_earlier_calls() -> None:
     assert order.indices(5).tolist() == later
 
 
-def test_shuffling_puts_every_video_everywhere() -> None:
+def test_shuffling_moves_every_video_to_every_place() -> None:
     order = EpochOrder(num_videos=4, shuffle=True)
     places = {(place, video) for epoch in range(100) for place, video in enumerate(order.indices(epoch).tolist())}
     assert len(places) == 16

@@ -1,4 +1,4 @@
-"""Calls made ahead in a thread: their order, their errors, and how they end."""
+"""Calls made in advance in a thread: their order, their errors, and how they end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.interrupting import ctrl_c_in_another_thread
 
 
 class Source:
-    """Gives what stands in a list, or raises it, and notes who asked for it. An event is waited for first."""
+    """A function that returns or raises the items of a list, waits for events first, and records its callers."""
 
     def __init__(self, *items: Any) -> None:
         self.items = list(items)
@@ -79,7 +79,7 @@ def test_one_call_is_made_while_the_caller_works_and_no_more(ahead_of: Any) -> N
     assert len(source.threads) == 2
 
 
-def test_rest_waits_for_the_running_call_and_drops_its_result(ahead_of: Any) -> None:
+def test_rest_waits_for_the_running_call_and_discards_its_result(ahead_of: Any) -> None:
     event = threading.Event()
     source = Source(event, 1, 2, ValueError("three"), 4)
     ahead = ahead_of(source)
@@ -128,8 +128,8 @@ def test_an_error_does_not_keep_its_callers_alive(ahead_of: Any) -> None:
         gc.enable()
 
 
-def test_it_can_be_closed_in_its_own_thread() -> None:
-    # As the garbage collector does, where it finds a loader there.
+def test_its_own_thread_can_close_it() -> None:
+    # The garbage collector does this if it collects a loader in that thread.
     ahead: ReadAhead[None] = ReadAhead(lambda: ahead.close())
     assert ahead() is None
     ahead._thread.join(60)

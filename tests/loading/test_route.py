@@ -1,4 +1,4 @@
-"""Which way a loader takes, of what its arguments ask for and the machine has."""
+"""The route of a loader, chosen from its arguments and the hardware of the machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ H264 = DecoderCaps("h264", "4:2:0", 8, 7, 48, 16, 4096, 4096, 65536)
 
 @pytest.fixture
 def gpu_machine(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """A machine whose driver's answers are these: one GPU, which decodes H.264."""
+    """A simulated machine whose driver reports one GPU, which decodes H.264."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
     monkeypatch.setitem(sys.modules, "cupy", types.ModuleType("cupy"))
@@ -47,7 +47,7 @@ def test_a_missing_gpu_is_an_error(decode: Any) -> None:
         choose_route("cuda", decode)
 
 
-def test_a_gpu_with_nvdec_decodes_what_its_chip_takes(gpu_machine: pytest.MonkeyPatch) -> None:
+def test_a_gpu_with_nvdec_decodes_the_codecs_of_its_chip(gpu_machine: pytest.MonkeyPatch) -> None:
     for decode in ("auto", "nvdec"):
         route = choose_route("cuda", decode)  # type: ignore[arg-type]
         assert (route.device, route.device_id, route.nvdec) == (torch.device("cuda:1"), 1, {"h264": H264})
@@ -79,7 +79,7 @@ def test_without_a_device_argument_a_machine_without_a_driver_uses_the_cpu_silen
         ("cupy", r"CuPy cannot be imported .*pip install 'mgdali\[cuda12\]'"),
     ],
 )
-def test_without_a_device_argument_one_warning_says_why_the_gpu_is_not_used(
+def test_without_a_device_argument_one_warning_gives_the_reason_for_not_using_the_gpu(
     gpu_machine: pytest.MonkeyPatch, lacks: str, says: str
 ) -> None:
     if lacks == "torch":
@@ -96,12 +96,12 @@ def test_without_a_device_argument_one_warning_says_why_the_gpu_is_not_used(
         choose_route(None, "nvdec")
 
 
-def test_a_gpu_may_be_given_frames_that_pyav_decoded(gpu_machine: pytest.MonkeyPatch) -> None:
+def test_a_gpu_can_process_frames_that_pyav_decoded(gpu_machine: pytest.MonkeyPatch) -> None:
     route = choose_route("cuda", "cpu")
     assert (route.device_id, route.nvdec) == (1, None)
 
 
-def test_without_nvdecs_library_pyav_decodes_and_one_line_says_what_is_missing(gpu_machine: pytest.MonkeyPatch) -> None:
+def test_without_the_nvdec_library_pyav_decodes_and_one_line_names_it(gpu_machine: pytest.MonkeyPatch) -> None:
     gpu_machine.setattr(driver, "load_library", no_library)
     with pytest.warns(RuntimeWarning, match="PyAV decodes.*library is missing.*NVIDIA_DRIVER_CAPABILITIES") as caught:
         route = choose_route("cuda", "auto")
@@ -111,7 +111,7 @@ def test_without_nvdecs_library_pyav_decodes_and_one_line_says_what_is_missing(g
         choose_route("cuda", "nvdec")
 
 
-def test_without_cupy_one_line_says_what_to_install(gpu_machine: pytest.MonkeyPatch) -> None:
+def test_without_cupy_one_line_names_the_package_to_install(gpu_machine: pytest.MonkeyPatch) -> None:
     gpu_machine.setitem(sys.modules, "cupy", None)
     with pytest.warns(RuntimeWarning, match=r"CuPy cannot be imported.*pip install 'mgdali\[cuda12\]'"):
         assert choose_route("cuda", "auto").nvdec is None

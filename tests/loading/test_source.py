@@ -1,4 +1,4 @@
-"""Batches in order, whichever video is made into a clip first."""
+"""Batches keep their order, whichever clip is finished first."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mgdali.workers.clip_job import ClipResult
 
 
 class RecordingPool:
-    """Does each job when it is waited for, and says what it took."""
+    """A pool that runs each job when the caller waits for it, and records the jobs."""
 
     def __init__(self, seconds: dict[str, float]) -> None:
         self.seconds = seconds
@@ -56,7 +56,7 @@ def make_source(paths: list[str], pool: RecordingPool, batch_size: int, index: A
     return ClipSource(VideoDataset(paths, [0] * len(paths)), pool, settings, Tally(), index=index)
 
 
-def test_the_slowest_videos_of_a_batch_are_begun_first_and_the_order_is_kept() -> None:
+def test_the_slowest_videos_of_a_batch_start_first_and_the_order_is_kept() -> None:
     paths = [f"{number}.mp4" for number in range(8)]
     pool = RecordingPool(dict(zip(paths, [1.0, 5.0, 3.0, 2.0, 9.0, 9.0, 4.0, 0.5], strict=True)))
     source = make_source(paths, pool, batch_size=3)
