@@ -97,7 +97,7 @@ def test_picks_equal_the_reference(dataset: VideoDataset) -> None:
         MotionGuided(num_frames=3, motion="feature", mu=0.8),
     ],
 )
-def test_every_sampler_picks_what_it_says(dataset: VideoDataset, sampler: Any) -> None:
+def test_every_sampler_picks_the_frames_of_its_decoder(dataset: VideoDataset, sampler: Any) -> None:
     with load(dataset, sampler=sampler, batch_size=len(dataset), return_meta=True) as loader:
         ((clips, _, meta),) = loader
     assert clips.shape == (len(dataset), 3, 3, 32, 32)
@@ -107,7 +107,7 @@ def test_every_sampler_picks_what_it_says(dataset: VideoDataset, sampler: Any) -
 
 
 def reference_clip(path: str, picks: list[int], transform: SpatialTransform, choices: Any, crop: int) -> torch.Tensor:
-    """What torch makes of the same frames: crop, antialiased resize, flip, normalize; [T, 3, crop, crop]."""
+    """Return torch's result for the same frames: crop, antialiased resize, flip, normalize; [T, 3, crop, crop]."""
     frames = [frame.to_ndarray(format="rgb24") for frame in read_frames(path)]
     stack = torch.from_numpy(np.stack([frames[t] for t in picks])).permute(0, 3, 1, 2).float()
     top, left, bottom, right = (round(edge) for edge in transform.window(*frames[0].shape[:2], choices))
@@ -268,7 +268,7 @@ def test_a_loader_that_is_dropped_ends_its_workers(dataset: VideoDataset) -> Non
 
 
 def test_lightning_does_not_mistake_a_loader_for_a_torch_dataloader(dataset: VideoDataset) -> None:
-    # Lightning looks for torch's samplers in whatever has an attribute of that name.
+    # Lightning looks for torch's samplers in every object that has an attribute of that name.
     with load(dataset) as loader:
         assert not hasattr(loader, "sampler")
 
@@ -278,7 +278,7 @@ def test_lightning_does_not_mistake_a_loader_for_a_torch_dataloader(dataset: Vid
 
 @pytest.fixture
 def stuck(dataset: VideoDataset, tmp_path: Path) -> VideoDataset:
-    """The data set with a third video that its worker waits for and that never comes: a pipe nobody writes to."""
+    """The data set with a third video that blocks its worker forever: a named pipe without a writer."""
     path = tmp_path / "stuck.mp4"
     os.mkfifo(path)
     videos = [*dataset[:2], Video(str(path), 0), *dataset[2:]]
@@ -290,7 +290,7 @@ def threads_ahead() -> set[threading.Thread]:
 
 
 class Calls:
-    """The calls of a method: in which thread, and how many have returned."""
+    """Records the calls of a method: the thread of each call, and how many have returned."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
         self.threads: list[int] = []
@@ -337,7 +337,7 @@ def test_the_next_batch_is_prepared_while_the_caller_works(
         submitted.threads.clear()
         for number in range(1, 10):
             next(batches)
-            # This one, the one that the graph has, and the one after that; no more.
+            # The current batch, the batch in the graph, and the one after that; no more.
             asked.await_returned(number + 2)
             assert asked.threads.count(threading.get_ident()) == 0
         assert len(set(submitted.threads)) == 1
@@ -384,7 +384,7 @@ def test_ctrl_c_while_waiting_for_a_batch_ends_workers_and_thread(stuck: VideoDa
             assert time.monotonic() - started < 10
             assert threads_ahead() == threads
             assert gone(list(workers))
-            # Another comes while it is waited for the batch under way, as an epoch is broken off.
+            # A second Ctrl-C arrives while the abandoned epoch waits for the running batch.
             next(iter(loader))
 
 
@@ -544,7 +544,7 @@ def test_a_state_of_a_loader_with_other_batches_is_rejected(dataset: VideoDatase
 
 @pytest.fixture
 def spoiled(dataset: VideoDataset, tmp_path: Path) -> VideoDataset:
-    """The data set with two files of garbage among its videos, at places 4 and 9."""
+    """The data set with two invalid files among its videos, at positions 4 and 9."""
     paths = [video.path for video in dataset]
     for place in (4, 9):
         bad = tmp_path / f"bad{place}.mp4"
@@ -564,7 +564,7 @@ def test_a_bad_video_raises_when_its_turn_comes(spoiled: VideoDataset, num_worke
         with pytest.raises(VideoDecodeError, match="Invalid data") as caught:
             next(batches)
         assert caught.value.path == spoiled[4].path
-        # The loader is not broken by it.
+        # The loader can still be used.
         assert len(next(iter(loader))[1]) == 2
 
 

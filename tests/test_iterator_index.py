@@ -1,4 +1,4 @@
-"""The loader with a motion index: the same clips from less decoding, and an index that grows while it trains."""
+"""The loader with a motion index: the same clips with less decoding, and an index that grows during training."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ALL = (Representation(), Representation(channels="rgb"), Representation(motion="
 
 @pytest.fixture
 def videos(tmp_path: Path) -> VideoDataset:
-    """Eight videos that may be changed, with key frames in their midst, two of them short."""
+    """Eight videos that tests may change, with several key frames each; two of them are short."""
     folder = tmp_path / "videos"
     folder.mkdir()
     options = {"crf": "18", "preset": "veryfast", "g": "9", "bf": "2"}
@@ -48,7 +48,7 @@ def index(videos: VideoDataset, tmp_path: Path) -> Path:
 
 
 def epochs(dataset: VideoDataset, count: int = 2, **arguments: Any) -> tuple[list[str], Any]:
-    """Digests of all batches of some epochs, and the loader."""
+    """Return digests of all batches of some epochs, and the loader."""
     defaults = {"batch_size": 3, "shuffle": True, "training": True, "return_meta": True}
     with load(dataset, **{**defaults, **arguments}) as loader:
         return [digest(batch) for _ in range(count) for batch in loader], loader
@@ -94,7 +94,7 @@ def test_real_clips_are_the_same_with_an_index(real_videos: Path, tmp_path: Path
     assert loader.unindexed == {}
 
 
-def test_a_users_own_sampler_is_given_the_motion_of_the_index(videos: VideoDataset, index: Path) -> None:
+def test_a_user_defined_sampler_gets_the_motion_of_the_index(videos: VideoDataset, index: Path) -> None:
     class Last:
         num_frames = 2
         representation = Representation()
@@ -173,7 +173,7 @@ def test_a_run_with_an_index_resumes_from_any_batch(videos: VideoDataset, index:
     with load(videos, batch_size=3, shuffle=True, training=True, return_meta=True, index=index) as loader:
         next(iter(loader))
         state = loader.state_dict()
-    # An index changes no batch: a state taken with one serves a loader without.
+    # An index changes no batch, so a state saved with an index can be loaded without one.
     with load(videos, batch_size=3, shuffle=True, training=True, return_meta=True) as loader:
         loader.load_state_dict(state)
         assert [digest(batch) for batch in loader] == expected[1:]
@@ -258,7 +258,7 @@ def test_a_changed_video_is_measured_again_and_other_representations_are_kept(
     assert {name: after[name] for name in videos.paths[1:]} == {name: before[name] for name in videos.paths[1:]}
 
 
-def test_an_epoch_that_was_left_early_loses_no_measurement(videos: VideoDataset, tmp_path: Path) -> None:
+def test_an_unfinished_epoch_loses_no_measurement(videos: VideoDataset, tmp_path: Path) -> None:
     with load(videos, batch_size=2, index="auto", num_workers=0) as loader:
         for number, _ in enumerate(loader):
             if number == 2:
@@ -286,7 +286,7 @@ def test_an_index_is_not_added_to_while_it_is_merged(videos: VideoDataset, monke
     with load(videos, index="auto", num_workers=2) as loader:
         for _ in range(3):
             loader.set_epoch(0)
-            # Records of further videos come in as this epoch is broken off.
+            # Records of further videos arrive when this epoch is abandoned.
             next(iter(loader))
         assert len(list(loader)) == len(videos)
 
@@ -335,9 +335,7 @@ RANK = """
 
 @pytest.mark.slow
 @pytest.mark.parametrize("world_size", [1, 2])
-def test_two_processes_at_a_time_build_one_complete_index(
-    videos: VideoDataset, tmp_path: Path, world_size: int
-) -> None:
+def test_two_processes_at_once_build_one_complete_index(videos: VideoDataset, tmp_path: Path, world_size: int) -> None:
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(RANK).format(paths=list(videos.paths)))
     (tmp_path / "meeting").mkdir()
@@ -378,10 +376,10 @@ def test_bad_videos_are_replaced_while_the_index_grows(videos: VideoDataset, tmp
     assert videos.paths[4] not in rows_of(tmp_path / "videos.index.parquet")
 
 
-# --- videos that are no files ----------------------------------------------------------------------------------------
+# --- videos that are not files ----------------------------------------------------------------------------------------
 
 
-def test_a_folder_of_frames_and_a_tars_member_load_as_files_do(videos: VideoDataset, tmp_path: Path) -> None:
+def test_a_folder_of_frames_and_a_member_of_a_tar_load_like_files(videos: VideoDataset, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "shard.tar", "w") as tar:
         for i, path in enumerate(videos.paths):
             tar.add(path, f"{i}.mp4")
@@ -415,7 +413,7 @@ def test_with_an_index_only_the_picked_files_of_a_folder_of_frames_are_read(tmp_
     times = {name: os.stat(folder / name) for name in os.listdir(folder)}
     for t in range(30):
         if t not in picks:
-            # Of the same size and time, so that the index still holds.
+            # The file keeps its size and time, so that its record in the index remains valid.
             name = f"{t:05}.jpg"
             (folder / name).write_bytes(bytes(times[name].st_size) if t else (folder / name).read_bytes())
             os.utime(folder / name, ns=(times[name].st_atime_ns, times[name].st_mtime_ns))

@@ -41,7 +41,7 @@ def convolve(image: NDArray[Any], filters: NDArray[Any], padding: int = 3) -> ND
 
 
 @pytest.mark.parametrize("case", range(5))
-def test_differences_are_the_expected_ones(shared: Path, case: int) -> None:
+def test_differences_are_as_expected(shared: Path, case: int) -> None:
     with np.load(shared / "golden" / "difference.npz") as arrays:
         frames, weights = arrays[f"frames{case}"], arrays[f"weights{case}"]
         luma, rgb, feature = arrays[f"luma{case}"], arrays[f"rgb{case}"], arrays[f"feature{case}"]
@@ -80,7 +80,7 @@ def test_image_difference_sums_absolute_differences(frames: NDArray[np.uint8], c
     assert motion.tolist() == expected
 
 
-def test_luma_planes_give_what_their_rgb_frames_give() -> None:
+def test_luma_planes_give_the_same_motion_as_their_rgb_frames() -> None:
     frames = random_frames(4, 9, 11, 3)
     assert image_difference(luma_from_rgb(frames)).tolist() == image_difference(frames).tolist()
 
@@ -95,7 +95,7 @@ def test_a_large_image_difference_does_not_overflow() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 9), (31, 20), (70, 21)])
 @pytest.mark.parametrize("weights", [None, random_filters()], ids=["default", "random"])
-def test_feature_difference_is_that_of_the_convolved_frames(
+def test_feature_difference_equals_the_difference_of_convolved_frames(
     size: tuple[int, int], weights: NDArray[np.float32] | None
 ) -> None:
     frames = random_frames(3, *size, 3)
@@ -142,7 +142,7 @@ def test_default_filters_respond_to_their_directions() -> None:
     def responses(plane: NDArray[np.float64]) -> NDArray[np.float64]:
         return convolve(np.repeat(plane[..., None], 3, axis=2), default_filters(), padding=0)[:, 0, 0]
 
-    # Ramps along 0, 45, 90 and 135 degrees; each first derivative is blind to the one across it.
+    # Ramps along 0, 45, 90 and 135 degrees; each first derivative ignores the ramp perpendicular to it.
     for along, ramp in enumerate((x, x + y, y, y - x)):
         answers = np.abs(responses(ramp))
         across = (along + 2) % 4

@@ -1,4 +1,4 @@
-"""What a user installs."""
+"""Content of the wheel, and versions in the constraints."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 
-def test_a_wheel_carries_the_package_and_every_kernel_source(wheel: zipfile.ZipFile) -> None:
+def test_a_wheel_contains_the_package_and_every_kernel_source(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
     modules = {file.relative_to(ROOT).as_posix() for file in (ROOT / "mgdali").rglob("*.py")}
     sources = {f"mgdali/gpu/sources/{file.name}" for file in (ROOT / "kernels").iterdir()}
@@ -36,7 +36,7 @@ def test_no_folder_of_a_wheel_shares_its_name_with_a_module(wheel: zipfile.ZipFi
     assert not folders & {name.removesuffix(".py") for name in names if name.endswith(".py")}
 
 
-def test_a_wheel_offers_the_command_and_both_cuda_extras(wheel: zipfile.ZipFile) -> None:
+def test_a_wheel_has_the_command_and_both_cuda_extras(wheel: zipfile.ZipFile) -> None:
     (metadata,) = [wheel.read(name).decode() for name in wheel.namelist() if name.endswith("/METADATA")]
     (scripts,) = [wheel.read(name).decode() for name in wheel.namelist() if name.endswith("/entry_points.txt")]
     assert "mgdali = mgdali.cli.main:main" in scripts

@@ -30,18 +30,18 @@ def random_weights() -> NDArray[np.float32]:
 
 @pytest.mark.parametrize("inverse", ["step", "nearest"])
 @pytest.mark.parametrize("mu", [0.0, 0.5, 1.0])
-def test_motion_guided_picks_by_the_reference(mu: float, inverse: sampling.Inverse) -> None:
+def test_motion_guided_picks_equal_the_reference(mu: float, inverse: sampling.Inverse) -> None:
     picks = MotionGuided(num_frames=4, mu=mu, inverse=inverse).pick(MOTION, len(MOTION), OFFSETS)
     expected = sampling.sample_motion_guided(MOTION, 4, mu=mu, offsets=OFFSETS, inverse=inverse)
     assert picks.tolist() == expected.tolist()
 
 
-def test_segment_picks_by_the_reference() -> None:
+def test_segment_picks_equal_the_reference() -> None:
     picks = Segment(num_frames=4).pick(None, 30, OFFSETS)
     assert picks.tolist() == sampling.sample_segment(30, 4, offsets=OFFSETS).tolist()
 
 
-def test_top_motion_picks_by_the_reference_whatever_the_offsets() -> None:
+def test_top_motion_picks_equal_the_reference_for_any_offsets() -> None:
     expected = sampling.sample_top_motion(MOTION, 4).tolist()
     assert TopMotion(num_frames=4).pick(MOTION, len(MOTION), OFFSETS).tolist() == expected
     assert TopMotion(num_frames=4).pick(MOTION, len(MOTION), np.full(4, 0.5)).tolist() == expected
@@ -98,7 +98,7 @@ def test_strategies_without_motion_have_no_representation(strategy: Sampler) -> 
 
 
 @pytest.mark.parametrize("kind", [MotionGuided, TopMotion])
-def test_strategies_by_motion_have_a_representation(kind: Any) -> None:
+def test_strategies_that_use_motion_have_a_representation(kind: Any) -> None:
     assert kind().representation == Representation(motion="image", channels="luma")
     assert kind(channels="rgb").representation == Representation(motion="image", channels="rgb")
     assert kind(motion="feature").representation == Representation(motion="feature")
@@ -111,7 +111,7 @@ def test_filters_are_the_default_bank_unless_given() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
-def test_a_tensor_of_weights_is_taken(dtype: torch.dtype) -> None:
+def test_a_tensor_of_weights_is_accepted(dtype: torch.dtype) -> None:
     tensor = torch.from_numpy(random_weights()).to(dtype).requires_grad_()
     filters = MotionGuided(motion="feature", weights=tensor).representation.filters
     assert filters.dtype == np.float32
@@ -119,7 +119,7 @@ def test_a_tensor_of_weights_is_taken(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("kind", [Representation, MotionGuided, TopMotion])
-def test_training_the_layer_that_weights_came_from_does_not_change_a_sampler(kind: Any) -> None:
+def test_training_the_layer_of_the_weights_does_not_change_a_sampler(kind: Any) -> None:
     layer = torch.nn.Conv2d(3, 8, 7)
     before = layer.weight.detach().clone().numpy()
     made = kind(motion="feature", weights=layer.weight)

@@ -38,7 +38,7 @@ def counts_and_offsets(draw: st.DrawFn, places: st.SearchStrategy[float] = OFFSE
 
 
 def smallest_frame_above(weights: list[int], count: int, offsets: list[float]) -> list[int]:
-    """The rule as the design states it, in exact arithmetic."""
+    """Apply the rule of the design in exact arithmetic."""
     total = sum(weights)
     picks = []
     for i, offset in enumerate(offsets):
@@ -48,7 +48,7 @@ def smallest_frame_above(weights: list[int], count: int, offsets: list[float]) -
 
 
 @pytest.mark.parametrize("inverse", ["step", "nearest"])
-def test_picks_are_the_expected_ones(shared: Path, inverse: Inverse) -> None:
+def test_picks_are_as_expected(shared: Path, inverse: Inverse) -> None:
     cases = json.loads((shared / "golden" / "sampling.json").read_text())
     assert cases
     for case in cases:
@@ -81,13 +81,13 @@ def test_picks_are_sorted_and_in_range(
 
 
 @given(MOTION, COUNTS, OFFSETS, INVERSES)
-def test_one_offset_stands_for_all(motion: list[float], count: int, offset: float, inverse: Inverse) -> None:
+def test_one_offset_applies_to_all_picks(motion: list[float], count: int, offset: float, inverse: Inverse) -> None:
     one = sample_motion_guided(motion, count, offsets=offset, inverse=inverse)
     each = sample_motion_guided(motion, count, offsets=np.full(count, offset), inverse=inverse)
     assert one.tolist() == each.tolist()
 
 
-def test_defaults_are_the_papers() -> None:
+def test_defaults_are_those_of_the_paper() -> None:
     motion = [0, 3, 50, 2, 8, 1, 0, 90, 4, 7]
     expected = sample_motion_guided(motion, 4, mu=0.5, offsets=[0.5] * 4, inverse="step")
     assert sample_motion_guided(motion, 4).tolist() == expected.tolist()
@@ -194,7 +194,7 @@ def test_an_offset_just_below_one_stays_on_the_last_moving_frame(count: int) -> 
     assert sample_segment(5, count, offsets=below)[-1] == 4
 
 
-def test_the_released_rule_spreads_picks_where_only_the_first_frame_has_motion() -> None:
+def test_the_released_rule_spreads_picks_if_only_the_first_frame_has_motion() -> None:
     still = sample_motion_guided([0, 0, 0, 0, 0], 4, inverse="nearest")
     assert sample_motion_guided([5, 0, 0, 0, 0], 4, inverse="nearest").tolist() == still.tolist()
     assert len(set(still.tolist())) > 1
@@ -218,13 +218,13 @@ def test_sampling_does_not_change_its_input() -> None:
 
 
 @pytest.mark.parametrize("inverse", ["step", "nearest"])
-def test_motion_whose_sum_exceeds_float64_is_refused(inverse: Inverse) -> None:
+def test_motion_whose_sum_exceeds_float64_is_rejected(inverse: Inverse) -> None:
     with pytest.raises(ValueError, match="overflow"):
         sample_motion_guided([1e308] * 4, 4, mu=1, inverse=inverse)
 
 
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
-def test_motion_whose_highest_level_exceeds_float64_is_refused() -> None:
+def test_motion_whose_highest_level_exceeds_float64_is_rejected() -> None:
     with pytest.raises(ValueError, match="overflow"):
         sample_motion_guided([1e307] * 4, 30, mu=1)
 
@@ -245,7 +245,7 @@ def test_a_stride_of_any_size_stays_in_the_video(stride: int) -> None:
 
 
 @given(WHOLE_MOTION, st.data())
-def test_top_motion_takes_the_largest_and_of_equals_the_earliest(motion: list[int], data: st.DataObject) -> None:
+def test_top_motion_takes_the_largest_and_among_equals_the_earliest(motion: list[int], data: st.DataObject) -> None:
     count = data.draw(st.integers(1, len(motion)))
     left = list(range(len(motion)))
     chosen = []
@@ -315,7 +315,7 @@ def test_motion_that_overflows_is_an_error() -> None:
 
 
 def run_python(code: str) -> str:
-    """What ``code`` prints in an interpreter of its own."""
+    """Return the output of ``code`` in a separate interpreter."""
     environment = {**os.environ, "PYTHONPATH": str(Path(mgdali.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     return done.stdout.strip()
@@ -327,12 +327,12 @@ def test_importing_the_reference_imports_no_heavy_package(module: str) -> None:
     assert run_python(f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])") == "[]"
 
 
-def test_the_reference_modules_are_there_after_importing_the_package() -> None:
+def test_the_reference_modules_are_available_after_importing_the_package() -> None:
     code = "import mgdali; print(mgdali.sampling.__name__, mgdali.motion.__name__)"
     assert run_python(code) == "mgdali.sampling mgdali.motion"
 
 
-def test_every_public_name_is_there_without_dali() -> None:
+def test_every_public_name_is_available_without_dali() -> None:
     names = [name for name in mgdali.__all__ if name != "MGDaliIterator"]
     code = (
         "import sys; sys.modules['nvidia.dali'] = None; import mgdali; "

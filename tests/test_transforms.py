@@ -21,14 +21,14 @@ def choices(size: float = 0.5, place: float = 0.5, flip: float = 0.5) -> Draw:
 
 
 def assert_size(window: Window, side: float, most: int) -> None:
-    """A square of about that side: of an even number of pixels, or all of the frame's shorter side."""
+    """Check for a square of about that side: an even number of pixels, or the whole shorter side of the frame."""
     assert window.bottom - window.top == window.right - window.left
     size = window.right - window.left
     assert size == most or (size % 2 == 0 and abs(size - max(side, 2)) <= 1)
 
 
 def every_window(transform: SpatialTransform, height: int, width: int, sizes: int) -> list[Window]:
-    """The windows for evenly spread random numbers: one for each of ``sizes`` crop sizes and five places."""
+    """Return the windows for evenly spread random numbers: one for each of ``sizes`` crop sizes and five places."""
     grid = itertools.product(range(sizes), range(5))
     return [transform.window(height, width, choices((i + 0.5) / sizes, (j + 0.5) / 5)) for i, j in grid]
 
@@ -61,7 +61,7 @@ POSITIONS: tuple[CropPosition, ...] = ("start", "center", "end")
 
 
 def three_windows(height: int, width: int, crop_size: int, resize: int) -> list[Window]:
-    """The testing windows at each position."""
+    """Return the testing windows at each position."""
     return [
         SpatialTransform(crop_size=crop_size, resize=resize, crop_position=position).window(height, width, choices())
         for position in POSITIONS
@@ -78,7 +78,7 @@ def test_three_testing_windows_are_equal_squares_along_the_longer_side(
     along = [(window.top, window.bottom) if tall else (window.left, window.right) for window in windows]
     across = [(window.left, window.right) if tall else (window.top, window.bottom) for window in windows]
     assert len({last - first for first, last in [*along, *across]}) == 1
-    # Places are even numbers.
+    # Positions are even numbers.
     assert along[0][0] == 0
     assert abs(sum(along[1]) - max(height, width)) < 4
     assert 0 <= max(height, width) - along[2][1] < 2
@@ -117,7 +117,7 @@ def test_testing_windows_do_not_depend_on_random_numbers() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(200, 300), (300, 200), (201, 201)])
-def test_training_takes_all_size_pairs_at_all_five_places_alike(height: int, width: int) -> None:
+def test_training_uses_all_size_pairs_at_all_five_places_equally(height: int, width: int) -> None:
     sides = {200: [200, 176, 150, 132], 201: [201, 176, 150, 132]}[min(height, width)]
     expected = []
     for i, j in itertools.product(range(4), range(4)):
@@ -132,13 +132,13 @@ def test_training_takes_all_size_pairs_at_all_five_places_alike(height: int, wid
     assert sorted(every_window(SpatialTransform(training=True), height, width, 10)) == sorted(expected)
 
 
-def test_training_windows_are_square_where_no_distortion_is_allowed() -> None:
+def test_training_windows_are_square_if_no_distortion_is_allowed() -> None:
     transform = SpatialTransform(training=True, max_distort=0, scales=(1, 0.5))
     windows = every_window(transform, 100, 160, 2)
     assert {(w.bottom - w.top, w.right - w.left) for w in windows} == {(100, 100), (50, 50)}
 
 
-def test_training_windows_take_any_pair_of_scales_where_all_distortion_is_allowed() -> None:
+def test_training_windows_use_any_pair_of_scales_if_all_distortion_is_allowed() -> None:
     transform = SpatialTransform(training=True, max_distort=2, scales=(1, 0.5, 0.25))
     windows = every_window(transform, 100, 160, 9)
     sides = (100, 50, 24)
@@ -157,7 +157,7 @@ def test_a_flip_probability_of_zero_never_and_of_one_always_mirrors(uniform: flo
     assert not SpatialTransform(training=True, flip_prob=0).flip(choices(flip=uniform))
 
 
-def test_clips_are_mirrored_as_often_as_asked() -> None:
+def test_clips_are_mirrored_with_the_requested_probability() -> None:
     transform = SpatialTransform(training=True, flip_prob=0.25)
     flips = [transform.flip(choices(flip=(i + 0.5) / 100)) for i in range(100)]
     assert sum(flips) == 25
@@ -200,7 +200,7 @@ def test_a_bad_argument_is_named_with_its_value(call: Callable[[], Any], message
         call()
 
 
-def test_output_is_normalised_as_imagenet_by_default() -> None:
+def test_output_is_normalised_with_the_imagenet_statistics_by_default() -> None:
     output = OutputFormat()
     assert (output.dtype, output.layout) == ("float32", "NTCHW")
     assert (output.mean, output.std) == (IMAGENET_MEAN, IMAGENET_STD)
@@ -214,17 +214,17 @@ def test_mean_and_std_may_be_of_any_usual_kind() -> None:
 
 @pytest.mark.parametrize("layout", ["NTCHW", "NCTHW", "NTHWC"])
 @pytest.mark.parametrize("dtype", ["float32", "float16", "uint8"])
-def test_each_dtype_and_layout_is_taken(dtype: Any, layout: Any) -> None:
+def test_each_dtype_and_layout_is_accepted(dtype: Any, layout: Any) -> None:
     output = OutputFormat(dtype=dtype, layout=layout)
     assert (output.dtype, output.layout) == (dtype, layout)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.uint8], ids=str)
-def test_a_torch_dtype_means_its_name(dtype: Any) -> None:
+def test_a_torch_dtype_is_accepted_as_its_name(dtype: Any) -> None:
     assert OutputFormat(dtype=dtype) == OutputFormat(dtype=str(dtype).removeprefix("torch."))
 
 
-def test_uint8_leaves_pixels_as_they_are() -> None:
+def test_uint8_leaves_pixels_unchanged() -> None:
     output = OutputFormat(dtype="uint8")
     assert output.mean is None
     assert output.std is None
