@@ -40,7 +40,7 @@ def workers_of(process: int) -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
-def gone(processes: list[int], within: float = 10.0) -> bool:
+def have_ended(processes: list[int], within: float = 10.0) -> bool:
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         if not any(_alive(pid) for pid in processes):
@@ -383,7 +383,7 @@ def test_ctrl_c_while_waiting_for_a_batch_ends_workers_and_thread(stuck: VideoDa
                 wait()
             assert time.monotonic() - started < 10
             assert threads_ahead() == threads
-            assert gone(list(workers))
+            assert have_ended(list(workers))
             # A second Ctrl-C arrives while the abandoned epoch waits for the running batch.
             next(iter(loader))
 
@@ -403,7 +403,7 @@ def test_closing_a_loader_does_not_wait_for_a_batch(stuck: VideoDataset, how: st
         del loader
     assert time.monotonic() - started < 10
     assert threads_ahead() == threads
-    assert gone(list(workers))
+    assert have_ended(list(workers))
 
 
 def test_a_program_that_ends_while_a_batch_is_prepared_prints_nothing(stuck: VideoDataset, tmp_path: Path) -> None:
@@ -649,7 +649,7 @@ def test_workers_end_with_a_process_that_is_killed(dataset: VideoDataset, tmp_pa
         workers = workers_of(process.pid)
         process.kill()
     assert len(workers) == 2
-    assert gone(workers)
+    assert have_ended(workers)
 
 
 @pytest.mark.slow
@@ -686,7 +686,7 @@ def test_ctrl_c_ends_the_program_and_its_workers(dataset: VideoDataset, tmp_path
     assert "KeyboardInterrupt" in stderr
     assert "Worker" not in stderr
     assert len(workers) == 2
-    assert gone(workers)
+    assert have_ended(workers)
 
 
 OWN_SAMPLER = """

@@ -89,9 +89,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> VideoDataset:
 
 
 @pytest.fixture(scope="module")
-def refused(tmp_path_factory: pytest.TempPathFactory) -> VideoDataset:
+def rejected_by_nvdec(tmp_path_factory: pytest.TempPathFactory) -> VideoDataset:
     """Videos in 4:4:4, in 10 bits and with a rotation, which DALI's decoder does not get, and two that it gets."""
-    folder = tmp_path_factory.mktemp("refused")
+    folder = tmp_path_factory.mktemp("rejected_by_nvdec")
     frames = moving_square(20, 160, 240, seed=3)
     turned = write_video(folder / "turned.mp4", frames)
     rotate_by_metadata(turned, 1)
@@ -340,12 +340,12 @@ def test_every_strategy_runs(written: VideoDataset) -> None:
 @pytest.mark.parametrize("step", [1, 2], ids=["all known", "every other known"])
 @pytest.mark.parametrize("num_frames", [8, 60], ids=["few picks", "more picks than frames"])
 def test_known_picks_give_the_bytes_of_measured_ones(
-    written: VideoDataset, refused: VideoDataset, monkeypatch: pytest.MonkeyPatch, num_frames: int, step: int
+    written: VideoDataset, rejected_by_nvdec: VideoDataset, monkeypatch: pytest.MonkeyPatch, num_frames: int, step: int
 ) -> None:
     from tests.loading.test_decoding_graph import PicksKnown
 
     # Batches mix clips made by PyAV, known picks and measured picks: all three kinds or fewer.
-    paths = [video.path for video in [*written, *refused]]
+    paths = [video.path for video in [*written, *rejected_by_nvdec]]
     dataset = VideoDataset(paths, range(len(paths)))
     arguments: dict[str, Any] = {"sampler": MotionGuided(num_frames=num_frames), "training": True, "num_workers": 0}
     sizes = (1, 4, len(dataset))
@@ -361,18 +361,18 @@ def test_known_picks_give_the_bytes_of_measured_ones(
 
 
 @pytest.mark.usefixtures("nvdec")
-def test_videos_that_nvdec_rejects_are_decoded_by_pyav_in_the_same_batch(refused: VideoDataset) -> None:
+def test_videos_that_nvdec_rejects_are_decoded_by_pyav_in_the_same_batch(rejected_by_nvdec: VideoDataset) -> None:
     from mgdali.loading.route import nvdec_table
 
     table = nvdec_table(0)
-    facts = [probe(Path(video.path).read_bytes(), video.path) for video in refused]
+    facts = [probe(Path(video.path).read_bytes(), video.path) for video in rejected_by_nvdec]
     here = [nvdec_refusal(own, table) is not None for own in facts]
     assert here == [False, True, True, True, False]
-    arguments: dict[str, Any] = {"batch_size": len(refused), "training": True, "dtype": "uint8"}
-    ((clips, labels, meta),) = on_gpu(refused, **arguments)
-    ((expected, _, expected_meta),) = epoch_of(refused, **arguments)
+    arguments: dict[str, Any] = {"batch_size": len(rejected_by_nvdec), "training": True, "dtype": "uint8"}
+    ((clips, labels, meta),) = on_gpu(rejected_by_nvdec, **arguments)
+    ((expected, _, expected_meta),) = epoch_of(rejected_by_nvdec, **arguments)
     assert clips.is_cuda
-    assert labels.tolist() == list(range(len(refused)))
+    assert labels.tolist() == list(range(len(rejected_by_nvdec)))
     assert meta["num_frames"].tolist() == expected_meta["num_frames"].tolist()
     assert (meta["frames"].cpu() - expected_meta["frames"]).abs().max() <= 1
     for i in np.flatnonzero(here).tolist():
@@ -381,8 +381,8 @@ def test_videos_that_nvdec_rejects_are_decoded_by_pyav_in_the_same_batch(refused
 
 
 @pytest.mark.usefixtures("nvdec")
-def test_a_batch_without_videos_for_nvdec(refused: VideoDataset) -> None:
-    own = refused.subset([1, 2, 3])
+def test_a_batch_without_videos_for_nvdec(rejected_by_nvdec: VideoDataset) -> None:
+    own = rejected_by_nvdec.subset([1, 2, 3])
     assert picks_of(on_gpu(own, batch_size=3)) == picks_of(epoch_of(own, batch_size=3))
 
 
