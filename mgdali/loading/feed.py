@@ -81,8 +81,8 @@ class Feed:
         if self._source is None:
             self._pool = self._make_pool(self._settings)
             self._source = self._make_source(self._pool)
-            # A pool without workers does its jobs in the thread that asks for the results.
-            self._ahead = None if isinstance(self._pool, LocalPool) else ReadAhead(self._source)
+            # Without workers, a pool does its jobs in the thread that asks for the results.
+            self._ahead = ReadAhead(self._source) if self._settings.num_workers else None
         self._guarded(partial(self._source.start, epoch, first_batch))
         self._given.clear()
         self._drained = False
