@@ -1,7 +1,7 @@
 """All checks that need a GPU, in one command of less than eight minutes: ``python benchmarks/gpu_check.py --out DIR``.
 
 ``mgdali doctor``, the GPU tests, and the benchmarks of the kernels and of the GPU route run one after another, each in
-a process of its own with a time limit. A part that fails is recorded, and the others still run. The results are written
+a separate process with a time limit. A part that fails is recorded, and the others still run. The results are written
 to ``DIR/gpu-check.json``.
 """
 

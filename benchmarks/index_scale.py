@@ -19,7 +19,7 @@ _ALL_ROWS = "reading all rows at the start of a build"
 
 
 def measure_scale(folder: Path, videos: int, mean_frames: int, finds: int, rounds: int) -> dict[str, Any]:
-    """Return the report: writing, merging, opening and looking up, each in processes of its own.
+    """Return the report: writing, merging, opening and looking up, each in separate processes.
 
     Args:
         folder: Empty folder for the files.

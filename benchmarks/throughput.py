@@ -1,7 +1,7 @@
 """Clips per second of this loader and of others ("peers"): ``python benchmarks/throughput.py --help``.
 
 Each peer does the whole task as its own documentation advises: it decodes, measures the luma difference, picks frames,
-resizes, crops and normalizes them, and puts them into batches. Each runs in a process of its own, with the same videos
+resizes, crops and normalizes them, and puts them into batches. Each runs in a separate process, with the same videos
 in the same order and the same number of workers. Peers take turns, and each round starts with another one. Before a
 peer is timed, its picks are compared with the reference's. Decoding alone is measured as the lower bound.
 """

@@ -109,7 +109,7 @@ def write_burst_videos(
     previous ones than the frames of the burst. A red shape is hardly brighter than the background, so its burst is
     hardly visible if motion is measured on luma.
 
-    Videos are 64x64 pixels, 25 frames per second, H.264 (yuv420p) in MP4. Each video has random numbers of its own, so
+    Videos are 64x64 pixels, 25 frames per second, H.264 (yuv420p) in MP4. Each video has its own random numbers, so
     that train and val share none. The same arguments give the same bytes with the same PyAV. The folder appears under
     its name only when all videos are written.
 

@@ -34,7 +34,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:
     """Return the state of torch's random generators, which dropout uses.
 
-    The loader needs no random state: its random choices are functions of its own state.
+    The loader needs no random state: its random choices are functions of its state.
     """
     state = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":

@@ -1,1 +1,1 @@
-"""The loaders that ``throughput.py`` and ``scaling.py`` compare, a module a family, each in a process of its own."""
+"""The loaders that ``throughput.py`` and ``scaling.py`` compare, one module per family, each in a separate process."""

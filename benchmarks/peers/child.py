@@ -1,6 +1,6 @@
 """The process of one peer: it receives requests to set the peer up and to run epochs, one line of JSON each way.
 
-Each peer has a process of its own because peers bring their own FFmpeg builds, threads and signal handlers, which would
+Each peer has a separate process because peers bring their own FFmpeg builds, threads and signal handlers, which would
 conflict in one process, and because the memory of each must be measured separately.
 """
 

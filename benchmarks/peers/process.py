@@ -47,7 +47,7 @@ class Epoch:
 
 
 class PeerProcess:
-    """A peer in a process of its own. It is idle while other peers are measured."""
+    """A peer in a separate process. It is idle while other peers are measured."""
 
     def __init__(self, peer: Peer, task: Task, paths: Sequence[str]) -> None:
         self.peer = peer

@@ -63,7 +63,7 @@ class VideoDataset(PublishedDataSets, Sequence[Video]):
     Raises:
         DatasetError: If there are no videos, the lengths differ, a label is not a class, or a span is invalid.
 
-    Published data sets have constructors of their own, such as :meth:`ucf101`; ``docs/datasets.md`` lists them.
+    Published data sets have their own constructors, such as :meth:`ucf101`; ``docs/datasets.md`` lists them.
 
     Example:
         >>> dataset = VideoDataset(["a.mp4", "b.mp4"], [0, 1], ["run", "jump"])

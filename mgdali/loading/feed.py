@@ -45,7 +45,7 @@ class Feed:
 
     They are created when they are first needed, and again after an error that left them in an unknown state. The graph
     runs in the caller's thread, because CUDA streams belong to threads. A source with workers prepares its next batch
-    in a thread of its own (:class:`ReadAhead`); that thread is idle whenever a method of this class uses the source.
+    in a separate thread (:class:`ReadAhead`); that thread is idle whenever a method of this class uses the source.
 
     Args:
         settings: Settings of the loader.

@@ -1,4 +1,4 @@
-"""Indices on the command line, as a user meets them: in a process of its own."""
+"""Indices on the command line, as a user meets them: in a separate process."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """An index of three videos in a folder of its own."""
+    """An index of three videos in a separate folder."""
     path = tmp_path / "index" / "videos.parquet"
     failed = VideoRecord(path=str(tmp_path / "c.mp4"), error="broken")
     write(path, make_record(str(tmp_path / "a.mp4"), 20, 1), make_record(str(tmp_path / "b.mp4"), 30, 2), failed)
