@@ -48,7 +48,7 @@ imports: $(ENV)
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf .venv mgdali-demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv mgdali-demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
 
 $(ENV): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -100,7 +100,7 @@ class Batch:
 
 
 def check(device: Device, kernels: Kernels) -> list[str]:
-    """Compare the kernels with the reference on a small batch, and return the names of those that differ."""
+    """Compare the kernels with the reference on a small batch, and return the names of the kernels that differ."""
     rng = np.random.default_rng()
     shapes = [(3, 33, 47), (1, 20, 20), (20, 17, 130), (5, 7, 5), (3, 64, 96)]
     videos = [rng.integers(0, 256, (*shape, 3), np.uint8) for shape in shapes]

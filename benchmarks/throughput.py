@@ -67,7 +67,10 @@ class Measured:
 
 
 def choose(names: Sequence[str]) -> tuple[list[Peer], str | None]:
-    """Return the peers that this machine can run, and one line about those that need a GPU if it has none."""
+    """Return the peers that this machine can run.
+
+    If peers are left out because they need a GPU, also return a line that lists them.
+    """
     peers = [PEERS[name] for name in names]
     left_out = [peer.name for peer in peers if peer.gpu]
     if not left_out or (reason := _missing_gpu()) is None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mgdali import motion as reference
 from mgdali import sampling
+from mgdali.errors import check_integer
 from mgdali.motion import Channels
 from mgdali.sampling import Inverse
 
@@ -138,7 +139,7 @@ class MotionGuided:
     inverse: Inverse = "step"
 
     def __post_init__(self) -> None:
-        sampling.check_count("num_frames", self.num_frames)
+        check_integer("num_frames", self.num_frames, least=1)
         sampling.check_mu(self.mu)
         sampling.check_inverse(self.inverse)
         object.__setattr__(self, "weights", self.representation.weights)
@@ -166,7 +167,7 @@ class Segment:
     num_frames: int = 8
 
     def __post_init__(self) -> None:
-        sampling.check_count("num_frames", self.num_frames)
+        check_integer("num_frames", self.num_frames, least=1)
 
     @property
     def representation(self) -> None:
@@ -192,8 +193,8 @@ class Stride:
     stride: int = 4
 
     def __post_init__(self) -> None:
-        sampling.check_count("num_frames", self.num_frames)
-        sampling.check_count("stride", self.stride)
+        check_integer("num_frames", self.num_frames, least=1)
+        check_integer("stride", self.stride, least=1)
 
     @property
     def representation(self) -> None:
@@ -224,7 +225,7 @@ class TopMotion:
     weights: Any = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        sampling.check_count("num_frames", self.num_frames)
+        check_integer("num_frames", self.num_frames, least=1)
         object.__setattr__(self, "weights", self.representation.weights)
 
     @property

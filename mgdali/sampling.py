@@ -19,7 +19,6 @@ Inverse = Literal["step", "nearest"]
 
 __all__ = [
     "Inverse",
-    "check_count",
     "check_inverse",
     "check_mu",
     "motion_weights",
@@ -121,7 +120,7 @@ def sample_segment(total: int, num_frames: int, *, offsets: ArrayLike = 0.5) -> 
         >>> sample_segment(10, 5)
         array([1, 3, 5, 7, 9])
     """
-    frames = check_count("total", total)
+    frames = _check_count("total", total)
     count, places = _check_picks(num_frames, offsets)
     picks = np.floor((np.arange(count) + places) * frames / count)
     return np.asarray(np.minimum(picks, frames - 1), np.int64)
@@ -146,9 +145,9 @@ def sample_stride(total: int, num_frames: int, stride: int, *, start: int) -> ND
         >>> sample_stride(10, 4, 3, start=2)
         array([2, 5, 8, 9])
     """
-    frames = check_count("total", total)
-    count = check_count("num_frames", num_frames)
-    step = check_count("stride", stride)
+    frames = _check_count("total", total)
+    count = _check_count("num_frames", num_frames)
+    step = _check_count("stride", stride)
     try:
         first = operator.index(start)
     except TypeError:
@@ -178,13 +177,13 @@ def sample_top_motion(motion: ArrayLike, num_frames: int) -> NDArray[np.int64]:
         array([1, 3])
     """
     values = _check_motion(motion)
-    count = check_count("num_frames", num_frames)
+    count = _check_count("num_frames", num_frames)
     if len(values) < count:
         return sample_segment(len(values), count)
     return np.sort(np.argsort(-values, kind="stable")[:count])
 
 
-def check_count(name: str, value: int) -> int:
+def _check_count(name: str, value: int) -> int:
     """Return ``value`` as an int.
 
     Args:
@@ -243,7 +242,7 @@ def _check_motion(motion: ArrayLike) -> NDArray[np.float64]:
 
 
 def _check_picks(num_frames: int, offsets: ArrayLike) -> tuple[int, NDArray[np.float64]]:
-    count = check_count("num_frames", num_frames)
+    count = _check_count("num_frames", num_frames)
     places = np.asarray(offsets, dtype=np.float64)
     if places.shape not in ((), (count,)):
         raise ValueError(f"offsets must be one number or have shape [{count}], got shape {list(places.shape)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -12,7 +13,10 @@ from rich.text import Text
 
 from mgdali.errors import VideoDecodeError, WorkerError
 
-__all__ = ["INTERRUPTED", "errors_as_messages", "one_line", "say"]
+if TYPE_CHECKING:
+    from mgdali.datasets.check import Names
+
+__all__ = ["INTERRUPTED", "errors_as_messages", "examples", "one_line", "say"]
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
@@ -27,6 +31,13 @@ def one_line(reason: str) -> str:
     """Return the reason of a failure as one line; of several lines, such as a traceback, the first and the last."""
     lines = [line.strip() for line in reason.splitlines() if line.strip()]
     return lines[0] if len(lines) == 1 else f"{lines[0]} … {lines[-1]}"
+
+
+def examples(title: str, names: Names) -> Iterator[str]:
+    """Yield one line with the number of names and the first few of them; nothing if there are no names."""
+    if names.count:
+        more = ", …" if names.count > len(names.first) else ""
+        yield f"{title} ({names.count}): {', '.join(names.first)}{more}"
 
 
 @contextlib.contextmanager

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mgdali.cli.console import errors_as_messages, say
+from mgdali.cli.console import errors_as_messages, examples, say
 from mgdali.datasets.registry import published_data_sets
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mgdali.datasets.check import DataCheck, Names
+    from mgdali.datasets.check import DataCheck
 
 __all__ = ["app", "render"]
 
@@ -92,21 +92,15 @@ def _lines(check: DataCheck) -> Iterator[str]:
         title = _title(part.split, part.fold)
         if part.error:
             yield f"{title}: {part.error}"
-        yield from _examples(f"{title}: missing", part.missing)
-        yield from _examples(f"{title}: empty", part.empty)
-        yield from _examples(f"{title}: listed more than once", part.repeated)
-        yield from _examples(f"{title}: classes without videos", part.idle_classes)
+        yield from examples(f"{title}: missing", part.missing)
+        yield from examples(f"{title}: empty", part.empty)
+        yield from examples(f"{title}: listed more than once", part.repeated)
+        yield from examples(f"{title}: classes without videos", part.idle_classes)
     for overlap in check.overlaps:
         one, other = overlap.splits
-        yield from _examples(f"{_title(one, overlap.fold)}: shared with {other}", overlap.videos)
+        yield from examples(f"{_title(one, overlap.fold)}: shared with {other}", overlap.videos)
     if check.unlisted is None:
         yield "Videos that are in no list were not searched for, because not all lists were read."
     else:
-        yield from _examples("On disk, but in no list", check.unlisted)
+        yield from examples("On disk, but in no list", check.unlisted)
     yield "Complete." if check.complete else "Not complete."
-
-
-def _examples(title: str, names: Names) -> Iterator[str]:
-    if names.count:
-        more = ", …" if names.count > len(names.first) else ""
-        yield f"{title} ({names.count}): {', '.join(names.first)}{more}"

@@ -9,8 +9,7 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.filesize import decimal
 
-from mgdali.cli.console import one_line, say
-from mgdali.datasets.check import Names
+from mgdali.cli.console import examples, one_line, say
 from mgdali.index.inspect import IndexCheck, IndexSummary
 
 __all__ = ["failures_to_json", "print_check", "print_failures", "print_summary", "to_json"]
@@ -60,11 +59,16 @@ def print_failures(failures: Iterable[tuple[str, str]], console: Console) -> Non
 def print_check(check: IndexCheck, console: Console) -> None:
     """Print the result of a check, with examples of each problem."""
     say(console, f"{check.path}: {check.current} of {check.videos} rows are current")
-    _print_examples("Missing or cannot be read", check.missing, console)
-    _print_examples("Changed since they were measured", check.changed, console)
-    _print_examples("Cannot be decoded", check.failed, console)
+    problems = {
+        "Missing or cannot be read": check.missing,
+        "Changed since they were measured": check.changed,
+        "Cannot be decoded": check.failed,
+    }
     if check.not_in_index is not None:
-        _print_examples("Not in the index", check.not_in_index, console)
+        problems["Not in the index"] = check.not_in_index
+    for problem, names in problems.items():
+        for line in examples(problem, names):
+            say(console, line)
     say(console, "Current." if check.complete else _ADVICE)
 
 
@@ -73,9 +77,3 @@ def _most_frequent(counts: dict[str, int]) -> str:
     if len(counts) > _TOP:
         shown.append(f"{len(counts) - _TOP} others ({sum(list(counts.values())[_TOP:])})")
     return ", ".join(shown) or "none"
-
-
-def _print_examples(problem: str, names: Names, console: Console) -> None:
-    if names.count:
-        more = ", …" if names.count > len(names.first) else ""
-        say(console, f"{problem} ({names.count}): {', '.join(names.first)}{more}")

@@ -211,7 +211,7 @@ class VideoDataset(PublishedDataSets, Sequence[Video]):
 
         In this layout, the files of one sample have the same name up to the first dot. Each video is read directly from
         its position in the tar, so order, ranks and resuming work as with files. To find the positions, the headers of
-        each tar are read once; :func:`mgdali.datasets.shards.scan_shard` describes where they are stored.
+        each tar are read once. They are then stored; :func:`mgdali.datasets.shards.scan_shard` names the files.
 
         Args:
             shards: Paths or URLs of uncompressed tars. ``{000..099}`` and ``{train,val}`` are expanded; in paths, ``*``

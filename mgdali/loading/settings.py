@@ -19,8 +19,10 @@ __all__ = ["HELD_BATCHES", "LoaderSettings", "OnError"]
 OnError = Literal["raise", "replace"]
 
 HELD_BATCHES = 3
-"""Number of batches whose slots are occupied in addition to those that workers fill: the last two that the graph was
-given, because it may still read them, and the next one, which is requested ahead of time."""
+"""Number of batches that occupy slots in addition to those that workers prepare.
+
+These are the last two batches that the graph was given, because it may still read them, and the next batch, which is
+requested ahead of time."""
 
 
 @dataclass(frozen=True, kw_only=True)

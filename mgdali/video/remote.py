@@ -124,7 +124,7 @@ def _with_retries(action: Callable[[], _T]) -> _T:
 def _may_be_temporary(error: BaseException) -> bool:
     """Return whether another try may succeed.
 
-    The errors of fsspec's filesystems are of many classes, so only those that are certainly permanent are excluded.
+    fsspec's filesystems raise errors of many classes. Only errors that are certainly permanent are not retried.
     """
     status = getattr(error, "status", None)
     if isinstance(status, int) and 400 <= status < 500:

@@ -27,6 +27,7 @@ from mgdali.samplers import Representation
 from mgdali.video.frames import read_frames
 from mgdali.video.meters import measure_motion
 from tests.support.gpu_device import skip_without_gpu
+from tests.support.sample_videos import shared_folder
 from tests.support.videos import moving_square, rotate_by_metadata, write_video
 
 pytestmark = pytest.mark.gpu
@@ -57,7 +58,7 @@ def nvdec() -> None:
 @pytest.fixture(scope="module")
 def clips() -> Path:
     """The folder of real clips: next to the checkout, or the path in the environment variable MGDALI_CLIPS."""
-    folder = Path(__file__).parents[3] / "shared" / "clips"
+    folder = shared_folder() / "clips"
     if not folder.is_dir() and "MGDALI_CLIPS" in os.environ:
         folder = Path(os.environ["MGDALI_CLIPS"])
     if not (folder / "labelled").is_dir() or not (folder / "formats").is_dir():
