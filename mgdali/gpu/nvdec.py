@@ -12,6 +12,7 @@ import av.error
 from mgdali.errors import VideoDecodeError
 from mgdali.gpu.driver import DecoderCaps
 from mgdali.video.frames import ffmpeg_message
+from mgdali.video.opening import video_stream
 from mgdali.video.record import VideoRecord
 
 __all__ = ["NVDEC_BY_DALI", "NvdecTable", "StreamFacts", "nvdec_refusal", "probe", "recorded_facts"]
@@ -68,10 +69,7 @@ def probe(content: bytes, path: str) -> StreamFacts:
     """
     try:
         with av.open(io.BytesIO(content), "r", metadata_errors="ignore") as container:
-            stream = container.streams.best("video")
-            if not isinstance(stream, av.VideoStream):
-                raise VideoDecodeError(path, 0, "it has no video stream")
-            stream.thread_type = "NONE"
+            stream = video_stream(container, path)
             first: av.VideoFrame | None = None
             packets = 0
             for packet in container.demux(stream):

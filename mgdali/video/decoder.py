@@ -45,6 +45,7 @@ class DecodedVideo:
         num_frames: Number of frames in the video, T.
         frames_decoded: Number of frames that the decoder returned; more than T if the video was decoded twice.
         motion: Measured motion S, float64 ``[T]``, rounded to float32; None if it was not measured.
+        damage: Error at which decoding ended after T frames, if these were kept; None if the whole video was decoded.
     """
 
     frames: dict[int, Picture]
@@ -52,6 +53,7 @@ class DecodedVideo:
     num_frames: int
     frames_decoded: int
     motion: NDArray[np.float64] | None = None
+    damage: VideoDecodeError | None = None
 
 
 def known_picks(sampler: Sampler, record: VideoRecord | None, offsets: NDArray[np.float64]) -> NDArray[np.int64] | None:
@@ -81,12 +83,15 @@ class Decoder:
         sampler: Sampling strategy.
         memory_budget: Number of bytes of decoded frames to keep until the picks are known. A video that needs more is
             decoded twice: once for its motion, once for the picks.
+        keep_damaged: Whether to treat a damaged video as if it ended before the damage. A video that has fewer than N
+            frames before the damage is an error in any case.
     """
 
-    def __init__(self, sampler: Sampler, *, memory_budget: int) -> None:
+    def __init__(self, sampler: Sampler, *, memory_budget: int, keep_damaged: bool = False) -> None:
         self._sampler = sampler
         self._representation = sampler.representation
         self._memory_budget = memory_budget
+        self._keep_damaged = keep_damaged
         self._to_rgb = RGBConverter()
 
     def decode(
@@ -109,7 +114,8 @@ class Decoder:
             log: Log in which packets and frames are noted if the whole video is decoded.
 
         Raises:
-            VideoDecodeError: If the video cannot be decoded.
+            VideoDecodeError: If the video cannot be decoded; if damaged videos are kept, only if it has fewer than N
+                frames before the damage.
             ValueError: If the sampler does not return N indices of frames of the video.
         """
         media = as_media(video)
@@ -136,25 +142,32 @@ class Decoder:
         meter = None if self._representation is None else make_meter(self._representation)
         kept: list[av.VideoFrame] = []
         total = frame_bytes = 0
-        for frame in read_frames(media, log=log):
-            if meter is not None:
-                meter.add(frame)
-            total += 1
-            # read_frames() converts all frames to one size and format.
-            frame_bytes = frame_bytes or sum(plane.buffer_size for plane in frame.planes)
-            if total * frame_bytes <= self._memory_budget:
-                kept.append(frame)
-            else:
-                kept.clear()
+        damage: VideoDecodeError | None = None
+        try:
+            for frame in read_frames(media, log=log):
+                if meter is not None:
+                    meter.add(frame)
+                total += 1
+                # read_frames() converts all frames to one size and format.
+                frame_bytes = frame_bytes or sum(plane.buffer_size for plane in frame.planes)
+                if total * frame_bytes <= self._memory_budget:
+                    kept.append(frame)
+                else:
+                    kept.clear()
+        except VideoDecodeError as error:
+            if not self._keep_damaged or total < self._sampler.num_frames:
+                raise
+            # A copy without the traceback, which refers to all kept frames.
+            damage = VideoDecodeError(*error.args)
         # An index stores S as float32. It is rounded here too, so that the picks are equal with and without an index.
         motion = None if meter is None else np.array(meter.motion, np.float32).astype(np.float64)
         picks = checked_picks(self._sampler, self._sampler.pick(motion, total, offsets), total)
         wanted = np.unique(picks).tolist()
         if kept:
             frames = {t: picture(kept[t]) for t in wanted}
-            return DecodedVideo(frames, picks, total, total, motion)
+            return DecodedVideo(frames, picks, total, total, motion, damage)
         frames = self._decode_again(media, wanted, picture)
-        return DecodedVideo(frames, picks, total, total + wanted[-1] + 1, motion)
+        return DecodedVideo(frames, picks, total, total + wanted[-1] + 1, motion, damage)
 
     def _decode_again(
         self, media: Media, wanted: list[int], picture: Callable[[av.VideoFrame], Picture]

@@ -16,7 +16,7 @@ from av.container import InputContainer
 from mgdali.errors import VideoDecodeError
 from mgdali.video.media import Media
 
-__all__ = ["open_video"]
+__all__ = ["open_video", "video_stream"]
 
 # Without any decoder FFmpeg can only read packets, and stops after the first.
 _WITHOUT_DECODING = {"codec_whitelist": "none", "probesize": "32"}
@@ -50,12 +50,29 @@ def open_video(media: Media, *, thorough: bool = False) -> Iterator[tuple[InputC
             content.seek(0)
         container = av.open(content, "r", metadata_errors="ignore")
     with container:
-        stream = container.streams.best("video")
-        if not isinstance(stream, av.VideoStream):
-            raise VideoDecodeError(media.path, 0, "it has no video stream")
-        # Several workers decode at the same time: threads within a decoder cost more CPU time than they save.
-        stream.thread_type = "NONE"
-        yield container, stream
+        yield container, video_stream(container, media.path)
+
+
+def video_stream(container: InputContainer, name: str) -> av.VideoStream:
+    """Return the best video stream of an open container, set to decode in one thread.
+
+    Args:
+        container: The open container.
+        name: Path of the video, for errors.
+
+    Raises:
+        VideoDecodeError: If the container has no video stream, or FFmpeg has no decoder for its codec.
+    """
+    stream = container.streams.best("video")
+    if not isinstance(stream, av.VideoStream):
+        raise VideoDecodeError(name, 0, "it has no video stream")
+    # PyAV's types do not tell that there may be no codec.
+    context: object = stream.codec_context
+    if context is None:
+        raise VideoDecodeError(name, 0, "FFmpeg has no decoder for the codec of its video stream")
+    # Several workers decode at the same time: threads within a decoder cost more CPU time than they save.
+    stream.thread_type = "NONE"
+    return stream
 
 
 def _open_without_decoding(name: str, content: str | io.BytesIO) -> InputContainer | None:
@@ -72,5 +89,7 @@ def _open_without_decoding(name: str, content: str | io.BytesIO) -> InputContain
     # An H.264 header may omit the number of reordered frames. FFmpeg would then guess it from the frames of the trial
     # decoding, which is skipped here, and drop frames that come too late. In strict mode the decoder delays its output
     # by the maximum that the stream's level allows, so no frame is lost.
-    context.options = {"strict": "strict"}
+    # Other decoders are not strict: in strict mode AV1's decoder fails at damage that it otherwise ignores.
+    if context.codec.canonical_name == "h264":
+        context.options = {"strict": "strict"}
     return container

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
 import av
+import av.error
 import numpy as np
 from av.codec.context import Flags
 from numpy.typing import NDArray
@@ -198,6 +200,9 @@ def decode_packets(
 ) -> Iterator[av.VideoFrame]:
     """Decode all frames of a stream.
 
+    If a packet cannot be read or decoded, the frames before it are yielded first, as if the stream ended there. Their
+    number therefore does not depend on how many frames the decoder delays for reordering.
+
     Args:
         container: The open container.
         stream: A video stream of the container.
@@ -209,9 +214,21 @@ def decode_packets(
     Raises:
         av.error.FFmpegError: If a packet cannot be read or decoded.
     """
-    if log is None:
-        yield from container.decode(stream)
-        return
+    try:
+        yield from container.decode(stream) if log is None else _decode_and_note(container, stream, log)
+    except (av.error.FFmpegError, OSError):
+        with suppress(av.error.FFmpegError):
+            for frame in stream.codec_context.decode(None):
+                if log is not None:
+                    log.add_frame(frame)
+                yield frame
+        raise
+
+
+def _decode_and_note(
+    container: av.container.InputContainer, stream: av.VideoStream, log: StreamLog
+) -> Iterator[av.VideoFrame]:
+    """Decode all frames of a stream, and note its packets and frames in a log."""
     number_packets(stream)
     log.begin(container, stream)
     for packet in container.demux(stream):

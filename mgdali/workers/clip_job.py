@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mgdali.choices import Draw
+from mgdali.errors import VideoDecodeError
 from mgdali.gpu.nvdec import NvdecTable, nvdec_refusal, probe, recorded_facts
 from mgdali.samplers import Representation, Sampler
 from mgdali.transforms import SpatialTransform, Window
@@ -41,6 +42,7 @@ class ClipConfig:
         nvdec: Streams that the GPU decodes; None if PyAV decodes every video.
         gpu_memory_budget: Number of bytes of decoded frames that fit into the GPU's memory at a time.
         make_records: Whether to return a record for the motion index with each video that has no valid one.
+        keep_damaged: Whether to make a damaged video's clip of the frames before the damage, if these are at least N.
     """
 
     sampler: Sampler
@@ -49,6 +51,7 @@ class ClipConfig:
     nvdec: NvdecTable | None = None
     gpu_memory_budget: float = math.inf
     make_records: bool = False
+    keep_damaged: bool = False
 
     def make_loader(self) -> ClipLoader | EncodedLoader:
         """Return the object that does the jobs in a worker."""
@@ -87,7 +90,8 @@ class ClipResult:
         frames_decoded: Number of frames that the decoder returned.
         seconds: CPU time that making the clip took, in seconds.
         unindexed: Reason the record was rejected; None if it was used or absent.
-        record: New record for the motion index; None unless it was requested and the video was measured.
+        record: New record for the motion index; None unless it was requested and the whole video was measured.
+        damage: Error at which decoding ended after T frames, if these were kept; None if the whole video was decoded.
     """
 
     shape: tuple[int, int, int, int]
@@ -98,6 +102,7 @@ class ClipResult:
     seconds: float
     unindexed: str | None = None
     record: VideoRecord | None = None
+    damage: VideoDecodeError | None = None
 
 
 @dataclass(frozen=True)
@@ -143,7 +148,7 @@ class ClipLoader:
         self._representation = config.sampler.representation
         self._make_records = config.make_records
         self._cropper = Cropper(config.transform)
-        self._decoder = Decoder(config.sampler, memory_budget=config.memory_budget)
+        self._decoder = Decoder(config.sampler, memory_budget=config.memory_budget, keep_damaged=config.keep_damaged)
 
     def load(self, job: ClipJob, allocate: Allocate) -> ClipResult:
         """Decode a video and write its clip into allocated memory.
@@ -184,6 +189,9 @@ class ClipLoader:
         clip = allocate(shape)
         for i, pick in enumerate(video.picks.tolist()):
             clip[i] = video.frames[pick]
+        new_record = None
+        if log is not None and fingerprint is not None and video.damage is None:
+            new_record = self._record(job, fingerprint, log, video.motion)
         return ClipResult(
             shape=shape,
             flip=self._transform.flip(job.choices),
@@ -192,7 +200,8 @@ class ClipLoader:
             frames_decoded=video.frames_decoded,
             seconds=time.thread_time() - started,
             unindexed=unindexed,
-            record=None if log is None or fingerprint is None else self._record(job, fingerprint, log, video.motion),
+            record=new_record,
+            damage=video.damage,
         )
 
     def _record(

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mgdali.errors import VideoDecodeError
 from mgdali.samplers import MotionGuided, Representation, Segment, TopMotion
 from mgdali.sampling import sample_motion_guided
 from mgdali.video.decoder import Decoder
 from mgdali.video.frames import read_frames
 from mgdali.video.meters import measure_motion
+from tests.support.damaged_videos import Damage, write_damaged
 from tests.support.videos import moving_square, rotate_by_metadata, write_video
 
 BIG = 1 << 30
@@ -131,6 +133,39 @@ def test_frames_after_a_change_of_size_are_converted_to_the_first_size(tmp_path:
     decoded = Decoder(MotionGuided(num_frames=11), memory_budget=BIG).decode(str(path), middle(11))
     assert decoded.num_frames == 11
     assert {rgb.shape for rgb in decoded.frames.values()} == {(32, 48, 3)}
+
+
+@pytest.mark.parametrize("budget", [BIG, 0])
+@pytest.mark.parametrize("damage", ["cut", "zeros"])
+@pytest.mark.parametrize("sampler", [MotionGuided(num_frames=5), Segment(num_frames=25)])
+def test_a_kept_damaged_video_is_as_if_it_ended_before_the_damage(
+    tmp_path: Path, sampler: Any, damage: Damage, budget: int
+) -> None:
+    damaged, intact = write_damaged(tmp_path, damage)
+    offsets = np.random.default_rng(0).random(sampler.num_frames)
+    kept = Decoder(sampler, memory_budget=budget, keep_damaged=True).decode(damaged, offsets)
+    short = Decoder(sampler, memory_budget=BIG).decode(intact, offsets)
+    assert kept.num_frames == short.num_frames == 25
+    assert kept.picks.tolist() == short.picks.tolist()
+    assert kept.frames.keys() == short.frames.keys()
+    assert all((kept.frames[t] == short.frames[t]).all() for t in short.frames)
+    if sampler.representation is not None:
+        assert kept.motion is not None
+        assert short.motion is not None
+        assert kept.motion.tolist() == short.motion.tolist()
+    assert short.damage is None
+    assert kept.damage is not None
+    assert (kept.damage.path, kept.damage.frame) == (str(damaged), 25)
+    # A traceback would keep all decoded frames in memory.
+    assert kept.damage.__traceback__ is kept.damage.__cause__ is kept.damage.__context__ is None
+
+
+def test_a_damaged_video_is_an_error_unless_it_is_kept_and_has_enough_frames(tmp_path: Path) -> None:
+    damaged, _ = write_damaged(tmp_path, "cut")
+    for num_frames, keep_damaged in ((5, False), (26, True)):
+        decoder = Decoder(Segment(num_frames=num_frames), memory_budget=BIG, keep_damaged=keep_damaged)
+        with pytest.raises(VideoDecodeError, match="after 25 frames"):
+            decoder.decode(damaged, middle(num_frames))
 
 
 class OutOfRange(Segment):

@@ -8,6 +8,7 @@ import pytest
 
 from mgdali.errors import VideoDecodeError
 from mgdali.video.frames import read_frames
+from mgdali.video.packets import StreamLog
 from tests.support.videos import moving_square, write_sound, write_video
 
 
@@ -52,6 +53,16 @@ def test_a_sound_file_has_no_video(tmp_path: Path) -> None:
     path = write_sound(tmp_path / "sound.wav")
     with pytest.raises(VideoDecodeError, match="no video stream"):
         list(read_frames(path))
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+@pytest.mark.parametrize("noted", [False, True])
+def test_a_video_of_an_unknown_codec_is_named(tmp_path: Path, ending: str, noted: bool) -> None:
+    path = write_video(tmp_path / f"a.{ending}", moving_square(5, 48, 64))
+    name = {"mp4": b"avc1", "mkv": b"V_MPEG4/ISO/AVC"}[ending]
+    path.write_bytes(path.read_bytes().replace(name, name[:-1] + b"x"))
+    with pytest.raises(VideoDecodeError, match=f"a.{ending}: FFmpeg has no decoder for the codec"):
+        list(read_frames(path, log=StreamLog() if noted else None))
 
 
 def test_an_error_in_the_middle_contains_the_number_of_decoded_frames(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ import av
 import numpy as np
 import pytest
 
+from mgdali.errors import VideoDecodeError
 from mgdali.video.frames import read_frames
 from mgdali.video.packets import StreamLog, decode_packets, number_packets
 from tests.support.coded_videos import CODED
+from tests.support.damaged_videos import Damage, write_damaged
 from tests.support.videos import moving_square, rotate_by_metadata, write_video
 
 
@@ -113,6 +115,17 @@ def test_frames_are_the_same_with_a_log_and_without(tmp_path: Path) -> None:
             return [frame.to_ndarray().tobytes() for frame in decode_packets(container, stream, log)]
 
     assert frames(StreamLog()) == frames(None)
+
+
+@pytest.mark.parametrize("thorough", [True, False])
+@pytest.mark.parametrize("damage", ["cut", "zeros"])
+def test_all_frames_before_a_damage_are_decoded(tmp_path: Path, damage: Damage, thorough: bool) -> None:
+    damaged, intact = write_damaged(tmp_path, damage)
+    frames: list[bytes] = []
+    log = StreamLog() if thorough else None
+    with pytest.raises(VideoDecodeError, match="after 25 frames"):
+        frames.extend(frame.to_ndarray().tobytes() for frame in read_frames(damaged, log=log))
+    assert frames == [frame.to_ndarray().tobytes() for frame in read_frames(intact)]
 
 
 def test_videos_decoded_in_turns_are_noted_as_if_alone(tmp_path: Path) -> None:

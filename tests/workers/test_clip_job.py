@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from mgdali import MotionGuided, Segment, VideoDataset
 from mgdali.choices import draw
+from mgdali.errors import VideoDecodeError
 from mgdali.gpu.driver import DecoderCaps
 from mgdali.index.measure import measure_video
 from mgdali.samplers import Representation
@@ -18,6 +20,7 @@ from mgdali.transforms import SpatialTransform
 from mgdali.video.frames import read_frames
 from mgdali.video.media import Media
 from mgdali.workers.clip_job import ClipConfig, ClipJob, ClipLoader, ClipResult, EncodedLoader, EncodedResult
+from tests.support.damaged_videos import write_damaged
 from tests.support.videos import moving_square, write_video
 
 
@@ -121,3 +124,48 @@ def test_a_file_that_falls_back_to_pyav_is_read_and_probed_once(
     assert not path.exists()
     assert result.picks.tolist() == expected.picks.tolist()
     assert (memory[0] == memory[1]).all()
+
+
+# With make_records, PyAV makes the clip on the GPU route too.
+@pytest.mark.parametrize(("make_records", "nvdec"), [(False, None), (True, None), (True, NVDEC)])
+def test_a_kept_damaged_video_gives_the_same_clip_with_and_without_its_record(
+    tmp_path: Path, make_records: bool, nvdec: Any
+) -> None:
+    damaged, intact = write_damaged(tmp_path, "cut")
+    config = ClipConfig(
+        sampler=MotionGuided(num_frames=5),
+        transform=TRANSFORM,
+        memory_budget=1 << 30,
+        nvdec=nvdec,
+        make_records=make_records,
+        keep_damaged=True,
+    )
+    choices, media = draw(0, 0, 0, 5, training=True), Media(str(damaged))
+    record = measure_video(media, str(damaged), (Representation(),))
+    assert record.error is not None
+    memory: list[NDArray[np.uint8]] = []
+
+    def allocate(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        memory.append(numpy_memory(shape))
+        return memory[-1]
+
+    expected = ClipLoader(config).load(ClipJob(Media(str(intact)), choices), allocate)
+    for known in (None, record):
+        result = config.make_loader().load(ClipJob(media, choices, known), allocate)
+        assert isinstance(result, ClipResult)
+        assert (memory[-1] == memory[0]).all()
+        assert (result.picks.tolist(), result.num_frames) == (expected.picks.tolist(), 25)
+        assert result.record is None
+        assert result.unindexed == (None if known is None else "could not be decoded when it was measured")
+        assert result.damage is not None
+        damage = pickle.loads(pickle.dumps(result)).damage
+        assert (damage.path, damage.frame) == (str(damaged), 25)
+    assert expected.damage is None
+
+
+def test_a_damaged_video_is_an_error_unless_it_is_kept(tmp_path: Path) -> None:
+    damaged, _ = write_damaged(tmp_path, "cut")
+    config = ClipConfig(sampler=MotionGuided(num_frames=5), transform=TRANSFORM, memory_budget=1 << 30)
+    job = ClipJob(Media(str(damaged)), draw(0, 0, 0, 5, training=True))
+    with pytest.raises(VideoDecodeError, match="after 25 frames"):
+        ClipLoader(config).load(job, numpy_memory)
