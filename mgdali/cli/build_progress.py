@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -24,7 +23,7 @@ _FAILED_SHOWN = 20
 
 def build_with_progress(
     media: Sequence[Media],
-    path: Path,
+    path: str | os.PathLike[str],
     console: Console,
     *,
     representations: Sequence[Representation],
@@ -99,20 +98,20 @@ class _Bar:
         )
 
 
-def _print_summary(report: BuildReport, path: Path, seconds: float, console: Console) -> None:
+def _print_summary(report: BuildReport, path: str | os.PathLike[str], seconds: float, console: Console) -> None:
     say(
         console,
         f"Measured {_videos(report.measured)} ({report.frames} frames) in {seconds:.1f} s, kept {report.kept}; "
         f"{len(report.failed)} cannot be decoded",
     )
-    say(console, f"{path}: {report.rows} rows, {decimal(os.stat(path).st_size)}")
+    say(console, f"{os.fspath(path)}: {report.rows} rows, {decimal(os.stat(path).st_size)}")
     if not report.failed:
         return
     say(console, f"\n{_videos(len(report.failed))} cannot be decoded:")
     for name, reason in sorted(report.failed.items())[:_FAILED_SHOWN]:
         say(console, f"  {name}: {one_line(reason)}")
     if len(report.failed) > _FAILED_SHOWN:
-        say(console, f"  and {len(report.failed) - _FAILED_SHOWN} more: mgdali index show {path} --failed")
+        say(console, f"  and {len(report.failed) - _FAILED_SHOWN} more: mgdali index show {os.fspath(path)} --failed")
 
 
 def _videos(count: int) -> str:

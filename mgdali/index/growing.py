@@ -8,9 +8,10 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from mgdali.cache import cache_folder
+from mgdali.errors import DatasetError
 from mgdali.index.reader import MotionIndex
-from mgdali.index.writer import IndexWriter
+from mgdali.index.remote_index import index_cache
+from mgdali.index.writer import IndexWriter, lost_slash
 from mgdali.video.record import VideoRecord
 from mgdali.video.remote import is_url
 
@@ -75,7 +76,15 @@ def automatic_path(paths: Sequence[str], cache_dir: str | os.PathLike[str] | Non
         paths: Paths of the videos, not empty.
         cache_dir: Folder for the index. If None and the videos are remote or their parent folder is not writable, the
             user's cache folder is used, with a warning.
+
+    Raises:
+        DatasetError: If ``cache_dir`` is a URL.
     """
+    if cache_dir is not None and (is_url(os.fspath(cache_dir)) or lost_slash(cache_dir)):
+        raise DatasetError(
+            f"cannot write the index to the URL {os.fspath(cache_dir)}: give a local folder as cache_dir, then upload "
+            "the index from there"
+        )
     low, high = min(paths), max(paths)
     remote = is_url(low) or is_url(high)
     root = os.path.commonprefix([low, high]) if remote else os.path.commonpath(map(os.path.abspath, (low, high)))
@@ -88,7 +97,7 @@ def automatic_path(paths: Sequence[str], cache_dir: str | os.PathLike[str] | Non
     next_to_videos = Path(f"{root}.index.parquet")
     if not remote and root != os.sep and os.access(next_to_videos.parent, os.W_OK):
         return next_to_videos
-    path = cache_folder() / "index" / name
+    path = index_cache() / name
     warnings.warn(
         f"the index of {root} is stored as {path} because it cannot be stored next to the videos; "
         "set cache_dir= to choose another folder",

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mgdali.datasets.check import Names
 from mgdali.datasets.named_videos import shard_videos
 from mgdali.errors import DatasetError, VideoDecodeError
+from mgdali.index.remote_index import local_file, path_or_url
 from mgdali.index.writer import open_parquet
 from mgdali.video.media import Fingerprint, Media
 from mgdali.video.record import index_name
@@ -39,7 +40,7 @@ class IndexSummary:
     """Contents of an index. The attributes are also the keys of its JSON.
 
     Attributes:
-        path: Path of the index file.
+        path: Path or URL of the index file.
         size: Size of the file in bytes.
         videos: Number of rows, including those of failed videos.
         failed: Number of videos that could not be decoded.
@@ -70,7 +71,7 @@ class IndexCheck:
     """Result of comparing an index with its videos. The attributes are also the keys of its JSON.
 
     Attributes:
-        path: Path of the index file.
+        path: Path or URL of the index file.
         videos: Number of rows.
         current: Number of rows whose video exists, has not changed since it was measured, and could be decoded.
         missing: Videos that are missing or cannot be read.
@@ -90,19 +91,28 @@ class IndexCheck:
     complete: bool
 
 
-def summarize_index(path: Path) -> IndexSummary:
+def summarize_index(path: str | os.PathLike[str]) -> IndexSummary:
     """Return the contents of an index. At most a few thousand rows are in memory at a time.
 
+    Args:
+        path: Path or URL of the index file.
+
     Raises:
-        DatasetError: If the file is missing or is not an index.
+        DatasetError: If the file is missing, cannot be read, or is not an index.
+        ImportError: If a URL needs a package that is not installed.
     """
+    with local_file(path_or_url(path)) as file:
+        return _summarize(file, os.fspath(path))
+
+
+def _summarize(file: Path, name: str) -> IndexSummary:
     counts: Counter[str] = Counter()
     representations: Counter[str] = Counter()
     codecs: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     pixel_formats: Counter[str] = Counter()
     seconds = 0.0
-    for batch in _batches(path, [*_PROPERTIES, *_CLOCK, *(f"motion_{kind}" for kind in _KINDS)]):
+    for batch in _batches(file, name, [*_PROPERTIES, *_CLOCK, *(f"motion_{kind}" for kind in _KINDS)]):
         decodable = batch.filter(batch.column("error").is_null())
         durations = _durations(decodable)
         seconds += float(durations.sum())
@@ -117,8 +127,8 @@ def summarize_index(path: Path) -> IndexSummary:
         widths, heights = (decodable.column(name).to_pylist() for name in ("width", "height"))
         sizes.update(f"{width}x{height}" for width, height in zip(widths, heights, strict=True))
     return IndexSummary(
-        path=os.fspath(path),
-        size=path.stat().st_size,
+        path=name,
+        size=file.stat().st_size,
         videos=counts["videos"],
         failed=counts["failed"],
         frames=counts["frames"],
@@ -131,33 +141,39 @@ def summarize_index(path: Path) -> IndexSummary:
     )
 
 
-def failures(path: Path) -> Iterator[tuple[str, str]]:
+def failures(path: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
     """Yield path and reason of each video that could not be decoded.
 
+    Args:
+        path: Path or URL of the index file.
+
     Raises:
-        DatasetError: If the file is missing or is not an index.
+        DatasetError: If the file is missing, cannot be read, or is not an index.
+        ImportError: If a URL needs a package that is not installed.
     """
-    for batch in _batches(path, ["path", "error"]):
-        failed = batch.filter(batch.column("error").is_valid())
-        yield from zip(failed.column("path").to_pylist(), failed.column("error").to_pylist(), strict=True)
+    with local_file(path_or_url(path)) as file:
+        for batch in _batches(file, os.fspath(path), ["path", "error"]):
+            failed = batch.filter(batch.column("error").is_valid())
+            yield from zip(failed.column("path").to_pylist(), failed.column("error").to_pylist(), strict=True)
 
 
-def check_index(path: Path, media: Sequence[Media] | None = None) -> IndexCheck:
+def check_index(path: str | os.PathLike[str], media: Sequence[Media] | None = None) -> IndexCheck:
     """Compare an index with its videos. Nothing is decoded.
 
     Args:
-        path: Path of the index file.
+        path: Path or URL of the index file.
         media: Videos that should be in the index; None to check only the rows.
 
     Raises:
-        DatasetError: If the file is missing or is not an index.
+        DatasetError: If the file is missing, cannot be read, or is not an index.
+        ImportError: If a URL needs a package that is not installed.
     """
     unseen = {} if media is None else {index_name(each.path): each for each in media}
     find = _Finder(dict(unseen))
     found: dict[_State, list[str]] = {"current": [], "missing": [], "changed": [], "failed": []}
     current = 0
-    with ThreadPoolExecutor(_COMPARED_AT_ONCE) as pool:
-        for batch in _batches(path, ["path", "size", "mtime_ns", "head", "error"]):
+    with local_file(path_or_url(path)) as file, ThreadPoolExecutor(_COMPARED_AT_ONCE) as pool:
+        for batch in _batches(file, os.fspath(path), ["path", "size", "mtime_ns", "head", "error"]):
             rows = batch.to_pylist()
             media_now = [find(row["path"]) for row in rows]
             for row, state in zip(rows, pool.map(_state, rows, media_now), strict=True):
@@ -225,8 +241,8 @@ def _state(row: dict[str, Any], media: Media | None) -> _State:
     return "current" if row["error"] is None else "failed"
 
 
-def _batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    with open_parquet(path) as parquet:
+def _batches(file: Path, name: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    with open_parquet(file, name) as parquet:
         yield from parquet.iter_batches(columns=columns, batch_size=_BATCH_ROWS)
 
 

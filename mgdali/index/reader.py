@@ -2,7 +2,8 @@
 
 The index is a Parquet file, in which a single row cannot be read without decoding thousands of others. So a copy of its
 columns is stored next to it as an Arrow file, which is memory-mapped. All processes of a machine share its memory, and
-only the requested rows are read. The copy is created again if it does not belong to the current index file.
+only the requested rows are read. The copy is created again if it does not belong to the current index file. The copy
+of an index at a URL is stored in the user's cache folder.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mgdali.cache import cache_folder
 from mgdali.errors import DatasetError
+from mgdali.index.remote_index import downloaded, index_cache, path_or_url, remote_stamp
 from mgdali.index.schema import SCHEMA, from_batch
-from mgdali.index.writer import open_parquet
+from mgdali.index.writer import locked_folder, open_parquet
 from mgdali.video.record import VideoRecord, index_name
 
 __all__ = ["MotionIndex"]
@@ -37,11 +38,16 @@ class MotionIndex:
     """An index file, opened for looking up videos.
 
     Args:
-        path: Path of the Parquet file that ``mgdali index build`` wrote.
+        path: Path or URL of the Parquet file that ``mgdali index build`` wrote.
         moved: Folder of the videos when they were measured, and their current folder; None if they have not been moved.
 
+    Attributes:
+        path: The path or URL of the file; a URL is a str.
+
     Raises:
-        DatasetError: If the file is missing or is not an index, or if its mapped copy cannot be written.
+        DatasetError: If the file is missing, cannot be read or is not an index, or if its mapped copy cannot be
+            written.
+        ImportError: If a URL needs a package that is not installed.
 
     Example:
         >>> index = MotionIndex("clips.parquet")
@@ -56,7 +62,7 @@ class MotionIndex:
         *,
         moved: tuple[str | os.PathLike[str], str | os.PathLike[str]] | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.path: Path | str = path_or_url(path)
         self._moved = None if moved is None else tuple(os.path.abspath(folder) for folder in moved)
         self._file = pa.ipc.open_file(pa.memory_map(str(_current_copy(self.path))))
         self._batches: list[pa.RecordBatch | None] = [None] * self._file.num_record_batches
@@ -119,13 +125,36 @@ class MotionIndex:
         return batch
 
 
-def _current_copy(path: Path) -> Path:
+def _current_copy(path: Path | str) -> Path:
     """Return the path of the mapped copy of the current index file; create the copy if it is missing or outdated."""
+    return _copy_of_file(path) if isinstance(path, Path) else _copy_of_url(path)
+
+
+def _copy_of_url(url: str) -> Path:
+    copy = _cached_copy(url)
+    stamp = remote_stamp(url)
+    if _stamp_of(copy) == stamp:
+        return copy
+    with contextlib.ExitStack() as lock:
+        # Of the processes that open the URL at the same time, one downloads it.
+        with contextlib.suppress(OSError):
+            lock.callback(os.close, locked_folder(copy.parent))
+        if _stamp_of(copy) == stamp:
+            return copy
+        with downloaded(url) as (file, stamp):
+            open_parquet(file, url).close()
+            try:
+                _make_copy(file, copy, stamp)
+            except OSError as error:
+                raise DatasetError(_not_copied(url, [_failure(copy, error)])) from error
+    return copy
+
+
+def _copy_of_file(path: Path) -> Path:
     open_parquet(path).close()
     stat = path.stat()
     stamp = f"{stat.st_size} {stat.st_mtime_ns}".encode()
-    name = hashlib.blake2b(os.fsencode(path.absolute()), digest_size=16).hexdigest()
-    copies = [path.with_name(f"{path.name}.map"), cache_folder() / "index" / f"{name}.map"]
+    copies = [path.with_name(f"{path.name}.map"), _cached_copy(os.fspath(path.absolute()))]
     for copy in copies:
         if _stamp_of(copy) == stamp:
             return copy
@@ -136,10 +165,21 @@ def _current_copy(path: Path) -> Path:
             _make_copy(path, copy, stamp)
             return copy
         except OSError as error:
-            reasons.append(f"{copy}: {error.strerror or error}")
-    raise DatasetError(
-        f"cannot write the mapped copy of the index {path} ({'; '.join(reasons)}): make one of the folders writable"
-    )
+            reasons.append(_failure(copy, error))
+    raise DatasetError(_not_copied(path, reasons))
+
+
+def _cached_copy(name: str) -> Path:
+    """Return the path of an index's mapped copy in the user's cache folder."""
+    return index_cache() / f"{hashlib.blake2b(os.fsencode(name), digest_size=16).hexdigest()}.map"
+
+
+def _failure(copy: Path, error: OSError) -> str:
+    return f"{copy}: {error.strerror or error}"
+
+
+def _not_copied(index: Path | str, reasons: list[str]) -> str:
+    return f"cannot write the mapped copy of the index {index} ({'; '.join(reasons)}): make one of the folders writable"
 
 
 def _stamp_of(copy: Path) -> bytes | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,8 +23,9 @@ import pyarrow.parquet as pq
 from mgdali.errors import DatasetError
 from mgdali.index.schema import SCHEMA, to_batch
 from mgdali.video.record import VideoRecord
+from mgdali.video.remote import is_url
 
-__all__ = ["IndexWriter", "open_parquet"]
+__all__ = ["IndexWriter", "locked_folder", "lost_slash", "open_parquet"]
 
 _PART_ROWS = 4096
 """Maximum number of rows in a journal, a part, and a row group of the file, and so of rows in memory."""
@@ -34,23 +36,31 @@ _JOURNAL, _PART, _MERGING = ".journal", ".part.parquet", ".merging"
 class IndexWriter:
     """Adds records to an index file.
 
+    The destination is checked at once, so that no video is measured in vain.
+
     Args:
-        path: Path of the index file. It is created if it does not exist.
+        path: Path of the index file. It is created if it does not exist, like its folder.
 
     Raises:
-        DatasetError: If the folder cannot be written to, or if the file exists and is not an index.
+        DatasetError: If the path is a URL or a folder, if the file exists and is not an index, or if files in its
+            folder cannot be created, locked and replaced. Nothing that was created is left then.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        if is_url(os.fspath(path)) or lost_slash(path):
+            raise DatasetError(
+                f"cannot write the index to the URL {os.fspath(path)}: build it to a local path, then upload the file"
+            )
         self._path = Path(path)
         self._folder = Path(f"{self._path}.parts")
         self._file: Any = None
         self._journal: Any = None
         self._rows = 0
-        if self._path.exists():
-            open_parquet(self._path).close()
+        with _refusals_of(self._path):
+            if os.path.exists(self._path):
+                open_parquet(self._path).close()
+            _try_folder(self._folder)
         with _errors_of(self._path):
-            self._folder.mkdir(parents=True, exist_ok=True)
             self._convert_abandoned_journals()
 
     def add(self, *records: VideoRecord) -> None:
@@ -143,7 +153,8 @@ class IndexWriter:
 
     def _convert_abandoned_journals(self) -> None:
         for path in sorted(self._folder.glob(f"*{_JOURNAL}")):
-            with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+            # On NFS, only a file that is open for writing can be locked like this.
+            with contextlib.suppress(FileNotFoundError), open(path, "rb+") as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
@@ -154,37 +165,100 @@ class IndexWriter:
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
         """Let one process at a time list or remove files."""
-        lock = _locked_folder(self._folder)
+        lock = locked_folder(self._folder)
         try:
             yield
         finally:
             os.close(lock)
 
 
-def open_parquet(path: Path) -> pq.ParquetFile:
+def lost_slash(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path was a URL before ``pathlib.Path`` merged its two slashes, such as ``s3:/bucket/a``.
+
+    PyArrow takes such a path for a URL even if the folder ``s3:`` exists.
+    """
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)", os.fspath(path)) is not None
+
+
+def open_parquet(path: Path, name: str | None = None) -> pq.ParquetFile:
     """Open an index file.
 
+    Args:
+        path: Path of the file.
+        name: Name of the index in errors; by default the path.
+
     Raises:
-        DatasetError: If the file is missing or is not an index.
+        DatasetError: If the file is missing, cannot be read, or is not an index.
     """
+    name = name or os.fspath(path)
+    if os.path.exists(path) and not os.path.isfile(path):
+        what = "a folder" if os.path.isdir(path) else "not a regular file"
+        raise DatasetError(f"{name} is not a motion index: it is {what}; give the path of a file")
     try:
         parquet = pq.ParquetFile(path, memory_map=False, pre_buffer=False)
     except FileNotFoundError as error:
         raise DatasetError(
-            f"the index {path} does not exist: create it with `mgdali index build DATA --out {path}`"
+            f"the index {name} does not exist: create it with `mgdali index build DATA --out {name}`"
         ) from error
+    except PermissionError as error:
+        raise DatasetError(f"cannot read the index {name}: {error.strerror}; change the rights of the file") from error
     except (pa.ArrowException, OSError) as error:
-        raise DatasetError(f"{path} is not a motion index ({error}): give another path, or remove the file") from error
-    missing = [name for name in SCHEMA.names if name not in parquet.schema_arrow.names]
+        raise DatasetError(f"{name} is not a motion index ({error}): give another path, or remove the file") from error
+    missing = [column for column in SCHEMA.names if column not in parquet.schema_arrow.names]
     if missing:
         parquet.close()
         raise DatasetError(
-            f"{path} is not a motion index: it has no column {missing[0]!r}; give another path, or remove the file"
+            f"{name} is not a motion index: it has no column {missing[0]!r}; give another path, or remove the file"
         )
     return parquet
 
 
-def _locked_folder(folder: Path) -> int:
+def _try_folder(folder: Path) -> None:
+    """Create the folder of the parts, and try what writing an index needs: files, locks, and a rename.
+
+    Raises:
+        OSError: If it fails. Files and folders that were created are then removed.
+    """
+    created = [each for each in (folder, *folder.parents) if not os.path.exists(each)]
+    try:
+        with _locked_file(folder) as file:
+            journal = Path(file.name)
+            try:
+                _try_locks(folder, journal)
+                _try_rename(journal, folder.with_name(f"{uuid.uuid4().hex}.trial"))
+            finally:
+                journal.unlink(missing_ok=True)
+    except BaseException:
+        for each in created:
+            with contextlib.suppress(OSError):
+                each.rmdir()
+        raise
+
+
+def _try_locks(folder: Path, locked: Path) -> None:
+    """Raise OSError unless folders can be locked, and a locked file cannot be locked a second time."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        # Another process may hold this lock.
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(descriptor)
+    with contextlib.suppress(BlockingIOError), open(locked, "rb+") as again:
+        fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        raise OSError("its file system does not keep locks")
+
+
+def _try_rename(file: Path, target: Path) -> None:
+    """Let a file replace another one, as a commit does."""
+    try:
+        target.touch()
+        os.replace(file, target)
+    finally:
+        target.unlink(missing_ok=True)
+
+
+def locked_folder(folder: Path) -> int:
     """Return the descriptor of the folder, which is created if missing and locked by this process."""
     while True:
         folder.mkdir(parents=True, exist_ok=True)
@@ -202,15 +276,21 @@ def _locked_folder(folder: Path) -> int:
 
 
 def _locked_file(folder: Path) -> BinaryIO:
-    """A new journal, locked by this process."""
+    """Return a new journal, locked by this process."""
     while True:
         folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{uuid.uuid4().hex}{_JOURNAL}"
         try:
-            file = open(folder / f"{uuid.uuid4().hex}{_JOURNAL}", "xb")  # noqa: SIM115
+            file = open(path, "xb")  # noqa: SIM115
         except FileNotFoundError:
             # Another process removed the folder in between.
             continue
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except BaseException:
+            file.close()
+            path.unlink(missing_ok=True)
+            raise
         # Before the lock, another process may have treated the journal as abandoned and removed it.
         if os.fstat(file.fileno()).st_nlink:
             return file
@@ -262,6 +342,17 @@ def _replace(temporary: Path, path: Path) -> None:
     with open(temporary, "rb+") as file:
         os.fsync(file.fileno())
     os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def _refusals_of(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DatasetError(
+            f"cannot write the index {path}: {error}. Nothing was measured; use a writable folder with free space, on "
+            'a file system that supports locks (with index="auto", set cache_dir=)'
+        ) from error
 
 
 @contextlib.contextmanager

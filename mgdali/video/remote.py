@@ -1,16 +1,19 @@
-"""Reading whole files and parts of files, from disks and from URLs; failed network requests are repeated."""
+"""Reading files and parts of files, from disks and from URLs; failed network requests are repeated."""
 
 from __future__ import annotations
 
 import importlib
 import random
 import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import IO, Any, TypeVar
 
-__all__ = ["is_url", "read_part", "remote_info"]
+__all__ = ["download", "is_url", "read_part", "remote_info"]
 
 _MAX_TRIES = 5
+# In bytes. fsspec ends an HTTP request after 5 minutes, so a large file cannot be read in a single one.
+_BLOCK = 16 << 20
 # In seconds.
 _FIRST_WAIT = 0.1
 # A separate generator: a retry must not change the random numbers of the user's process.
@@ -56,6 +59,31 @@ def remote_info(url: str) -> dict[str, Any]:
     return info
 
 
+def download(url: str, file: IO[bytes], info: Mapping[str, Any]) -> None:
+    """Copy a remote file to an empty local one, 16 MiB at a time.
+
+    Args:
+        url: URL of the remote file.
+        file: The local file, open for reading and writing.
+        info: What the server reports about it, from :func:`remote_info`.
+
+    Raises:
+        OSError: If the remote file is missing, cannot be read after several tries, or has another size. If the local
+            file cannot be written, ``errno`` is set.
+    """
+    filesystem, path = _with_retries(partial(_filesystem, url))
+    size = int(info["size"])
+    # False if an HTTP server reports that it has no range requests. Such a server sends only whole files.
+    if info.get("partial", True):
+        try:
+            return _copy_blocks(filesystem, path, file, size)
+        except OSError as error:
+            # fsspec raises ValueError if a server has no range requests and does not report it.
+            if not isinstance(error.__cause__, ValueError):
+                raise
+    _with_retries(partial(_copy_whole, filesystem, path, file, size))
+
+
 def _read_local(path: str, span: tuple[int, int] | None) -> bytes:
     with open(path, "rb") as file:
         if span is None:
@@ -76,6 +104,29 @@ def _read_remote(url: str, span: tuple[int, int] | None) -> bytes:
     return _with_retries(read)
 
 
+def _copy_blocks(filesystem: Any, path: str, file: IO[bytes], size: int) -> None:
+    with _with_retries(lambda: filesystem.open(path, "rb", block_size=_BLOCK, cache_type="none")) as source:
+        for start in range(0, size, _BLOCK):
+            file.write(_with_retries(partial(_read_block, source, (start, min(_BLOCK, size - start)))))
+
+
+def _read_block(source: Any, span: tuple[int, int]) -> bytes:
+    source.seek(span[0])
+    content = bytearray()
+    # A server may send less than was requested.
+    while len(content) < span[1] and (more := source.read(span[1] - len(content))):
+        content += more
+    return _checked_length(bytes(content), span)
+
+
+def _copy_whole(filesystem: Any, path: str, file: IO[bytes], size: int) -> None:
+    file.seek(0)
+    file.truncate()
+    filesystem.get_file(path, file)
+    if file.tell() != size:
+        raise OSError(f"the server sends {file.tell()} bytes, but reports {size}")
+
+
 def _checked_length(content: bytes, span: tuple[int, int]) -> bytes:
     """Return ``content``; raise an error unless it is as long as ``span``."""
     if len(content) > span[1]:
@@ -94,7 +145,7 @@ def _filesystem(url: str) -> tuple[Any, str]:
     except ImportError as error:
         raise ImportError(
             f"cannot read {url}: {error}. For HTTP run: pip install 'mgdali[remote]'. Other protocols need their own "
-            "fsspec package, such as s3fs or gcsfs"
+            "fsspec package: for s3:// run: pip install s3fs; for gs:// run: pip install gcsfs"
         ) from error
     return found
 

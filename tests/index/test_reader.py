@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from mgdali.cache import cache_folder
 from mgdali.errors import DatasetError
 from mgdali.index import reader
-from mgdali.index.reader import MotionIndex, cache_folder
+from mgdali.index.reader import MotionIndex
 from mgdali.index.writer import IndexWriter
 from mgdali.video.record import VideoRecord
 from tests.support.index_records import contents, make_record

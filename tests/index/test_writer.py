@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -337,21 +341,81 @@ def write_text(path: Path) -> None:
     [
         (write_text, "not a motion index"),
         (write_other_parquet, "it has no column 'path'"),
-        (Path.mkdir, "not a motion index"),
+        (Path.mkdir, "it is a folder; give the path of a file"),
+        (os.mkfifo, "it is not a regular file"),
     ],
 )
-def test_a_file_that_is_no_index_is_refused_and_stays(path: Path, write_file: object, words: str) -> None:
+def test_a_file_that_is_no_index_is_refused_and_stays(
+    path: Path, write_file: Callable[[Path], object], words: str
+) -> None:
     path.parent.mkdir()
-    write_file(path)  # type: ignore[operator]
+    write_file(path)
     before = path.stat()
     with pytest.raises(DatasetError, match=words):
         IndexWriter(path)
-    assert path.stat() == before
+    after = path.stat()
+    assert (after.st_ino, after.st_size, after.st_mtime_ns) == (before.st_ino, before.st_size, before.st_mtime_ns)
     assert os.listdir(path.parent) == [path.name]
 
 
-def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("folder", ["file", "/proc/self", "/dev/null"], ids=["file", "proc", "null"])
+def test_a_folder_that_cannot_be_written_to_is_named(folder: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    path = tmp_path / "file" / "index.parquet"
-    with pytest.raises(DatasetError, match=f"{path}.*writable folder"):
+    path = tmp_path / folder / "index.parquet"
+    with pytest.raises(DatasetError, match=f"{path}.*Nothing was measured.*writable folder"):
         IndexWriter(path)
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("url", ["memory://bucket/a.parquet", "s3://bucket/a.parquet", "file:///tmp/a.parquet"])
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_url_is_refused_and_no_folder_is_named_like_its_protocol(
+    url: str, kind: type[str] | type[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DatasetError, match=f"URL {kind(url)}: build it to a local path, then upload the file"):
+        IndexWriter(kind(url))
+    assert os.listdir(tmp_path) == []
+
+
+def fail(*arguments: object) -> NoReturn:
+    raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "replacement", "words"),
+    [
+        (fcntl, "flock", fail, "Operation not supported"),
+        (fcntl, "flock", lambda *arguments: None, "does not keep locks"),
+        (os, "replace", fail, "Operation not supported"),
+    ],
+    ids=["no locks", "locks that lock nothing", "no renames"],
+)
+@pytest.mark.parametrize("existing", ["", "folder", "folder/index.parquet.parts"])
+def test_a_file_system_without_locks_or_renames_is_refused_at_once_and_left_as_it_was(
+    module: object,
+    function: str,
+    replacement: Callable[..., None],
+    words: str,
+    existing: str,
+    path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / existing).mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(module, function, replacement)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(DatasetError, match=f"{path}.*{words}.*supports locks"):
+        IndexWriter(path)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_rows_of_an_ended_process_survive_a_refusal(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, promised, _ = ended(start(KILLED_AFTER, path, 3))
+    assert (code, len(promised)) == (-signal.SIGKILL, 3)
+    with monkeypatch.context() as changed:
+        changed.setattr(os, "replace", fail)
+        with pytest.raises(DatasetError, match="Operation not supported"):
+            IndexWriter(path)
+    IndexWriter(path).commit()
+    assert names(path) == promised

@@ -10,10 +10,16 @@ from urllib.parse import unquote
 
 
 class FaultyServer:
-    """A server of a folder, with byte ranges. Each request takes the next of ``faults``; without one it succeeds."""
+    """A server of a folder. Each request takes the next of ``faults``; without one, or with None, it succeeds.
 
-    def __init__(self, folder: Path, *, ranges: bool = True) -> None:
-        self.faults: list[str] = []
+    Args:
+        folder: The folder.
+        ranges: Whether it supports byte ranges.
+        announced: Whether its answers tell this.
+    """
+
+    def __init__(self, folder: Path, *, ranges: bool = True, announced: bool = True) -> None:
+        self.faults: list[str | None] = []
         self.always: str | None = None
         self.requests: list[tuple[str, str]] = []
         outer = self
@@ -45,7 +51,8 @@ class FaultyServer:
                 self.send_response(206 if asked else 200)
                 # "cut" sends fewer bytes than announced; "short" announces fewer bytes than requested.
                 self.send_header("Content-Length", str(len(kept if fault == "short" else body)))
-                self.send_header("Accept-Ranges", "bytes" if ranges else "none")
+                if announced:
+                    self.send_header("Accept-Ranges", "bytes" if ranges else "none")
                 self.send_header("ETag", f'"{hash(content)}"')
                 self.end_headers()
                 if self.command == "GET":

@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 import sys
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pytest
 
+import mgdali.video.remote
 from mgdali.errors import VideoDecodeError
 from mgdali.video.media import Media
-from mgdali.video.remote import read_part, remote_info
+from mgdali.video.remote import download, read_part, remote_info
 from tests.support.faulty_server import FaultyServer
 from tests.support.videos import moving_square, write_video
 
@@ -66,6 +68,51 @@ def test_a_failed_request_for_the_size_is_repeated(tmp_path: Path, server: Fault
     server.faults = ["503", "drop", "503", "503"]
     assert remote_info(f"{server.url}/a.mp4")["size"] == 1000
     assert not server.faults
+
+
+def downloaded(url: str, size: int) -> bytes:
+    with TemporaryFile() as file:
+        download(url, file, {**remote_info(url), "size": size})
+        file.seek(0)
+        return file.read()
+
+
+@pytest.fixture
+def blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mgdali.video.remote, "_BLOCK", 400)
+
+
+@pytest.mark.usefixtures("blocks")
+@pytest.mark.parametrize(
+    "faults", [[], [None, "503", "drop", "503"], [None, None, None, "cut", "short", "drop"]], ids=str
+)
+def test_a_file_is_downloaded_in_blocks_and_each_is_requested_again_until_it_is_complete(
+    tmp_path: Path, server: FaultyServer, faults: list[str]
+) -> None:
+    content = random.Random(1).randbytes(1000)
+    (tmp_path / "a.parquet").write_bytes(content)
+    server.faults = list(faults)
+    assert downloaded(f"{server.url}/a.parquet", 1000) == content
+    assert not server.faults
+    assert {span for _, span in server.requests} >= {"bytes=0-399", "bytes=400-799", "bytes=800-999"}
+
+
+@pytest.mark.usefixtures("blocks")
+@pytest.mark.parametrize("announced", [True, False], ids=["none", "silent"])
+def test_a_server_without_range_requests_sends_a_whole_file(
+    tmp_path: Path, server: FaultyServer, announced: bool
+) -> None:
+    content = random.Random(2).randbytes(1000)
+    (tmp_path / "a.parquet").write_bytes(content)
+    plain = FaultyServer(tmp_path, ranges=False, announced=announced)
+    try:
+        assert downloaded(f"{plain.url}/a.parquet", 1000) == content
+        plain.faults = [None, None, "cut", "503", "drop"]
+        assert downloaded(f"{plain.url}/a.parquet", 1000) == content
+        with pytest.raises(OSError, match=r"sends 1000 bytes, but reports 1001 \(tried 5 times\)"):
+            downloaded(f"{plain.url}/a.parquet", 1001)
+    finally:
+        plain.close()
 
 
 def test_trying_again_leaves_the_users_random_numbers_alone(tmp_path: Path, server: FaultyServer) -> None:
