@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from mgdali.errors import DatasetError
 
 __all__ = [
+    "FRAME_TEMPLATE",
     "AnyPath",
     "Listing",
     "class_numbers",
@@ -28,6 +29,9 @@ __all__ = [
 ]
 
 AnyPath: TypeAlias = str | os.PathLike[str]
+
+FRAME_TEMPLATE = "img_{:05d}.jpg"
+"""File names of the frames in the folders of a list, unless stated otherwise."""
 
 # "{:05d}", "{:05}", "{:d}" or "{}" of Python; "%05d" or "%d" of C.
 _NUMBER = re.compile(r"\{(?::(0[1-9][0-9]*)?d?)?\}|%(0[1-9][0-9]*)?d")

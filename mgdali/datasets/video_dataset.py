@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import operator
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import SupportsIndex, TypeVar, overload
+from typing import TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mgdali.datasets.listing import AnyPath, Listing, read_frame_list, read_lines
+from mgdali.datasets.class_folders import read_class_folders
+from mgdali.datasets.labels import ClassNames, class_indices, class_names, written_labels
+from mgdali.datasets.listing import FRAME_TEMPLATE, AnyPath, Listing, read_frame_list
 from mgdali.datasets.registry import PublishedDataSets
 from mgdali.datasets.shards import expand_shards, labelled_videos, scan_shards
+from mgdali.datasets.video_list import read_video_list
 from mgdali.errors import DatasetError
-from mgdali.video.media import VIDEO_EXTENSIONS, Media, find_media
-
-# Without names, the classes are numbered up to the largest label. A label above this limit is taken for a mistake.
-_MOST_CLASSES = 1_000_000
+from mgdali.video.media import VIDEO_EXTENSIONS, Media
 
 # The span of a video that is not a member of a tar.
 _NO_SPAN = (-1, -1)
@@ -55,13 +53,15 @@ class VideoDataset(PublishedDataSets, Sequence[Video]):
     Args:
         paths: Paths of the videos, ``[N]``: files, folders of JPEG frames, patterns (``folder/img_%05d.jpg``), URLs, or
             members of tars (``<tar>::<member>``).
-        labels: Class indices, ``[N]``, in ``[0, len(classes))``.
-        classes: Names of the classes, ``[C]``; by default the numbers up to the largest label.
+        labels: Class indices, ``[N]``, in ``[0, len(classes))``; or names, if ``classes`` is given.
+        classes: Names of the classes by index, ``[C]``, or another data set, whose classes are used; by default the
+            numbers up to the largest label. A class need not have a video.
         spans: Offset and length in bytes of each member within its tar, ``[N]`` or integers ``[N, 2]``; None, or -1 and
             -1, for a video that is not a member. :meth:`from_shards` finds them.
 
     Raises:
-        DatasetError: If there are no videos, the lengths differ, a label is not a class, or a span is invalid.
+        DatasetError: If there are no videos, the lengths differ, a label is not a class, ``classes`` contains a name
+            twice, or a span is invalid.
 
     Published data sets have their own constructors, such as :meth:`ucf101`; ``docs/datasets.md`` lists them.
 
@@ -74,67 +74,53 @@ class VideoDataset(PublishedDataSets, Sequence[Video]):
     def __init__(
         self,
         paths: Iterable[str | os.PathLike[str]],
-        labels: Iterable[int],
-        classes: Sequence[str] | None = None,
+        labels: Iterable[int | str],
+        classes: ClassNames | None = None,
         *,
         spans: Iterable[tuple[int, int] | None] | NDArray[np.int64] | None = None,
     ) -> None:
-        self._paths = [os.fspath(path) for path in paths]
-        given = list(labels)
+        self._paths = _path_strings(paths)
         if not self._paths:
             raise DatasetError("a data set needs at least one video, got none")
-        if len(self._paths) != len(given):
-            raise DatasetError(f"{len(self._paths)} paths and {len(given)} labels: give each path one label")
-        most = _MOST_CLASSES if classes is None else len(classes)
-        for path, label in zip(self._paths, given, strict=True):
-            if not _is_index(label, most):
-                raise DatasetError(f"{path}: label {label!r} is outside [0, {most}), the data set's classes")
-        self._labels = np.fromiter(map(operator.index, given), np.int64)
+        names = class_names(classes)
+        self._labels = class_indices(labels, self._paths, names)
         self._spans = None if spans is None else _span_table(spans, self._paths)
-        if classes is None:
-            classes = [str(label) for label in range(int(self._labels.max()) + 1)]
-        self.classes: list[str] = list(classes)
+        if names is None:
+            names = [str(label) for label in range(int(self._labels.max()) + 1)]
+        self.classes: list[str] = names
 
     @classmethod
-    def from_folder(cls, root: str | os.PathLike[str], *, extensions: Iterable[str] = VIDEO_EXTENSIONS) -> VideoDataset:
+    def from_folder(
+        cls,
+        root: str | os.PathLike[str],
+        *,
+        extensions: Iterable[str] = VIDEO_EXTENSIONS,
+        classes: ClassNames | None = None,
+    ) -> VideoDataset:
         """Create a data set from a folder with one subfolder per class: ``root/<class>/…/<file>``.
 
         Classes and files are sorted by name. A folder of JPEG frames is a video too:
         ``root/<class>/…/<video>/<frame>.jpg``.
 
+        The classes of two folders have equal labels only if both folders have the same subfolders. Pass the classes of
+        the training set to its other splits, so that a class without videos in a split does not shift the labels.
+
         Args:
             root: Path of the folder. Subfolders of a class's folder are searched, links are followed, and hidden files
                 are ignored.
             extensions: Endings of video files, in lower case, with the dot.
+            classes: Names of the classes by index, or another data set, whose classes are used; by default the names of
+                the subfolders. A class of ``classes`` need not have a subfolder or videos.
 
         Raises:
-            DatasetError: If the folder is missing, or it or one of its classes contains no video.
+            DatasetError: If the folder is missing or contains no video, a subfolder is not one of ``classes``, or,
+                without ``classes``, a subfolder contains no video.
+
+        Example:
+            >>> train = VideoDataset.from_folder("train")  # doctest: +SKIP
+            >>> val = VideoDataset.from_folder("val", classes=train)  # doctest: +SKIP
         """
-        folder = Path(root)
-        if not folder.is_dir():
-            what = "is a file, not a folder" if folder.exists() else "does not exist"
-            raise DatasetError(f"{folder} {what}: give a folder with one subfolder of videos per class")
-        endings = tuple(extensions)
-        classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not _hidden(entry.name))
-        if not classes:
-            raise DatasetError(
-                f"{folder} has no subfolders: put each video into a subfolder named after its class "
-                f"({folder}/<class>/<file>), or list the videos in a file and use VideoDataset.from_list"
-            )
-        paths: list[str] = []
-        labels: list[int] = []
-        for label, name in enumerate(classes):
-            class_folder = os.path.join(folder, name)
-            # JPEG files directly in the class's folder are not a video: it is the folder of a class, not of a video.
-            found = [path for path in find_media(class_folder, extensions=endings) if path != class_folder]
-            if not found:
-                raise DatasetError(
-                    f"{folder / name} contains no video ({', '.join(sorted(endings))}, or folders of JPEG frames): "
-                    f"remove the folder, or pass the ending of its files in extensions="
-                )
-            paths += found
-            labels += [label] * len(found)
-        return cls(paths, labels, classes)
+        return cls._from_listing(read_class_folders(root, extensions, class_names(classes)))
 
     @classmethod
     def from_list(
@@ -142,7 +128,7 @@ class VideoDataset(PublishedDataSets, Sequence[Video]):
         path: str | os.PathLike[str],
         *,
         root: str | os.PathLike[str] = "",
-        classes: Sequence[str] | None = None,
+        classes: ClassNames | None = None,
     ) -> VideoDataset:
         """Create a data set from a text file with one line ``path label`` per video.
 
@@ -153,19 +139,14 @@ class VideoDataset(PublishedDataSets, Sequence[Video]):
         Args:
             path: Path of the list, UTF-8.
             root: Folder to which the list's relative paths refer.
-            classes: Names of the classes, if the list does not define them.
+            classes: Names of the classes by index, or another data set, whose classes are used. A class need not have a
+                video.
 
         Raises:
-            DatasetError: If the list cannot be read, is empty, or has a line without a label or with an unknown one;
-                the message names the line.
+            DatasetError: If the list cannot be read, is empty, has a line without a label, with several or with an
+                unknown one, or is a list of frame folders; the message names the line.
         """
-        lines = read_lines(path, "give a text file with one line 'path label' per video")
-        entries = [_split_line(path, number, line) for number, line in enumerate(lines, 1) if _has_entry(line)]
-        if not entries:
-            raise DatasetError(f"{path} lists no video: each line is a path, a space and a label")
-        words = [word for _, _, word in entries]
-        labels, classes = _labels_of(words, (f"{path}, line {number}" for number, _, _ in entries), classes)
-        return cls([os.path.join(root, file) for _, file, _ in entries], labels, classes)
+        return cls._from_listing(read_video_list(path, root, class_names(classes)))
 
     @classmethod
     def from_frame_list(
@@ -173,8 +154,8 @@ class VideoDataset(PublishedDataSets, Sequence[Video]):
         path: AnyPath,
         *,
         root: AnyPath = "",
-        template: str = "img_{:05d}.jpg",
-        classes: Sequence[str] | None = None,
+        template: str = FRAME_TEMPLATE,
+        classes: ClassNames | None = None,
     ) -> VideoDataset:
         """Create a data set of JPEG frames from a text file with one line ``folder frames label`` per video.
 
@@ -185,11 +166,12 @@ class VideoDataset(PublishedDataSets, Sequence[Video]):
             root: Folder to which the list's relative folders refer.
             template: File names of the frames, with a placeholder for the number: ``"img_{:05d}.jpg"`` or
                 ``"%06d.jpg"``.
-            classes: Names of the classes; by default the numbers up to the largest label.
+            classes: Names of the classes by index, or another data set, whose classes are used; by default the numbers
+                up to the largest label. A class need not have a video.
 
         Raises:
-            DatasetError: If the list cannot be read, is empty, or has a malformed line, which the message names; or if
-                the template has no placeholder.
+            DatasetError: If the list cannot be read, is empty, or has a malformed line, which the message names; if a
+                label is not a class; or if the template has no placeholder.
         """
         listing = read_frame_list(path, root, template)
         return cls(listing.paths, listing.needed_labels(), classes)
@@ -204,7 +186,7 @@ class VideoDataset(PublishedDataSets, Sequence[Video]):
         shards: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
         *,
         label: str = "cls",
-        classes: Sequence[str] | None = None,
+        classes: ClassNames | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
     ) -> VideoDataset:
         """Create a data set from tar files in WebDataset's layout.
@@ -219,7 +201,8 @@ class VideoDataset(PublishedDataSets, Sequence[Video]):
             label: Location of the labels: the ending of a file next to the video, ``"cls"`` or ``"txt"``, or a field of
                 the JSON file next to it, ``"json:<field>"``. A label is a class index or a class name, as in
                 :meth:`from_list`.
-            classes: Names of the classes, if the labels do not define them.
+            classes: Names of the classes by index, or another data set, whose classes are used; by default as in
+                :meth:`from_list`. A class need not have a video.
             cache_dir: Folder in which the positions are stored; by default next to the tars, or in the user's cache
                 folder for URLs and read-only folders.
 
@@ -229,8 +212,9 @@ class VideoDataset(PublishedDataSets, Sequence[Video]):
         """
         found = [labelled_videos(index, label) for index in scan_shards(expand_shards(shards), cache_dir=cache_dir)]
         paths = [path for part in found for path in part.paths]
-        labels, classes = _labels_of([word for part in found for word in part.labels], paths, classes)
-        return cls(paths, labels, classes, spans=np.concatenate([part.spans for part in found]))
+        words = [word for part in found for word in part.labels]
+        labels, names = written_labels(words, paths, class_names(classes))
+        return cls(paths, labels, names, spans=np.concatenate([part.spans for part in found]))
 
     @property
     def paths(self) -> Sequence[str]:
@@ -270,11 +254,17 @@ class VideoDataset(PublishedDataSets, Sequence[Video]):
         return f"VideoDataset({len(self)} videos, {len(self.classes)} classes)"
 
 
-def _is_index(label: SupportsIndex, count: int) -> bool:
-    try:
-        return 0 <= operator.index(label) < count
-    except TypeError:
-        return False
+def _path_strings(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
+    if isinstance(paths, str | bytes | os.PathLike):
+        raise DatasetError(f"paths is one path, {paths!r}: give a list of paths, such as [{paths!r}]")
+    return [path if isinstance(path, str) else _path_string(path) for path in paths]
+
+
+def _path_string(path: os.PathLike[str]) -> str:
+    found = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(found, str):
+        raise DatasetError(f"path {path!r} is a {type(path).__name__}: give paths as str or pathlib.Path")
+    return found
 
 
 def _span_table(spans: Iterable[tuple[int, int] | None] | NDArray[np.int64], paths: list[str]) -> NDArray[np.int64]:
@@ -291,44 +281,3 @@ def _span_table(spans: Iterable[tuple[int, int] | None] | NDArray[np.int64], pat
     if len(bad):
         raise DatasetError(f"{paths[bad[0]]}: span {table[bad[0]].tolist()} is not an offset and a length in bytes")
     return table.astype(np.int64)
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith(".")
-
-
-def _has_entry(line: str) -> bool:
-    return bool(line.strip()) and not line.lstrip().startswith("#")
-
-
-def _split_line(path: str | os.PathLike[str], number: int, line: str) -> tuple[int, str, str]:
-    words = line.strip().rsplit(maxsplit=1)
-    if len(words) != 2:
-        raise DatasetError(f"{path}, line {number}: {line.strip()!r} has no label; each line is 'path label'")
-    return number, words[0], words[1]
-
-
-def _labels_of(
-    words: list[str], places: Iterable[str], classes: Sequence[str] | None
-) -> tuple[list[int], Sequence[str] | None]:
-    """Return the class indices of written labels, and the names of the classes; None if all labels are numbers.
-
-    Args:
-        words: The labels: numbers or names. Without ``classes``, the classes are the names that occur, sorted.
-        places: Position of each label, for errors.
-        classes: Names of the classes, if the labels do not define them.
-    """
-    if classes is None and not all(word.lstrip("-").isdecimal() for word in words):
-        classes = sorted(set(words))
-    known = {name: index for index, name in enumerate(classes or ())}
-    return [_label_of(place, word, known) for place, word in zip(places, words, strict=True)], classes
-
-
-def _label_of(place: str, word: str, known: dict[str, int]) -> int:
-    if word in known:
-        return known[word]
-    most = len(known) or _MOST_CLASSES
-    if word.isdecimal() and int(word) < most:
-        return int(word)
-    expected = f"a number below {most} or one of the classes' names" if known else f"a number from 0 on, below {most}"
-    raise DatasetError(f"{place}: label {word!r} is unknown; write {expected}")

@@ -288,6 +288,66 @@ def test_a_data_set_can_be_sent_to_another_process(three: VideoDataset) -> None:
     assert sent.classes == three.classes
 
 
+@pytest.mark.parametrize("path", ["a.mp4", Path("a.mp4"), b"a.mp4"])
+def test_a_single_path_is_an_error_that_shows_the_list_to_give(path: Any) -> None:
+    with pytest.raises(DatasetError, match=r"paths is one path, .*a\.mp4'\)?: give a list of paths, such as \["):
+        VideoDataset(path, [0])
+
+
+@pytest.mark.parametrize("path", [3, None, b"a.mp4", Video("a.mp4", 0)])
+def test_something_that_is_not_a_path_is_named_with_its_type(path: Any) -> None:
+    with pytest.raises(DatasetError, match=rf"path .* is a {type(path).__name__}: give paths as str or pathlib\.Path"):
+        VideoDataset(["b.mp4", path], [0, 0])
+
+
+def test_the_classes_may_be_those_of_another_data_set(three: VideoDataset, tmp_path: Path) -> None:
+    # None of these contains a video of "run", the class with index 0.
+    lines, frames = write_list(tmp_path, "a.mp4 sit\nb.mp4 jump\n"), tmp_path / "frames.txt"
+    frames.write_text("a 3 2\nb 4 1\n")
+    shard = write_shard(tmp_path / "s.tar", {"a.mp4": b"", "a.cls": b"sit", "b.mp4": b"", "b.cls": b"jump"})
+    for dataset in (
+        VideoDataset(["a.mp4", "b.mp4"], ["sit", "jump"], three),
+        VideoDataset.from_list(lines, classes=three),
+        VideoDataset.from_frame_list(frames, classes=three),
+        VideoDataset.from_shards(shard, classes=three),
+    ):
+        assert dataset.classes == three.classes
+        assert dataset.classes is not three.classes
+        assert [video.label for video in dataset] == [2, 1]
+
+
+def test_a_class_that_the_other_data_set_does_not_have_is_named(three: VideoDataset, tmp_path: Path) -> None:
+    lines, frames = write_list(tmp_path, "a.mp4 fly\n"), tmp_path / "frames.txt"
+    frames.write_text("a 3 7\n")
+    shard = write_shard(tmp_path / "s.tar", {"a.mp4": b"", "a.cls": b"fly"})
+    with pytest.raises(DatasetError, match=r"a\.mp4: label 'fly' is not one of the 3 classes \(run, jump, sit\)"):
+        VideoDataset(["a.mp4"], ["fly"], three)
+    with pytest.raises(DatasetError, match=r"videos\.txt, line 1: label 'fly' is unknown"):
+        VideoDataset.from_list(lines, classes=three)
+    with pytest.raises(DatasetError, match=r"a/img_%05d\.jpg: label 7 is outside \[0, 3\)"):
+        VideoDataset.from_frame_list(frames, classes=three)
+    with pytest.raises(DatasetError, match=r"s\.tar::a\.mp4: label 'fly' is unknown"):
+        VideoDataset.from_shards(shard, classes=three)
+
+
+@pytest.mark.parametrize("classes", ["run", ["run", "run"]])
+def test_each_constructor_checks_the_classes(classes: Any, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    lines, frames = write_list(tmp_path, "a.mp4 run\n"), tmp_path / "frames.txt"
+    frames.write_text("a 3 0\n")
+    shard = write_shard(tmp_path / "s.tar", {"a.mp4": b"", "a.cls": b"run"})
+    for construct, source in (
+        (VideoDataset.from_folder, make_files(tmp_path, "run/a.mp4")),
+        (VideoDataset.from_list, lines),
+        (VideoDataset.from_frame_list, frames),
+        (VideoDataset.from_shards, shard),
+    ):
+        with pytest.raises(DatasetError, match="classes (is one string|contains 'run' twice)"):
+            construct(source, classes=classes)
+    with pytest.raises(DatasetError, match="classes (is one string|contains 'run' twice)"):
+        VideoDataset(["a.mp4"], [0], classes)
+
+
 @pytest.mark.parametrize("label", [-1, 2])
 def test_a_label_outside_the_classes_is_named_with_its_path(label: int) -> None:
     with pytest.raises(DatasetError, match=rf"b\.mp4: label {label} is outside \[0, 2\)"):
