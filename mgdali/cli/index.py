@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from mgdali.cli.console import INTERRUPTED, errors_as_messages
+from mgdali.datasets.listing import FRAME_TEMPLATE
 from mgdali.interrupts import ctrl_c_held
 
 __all__ = ["app"]
@@ -16,17 +17,43 @@ __all__ = ["app"]
 app = typer.Typer(help="Build, show and check motion indices.", no_args_is_help=True)
 
 _DATA = (
-    "a folder, a text file with one line 'path label' per video, or tar shards "
+    "a folder, a text file with one line 'path label' or 'folder frames label' per video, or tar shards "
     "(a file, a URL, or a pattern such as name{000..099}.tar)"
 )
-_File = Annotated[Path, typer.Argument(metavar="FILE", help="Path of the index file.")]
+_Root = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Folder that relative paths in a list start from.",
+        show_default="working directory",
+    ),
+]
+_List = Annotated[
+    Literal["videos", "frames"] | None,
+    typer.Option(
+        "--list",
+        help="Lines of a list: 'path label' (videos) or 'folder frames label' (frames).",
+        show_default="detected",
+    ),
+]
+_Template = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="File names of the frames of a list of frames, with a placeholder for the number.",
+        show_default=FRAME_TEMPLATE,
+    ),
+]
+_File = Annotated[str, typer.Argument(metavar="FILE", help="Path or URL of the index file.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 @app.command()
 def build(
     data: Annotated[str, typer.Argument(metavar="DATA", help=f"Videos to measure: {_DATA}.")],
-    out: Annotated[Path, typer.Option(metavar="FILE.parquet", help="Path of the index file to create or update.")],
+    out: Annotated[
+        str, typer.Option(metavar="FILE.parquet", help="Path of the index file to create or update; no URL.")
+    ],
     motion: Annotated[
         Literal["image", "feature", "both"], typer.Option(help="Level at which motion is measured.")
     ] = "image",
@@ -41,6 +68,9 @@ def build(
             show_default="number of CPU cores",
         ),
     ] = None,
+    root: _Root = None,
+    list_kind: _List = None,
+    template: _Template = None,
     prune: Annotated[bool, typer.Option("--prune", help="Remove rows of videos that are not in DATA.")] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Measure videos again that could not be decoded.")
@@ -63,7 +93,7 @@ def build(
         levels: tuple[Literal["image", "feature"], ...] = ("image", "feature") if motion == "both" else (motion,)
         try:
             report = build_with_progress(
-                videos_named(data),
+                videos_named(data, root=root, kind=list_kind, template=template),
                 out,
                 Console(),
                 representations=[Representation(motion=level) for level in levels],
@@ -112,6 +142,9 @@ def check(
     data: Annotated[
         str | None, typer.Argument(metavar="[DATA]", help=f"Videos that should be in the index: {_DATA}.")
     ] = None,
+    root: _Root = None,
+    list_kind: _List = None,
+    template: _Template = None,
     json: _Json = False,
 ) -> None:
     """Compare an index with its videos, without decoding them.
@@ -126,7 +159,13 @@ def check(
             from mgdali.datasets.named_videos import videos_named
             from mgdali.index import inspect
 
-        found = inspect.check_index(file, None if data is None else videos_named(data))
+        if data is not None:
+            media = videos_named(data, root=root, kind=list_kind, template=template)
+        elif root is None and list_kind is None and template is None:
+            media = None
+        else:
+            raise typer.BadParameter("--root, --list and --template apply to a list: name it as DATA")
+        found = inspect.check_index(file, media)
         if json:
             typer.echo(index_report.to_json(found))
         else:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from mgdali.datasets.named_videos import media_of
-from mgdali.datasets.video_dataset import VideoDataset
+from mgdali.datasets.named_videos import Videos, media_of
 from mgdali.errors import VideoDecodeError, WorkerError, check_integer
 from mgdali.index.measure import MeasureConfig, MeasureJob, failed_record
 from mgdali.index.reader import MotionIndex
@@ -81,7 +80,7 @@ class _Plan:
 
 
 def build_index(
-    data: VideoDataset | str | os.PathLike[str] | Iterable[Media],
+    data: Videos,
     path: str | os.PathLike[str],
     *,
     representations: Sequence[Representation] = (Representation(),),
@@ -98,7 +97,9 @@ def build_index(
     end, when the new file replaces the old one.
 
     Args:
-        data: The videos: a data set, a folder (all videos below it, including folders of JPEG frames), or media.
+        data: The videos: a data set; a folder (all videos below it, including folders of JPEG frames); or one or more
+            videos, as paths, :class:`~mgdali.datasets.video_dataset.Video` or :class:`~mgdali.video.media.Media`. A
+            single path names a folder.
         path: Path of the index, a Parquet file.
         representations: Representations for which S is measured, all of different kinds.
         engine: ``"local"`` measures in processes of this machine, ``"ray"`` on a Ray cluster

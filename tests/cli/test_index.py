@@ -19,11 +19,13 @@ from rich.filesize import decimal
 
 from mgdali.cli.console import one_line
 from mgdali.datasets.named_videos import videos_named
+from mgdali.datasets.video_dataset import Video
 from mgdali.errors import DatasetError
 from mgdali.index.build import build_index
 from mgdali.index.inspect import check_index, summarize_index
 from mgdali.index.writer import IndexWriter
 from mgdali.video.media import Media
+from tests.support.faulty_server import FaultyServer
 from tests.support.index_records import make_record
 from tests.support.videos import moving_square, write_video
 
@@ -64,9 +66,15 @@ def pack(path: Path, *files: Path) -> Path:
     ("command", "names"),
     [
         ((), ["build", "show", "check"]),
-        (("build",), ["DATA", "--out", "--motion", "--engine", "--num-workers", "--prune", "--retry-failed"]),
+        (
+            ("build",),
+            [
+                *("DATA", "--out", "--motion", "--engine", "--num-workers", "--root", "--list", "--template"),
+                *("--prune", "--retry-failed"),
+            ],
+        ),
         (("show",), ["FILE", "--json", "--failed"]),
-        (("check",), ["FILE", "DATA", "--json"]),
+        (("check",), ["FILE", "DATA", "--root", "--list", "--template", "--json"]),
     ],
 )
 def test_help(command: tuple[str, ...], names: list[str]) -> None:
@@ -278,6 +286,26 @@ def test_a_list_a_folder_and_shards_name_the_same_videos(
     ]
 
 
+def test_a_list_of_frame_folders_below_another_folder_is_built_and_checked(sample_videos: Path, tmp_path: Path) -> None:
+    frames = len(list((sample_videos / "frames" / "00001").iterdir()))
+    (tmp_path / "list.txt").write_text(f"00001 {frames} 3\n")
+    done = run("build", "list.txt", "--out", "i.parquet", folder=tmp_path)
+    assert (done.returncode, os.listdir(tmp_path)) == (1, ["list.txt"])
+    assert done.stderr.startswith("error: none of the 1 videos in list.txt exists, for example 00001/img_%05d.jpg")
+    options = ("--root", sample_videos / "frames", "--list", "frames", "--template", "%05d.jpg")
+    done = run("build", "list.txt", "--out", "i.parquet", "--num-workers", "0", *options, folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"Measured 1 video ({frames} frames)" in done.stdout
+    assert run("check", "i.parquet", "list.txt", *options, folder=tmp_path).returncode == 0
+
+
+def test_an_index_is_built_from_plain_paths(videos: Path, tmp_path: Path) -> None:
+    path = tmp_path / "i.parquet"
+    report = build_index([str(videos / "0.mp4"), videos / "1.mp4"], path, num_workers=0)
+    assert (report.measured, report.failed) == (2, {})
+    assert build_index(Video(str(videos / "1.mp4"), 0), path, num_workers=0).kept == 1
+
+
 def test_data_that_names_no_videos_says_what_to_give(videos: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.txt").write_text("a")
@@ -303,6 +331,10 @@ def test_data_that_names_no_videos_says_what_to_give(videos: Path, tmp_path: Pat
         (("build", "none", "--out", "i.parquet"), "error: none does not exist"),
         (("build", "videos", "--out", "notes"), "error: notes is not a motion index"),
         (("build", "videos", "--out", "notes/i.parquet"), "error: cannot write the index notes/i.parquet"),
+        (("build", "videos", "--out", "videos"), "error: videos is not a motion index: it is a folder"),
+        (("build", "videos", "--out", "memory://x/i.parquet"), "error: cannot write the index to the URL memory://x/i"),
+        (("build", "videos", "--out", "s3://x/i.parquet"), "error: cannot write the index to the URL s3://x/i.parquet"),
+        (("show", "memory://x/i.parquet"), "error: cannot read the index memory://x/i.parquet"),
         (("show", "none.parquet"), "error: the index none.parquet does not exist"),
         (("show", "notes", "--failed"), "error: notes is not a motion index"),
         (("check", "notes"), "error: notes is not a motion index"),
@@ -316,11 +348,28 @@ def test_an_error_is_one_line_on_stderr_and_ends_with_1(
     assert done.returncode == 1
     assert done.stderr.startswith(message)
     assert done.stderr.count("\n") == 1
+    assert "easur" not in done.stdout
     assert sorted(os.listdir(tmp_path)) == ["notes", "videos"]
 
 
+def test_an_index_at_a_url_is_shown_and_checked(index: Path, videos: Path, server: FaultyServer) -> None:
+    url = f"{server.url}/{index.name}"
+    found = json.loads(run("show", url, "--json").stdout)
+    assert (found["path"], found["size"], found["videos"]) == (url, index.stat().st_size, 3)
+    done = run("check", url, videos)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [f"{url}: 3 of 3 rows are current", "Current."]
+
+
 @pytest.mark.parametrize(
-    "arguments", [("build", "."), ("build", ".", "--out", "i", "--motion", "colour"), ("show",), ("check", "--data")]
+    "arguments",
+    [
+        ("build", "."),
+        ("build", ".", "--out", "i", "--motion", "colour"),
+        ("show",),
+        ("check", "--data"),
+        ("check", "i", "--root", "."),
+    ],
 )
 def test_wrong_usage_ends_with_2(arguments: tuple[str, ...], tmp_path: Path) -> None:
     done = run(*arguments, folder=tmp_path)
