@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import mgdali.index.writer
+from mgdali import VideoDataset, build_index
 from mgdali.errors import DatasetError
 from mgdali.index.schema import from_batch
 from mgdali.index.writer import IndexWriter, open_parquet
@@ -408,6 +409,19 @@ def test_a_file_system_without_locks_or_renames_is_refused_at_once_and_left_as_i
     with pytest.raises(DatasetError, match=f"{path}.*{words}.*supports locks"):
         IndexWriter(path)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["memory://bucket/i.parquet", "", "file/i.parquet", "file"])
+def test_nothing_is_measured_if_the_destination_is_refused(
+    name: str, dataset: VideoDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("in the way")
+    calls: list[object] = []
+    with pytest.raises(DatasetError):
+        build_index(dataset, name, on_start=lambda *counts: calls.append(counts), on_record=calls.append)
+    assert calls == []
+    assert os.listdir(tmp_path) == ["file"]
 
 
 def test_rows_of_an_ended_process_survive_a_refusal(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
