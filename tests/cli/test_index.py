@@ -348,7 +348,7 @@ def test_an_error_is_one_line_on_stderr_and_ends_with_1(
     assert done.returncode == 1
     assert done.stderr.startswith(message)
     assert done.stderr.count("\n") == 1
-    assert "easur" not in done.stdout
+    assert "Measur" not in done.stdout
     assert sorted(os.listdir(tmp_path)) == ["notes", "videos"]
 
 
