@@ -33,9 +33,26 @@ class VideoDecodeError(RuntimeError):
         self.reason = reason
         self.advice = advice
 
-    def __str__(self) -> str:
+    @property
+    def details(self) -> str:
+        """The reason, and how far decoding got."""
         where = f"after {self.frame} frames" if self.frame else "before its first frame"
-        return f"cannot decode {self.path}: {self.reason} ({where}). {self.advice}"
+        return f"{self.reason} ({where})"
+
+    def __str__(self) -> str:
+        return f"cannot decode {self.path}: {self.details}. {self.advice}"
+
+
+class VideoCrashError(VideoDecodeError):
+    """A video whose decoding ended a worker process, or took longer than ``timeout``, in two tries.
+
+    Either may be chance: the machine may have been out of memory, or its network slow. So a loader keeps the videos
+    that it replaced for this reason in its state, and a resumed run replaces the same ones.
+    """
+
+    @property
+    def details(self) -> str:
+        return self.reason
 
 
 class WorkerError(RuntimeError):

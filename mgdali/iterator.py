@@ -7,20 +7,24 @@ import os
 import warnings
 import weakref
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
-import torch.distributed
 
 from mgdali.datasets.video_dataset import VideoDataset
 from mgdali.errors import VideoDecodeError, check_integer
+from mgdali.loading.batch_format import Batch, BatchFormat
 from mgdali.loading.feed import Feed
 from mgdali.loading.order import EpochOrder
+from mgdali.loading.progress import EpochSetter, Progress
+from mgdali.loading.ranks import default_workers, find_share, given_share, warn_if_ranks_are_unknown
 from mgdali.loading.route import Decode, Route, choose_route
 from mgdali.loading.settings import LoaderSettings, OnError
 from mgdali.loading.source import ClipSource
 from mgdali.loading.tally import Tally
+from mgdali.loading.torch_arguments import check_torch_arguments
 from mgdali.samplers import Sampler
 from mgdali.transforms import CropPosition, DType, Layout, OutputFormat, SpatialTransform
 from mgdali.video.decoder import MEMORY_BUDGET
@@ -28,8 +32,6 @@ from mgdali.video.decoder import MEMORY_BUDGET
 if TYPE_CHECKING:
     from mgdali.index.growing import GrowingIndex
     from mgdali.index.reader import MotionIndex
-
-Batch = tuple[Any, ...]
 
 __all__ = ["MGDaliIterator"]
 
@@ -43,6 +45,9 @@ class MGDaliIterator:
     ``[N]``).
 
     Every random choice is a function of ``(seed, epoch, video)``: any number of workers gives the same batches.
+
+    The loader starts nothing before the first batch is requested. A loader cannot be pickled or copied, because it owns
+    processes; frameworks that start processes by pickling (``ddp_spawn``) must create it in each process.
 
     Args:
         dataset: Labelled videos.
@@ -60,10 +65,14 @@ class MGDaliIterator:
         num_workers: Number of decoding processes; 0 decodes in this process. By default the number of CPU cores that
             this process may use, divided by the number of ranks on this machine.
         prefetch_factor: Number of batches that are prepared ahead, >= 1.
+        timeout: Longest time that a worker may take for a video, in seconds, as on a network drive that does not
+            answer; 0 for no limit. A video that takes longer is tried once more, and then treated as one that cannot be
+            decoded.
         rank, world_size: This process's share of the data set. By default ``torch.distributed``'s, if it is
-            initialized.
+            initialized when an epoch begins.
         crop_size: Height and width of the clips, in pixels.
-        resize: In testing, the size of the shorter side before a square is cropped, in pixels.
+        resize: In testing, the size of the shorter side before a square is cropped, in pixels; by default 256, or
+            ``crop_size`` if that is larger.
         crop_position: In testing, the position of that square along the frame's longer side: ``"start"`` (left of a
             wide frame, top of a tall one), ``"center"`` or ``"end"``. To take three crops of each video, use three
             loaders; with ``crop_size=resize`` the crops cover the whole frame.
@@ -73,8 +82,14 @@ class MGDaliIterator:
         layout: Order of the axes: ``"NTCHW"``, ``"NCTHW"`` or ``"NTHWC"``.
         mean, std: Normalization of R, G and B in units of [0, 1]. By default ImageNet's; with uint8 none.
         return_meta: Whether to yield the dict described above.
+        batch_keys: Names of clips and labels, such as ``("pixel_values", "labels")``: each batch is then a dict with
+            these keys, as Hugging Face's ``Trainer`` needs it, and with ``return_meta=True`` with the keys of that
+            dict. By default batches are tuples.
         on_error: What to do with a video that cannot be decoded: ``"raise"`` a :class:`~mgdali.VideoDecodeError`, or
             ``"replace"`` it by another video of this rank, warn once per video and list it in :attr:`bad_videos`.
+            ``"keep"`` uses a damaged video as if it ended before the damage, if it has enough frames there for its
+            picks to differ, warns and lists it; other videos are replaced. A video that ends its worker, or takes
+            longer than ``timeout``, is tried once more before.
         memory_budget: Number of bytes of decoded frames that a worker may hold while a video's picks are not known. A
             video that needs more is decoded twice.
         gpu_memory_budget: Number of bytes of decoded frames that the GPU may hold at a time; by default a quarter of
@@ -86,12 +101,16 @@ class MGDaliIterator:
             by a warning, and all of them in :attr:`unindexed`. ``"auto"`` builds the index during the first epoch, in a
             file next to the videos' folder, and uses it from then on.
         cache_dir: Folder of the index for ``index="auto"``.
+        **torch_arguments: Further arguments of torch's ``DataLoader``. Values that describe what this loader does
+            anyway, such as ``persistent_workers=True``, are accepted; others are refused with what replaces them.
 
     Raises:
         ValueError: If an argument is out of range.
+        TypeError: If an argument does not exist.
         DatasetError: If the index cannot be read, or with ``"auto"`` not written.
         VideoDecodeError: While iterating, with ``on_error="raise"``, if a video cannot be decoded.
-        WorkerError: While iterating, if a worker process ended.
+        WorkerError: While iterating, if a worker ends before its first video, or if three workers die within a minute
+            on videos that can be decoded.
 
     Example:
         >>> loader = MGDaliIterator(dataset, sampler=MotionGuided(num_frames=8), batch_size=4, shuffle=True)
@@ -120,10 +139,11 @@ class MGDaliIterator:
         decode: Decode = "auto",
         num_workers: int | None = None,
         prefetch_factor: int = 2,
+        timeout: float = 0.0,
         rank: int | None = None,
         world_size: int | None = None,
         crop_size: int = 224,
-        resize: int = 256,
+        resize: int | None = None,
         crop_position: CropPosition = "center",
         scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66),
         flip_prob: float = 0.5,
@@ -132,15 +152,18 @@ class MGDaliIterator:
         mean: tuple[float, float, float] | None = None,
         std: tuple[float, float, float] | None = None,
         return_meta: bool = False,
+        batch_keys: tuple[str, str] | None = None,
         on_error: OnError = "raise",
         memory_budget: int = MEMORY_BUDGET,
         gpu_memory_budget: int | None = None,
         index: str | os.PathLike[str] | MotionIndex | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
+        **torch_arguments: Any,
     ) -> None:
+        check_torch_arguments(torch_arguments, MGDaliIterator)
         if not isinstance(dataset, VideoDataset):
             raise ValueError(f"dataset must be a VideoDataset, such as VideoDataset.from_folder(…), got {dataset!r}")
-        rank, world_size = _rank_and_world_size(rank, world_size)
+        share = given_share(rank, world_size)
         route = choose_route(device, decode)
         order = EpochOrder(
             num_videos=len(dataset),
@@ -148,13 +171,11 @@ class MGDaliIterator:
             shuffle=shuffle,
             drop_last=drop_last,
             seed=seed,
-            rank=rank,
-            world_size=world_size,
         )
         transform = SpatialTransform(
             training=training,
             crop_size=crop_size,
-            resize=resize,
+            resize=max(256, crop_size) if resize is None else resize,
             crop_position=crop_position,
             scales=scales,
             flip_prob=flip_prob,
@@ -165,8 +186,9 @@ class MGDaliIterator:
             transform=transform,
             output=OutputFormat(dtype=dtype, layout=layout, mean=mean, std=std),  # type: ignore[arg-type]
             route=route,
-            num_workers=_default_workers() if num_workers is None else num_workers,
+            num_workers=default_workers() if num_workers is None else num_workers,
             prefetch_factor=prefetch_factor,
+            timeout=timeout,
             on_error=on_error,
             memory_budget=memory_budget,
             gpu_memory_budget=_gpu_budget(route, gpu_memory_budget),
@@ -174,23 +196,27 @@ class MGDaliIterator:
         )
         # There is no attribute `sampler`: Lightning would take the loader for a torch DataLoader.
         self.dataset = dataset
-        self._return_meta = return_meta
+        self._format = BatchFormat(return_meta=return_meta, keys=batch_keys)
         self._tally = Tally()
+        self._find_share = find_share if share is None else lambda: share
+        self._progress = Progress(order, self._find_share)
         found, self._growing = _open_index(index, cache_dir, dataset)
         make_source = partial(
             ClipSource,
             dataset,
-            settings=self._settings,
             tally=self._tally,
             index=self._growing or found,
             on_record=None if self._growing is None else self._growing.add,
         )
         self._feed = Feed(self._settings, make_source)
         self._finalizer = weakref.finalize(self, _end, self._feed, self._growing)
-        self._epoch = 0
-        self._batch = 0
-        # A token that the running epoch's iterator holds too. Holding the iterator itself would keep the loader alive.
-        self._running: object | None = None
+        # What is looked up again when the workers start: a framework may set the ranks and the GPU in between.
+        self._default_workers = num_workers is None
+        self._find_route = partial(choose_route, device, decode)
+        # The process whose workers the feed uses.
+        self._owner: int | None = None
+        self._warned = False
+        self._warn_if_empty()
 
     @property
     def device(self) -> torch.device:
@@ -209,12 +235,15 @@ class MGDaliIterator:
 
     @property
     def epoch(self) -> int:
-        """The current epoch; between epochs the next one."""
-        return self._epoch
+        """The current epoch; between epochs, and in a resumed run, the one that the next iteration yields.
+
+        To train or to resume: ``for epoch in range(loader.epoch, epochs): loader.set_epoch(epoch); …``.
+        """
+        return self._progress.epoch
 
     @property
     def bad_videos(self) -> dict[str, VideoDecodeError]:
-        """Videos that were replaced so far because they could not be decoded: path to error."""
+        """Videos that were replaced so far because they could not be decoded, or used up to a damage: path to error."""
         return dict(self._tally.bad_videos)
 
     @property
@@ -229,33 +258,36 @@ class MGDaliIterator:
 
     def __len__(self) -> int:
         """Return the number of batches per epoch on this rank."""
-        return len(self._settings.order)
+        return self._settings.order.num_batches(self._find_share())
 
     def __iter__(self) -> Iterator[Batch]:
-        """Begin an epoch: the one set by :meth:`set_epoch` or :meth:`load_state_dict`, otherwise the next one.
+        """Return an iterator over an epoch, which begins when its first batch is requested.
 
-        A loader runs one epoch at a time: an earlier iterator of this loader ends.
+        It is the epoch set by :meth:`set_epoch`, the rest of the one of :meth:`load_state_dict`, or the next one.
+
+        A loader runs one epoch at a time: when an epoch begins, an earlier iterator of this loader ends.
 
         Raises:
-            RuntimeError: If the loader is closed.
+            RuntimeError: If the loader is closed, or was iterated in the process from which this one was forked.
         """
-        if not self._finalizer.alive:
-            raise RuntimeError("this MGDaliIterator is closed: create a new one")
-        if self._running is not None:
-            self._epoch, self._batch = self._epoch + 1, 0
-        if self._growing is not None:
-            # Workers may still measure videos of an epoch that was not finished.
-            self._feed.stop()
-            self._growing.refresh()
-        self._feed.start(self._epoch, self._batch)
-        self._running = object()
-        return _EpochIterator(self, self._running)
+        self._check_usable()
+        return _EpochIterator(self)
+
+    def __next__(self) -> Batch:
+        """Return the next batch of the running epoch; begin an epoch if none is running.
+
+        Raises:
+            StopIteration: After the last batch of the epoch. The next call begins the next epoch.
+            RuntimeError: As :meth:`__iter__`.
+        """
+        return self._next(self._progress.running or self._begin())
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration yields.
 
         After :meth:`load_state_dict`, the epoch of the state continues at the batch of the state; any other epoch
-        starts at its first batch.
+        starts at its first batch. If all batches of the state's epoch were yielded before, choosing it yields no batch,
+        and a warning says so: loop over ``range(loader.epoch, epochs)`` instead.
 
         Args:
             epoch: The epoch, >= 0. All of its random choices depend on it.
@@ -263,40 +295,57 @@ class MGDaliIterator:
         Raises:
             ValueError: If ``epoch`` is not an integer >= 0.
         """
-        check_integer("epoch", epoch, least=0)
-        if epoch != self._epoch or self._running is not None:
-            self._epoch, self._batch = int(epoch), 0
-        self._running = None
+        self._progress.set_epoch(epoch)
 
-    def state_dict(self) -> dict[str, int | bool]:
-        """Return the loader's position after the batches that it has yielded; batches prepared ahead do not count.
-
-        Returns:
-            ``epoch``, ``batch`` (the number of batches yielded in it), and the settings that must match on resume.
-        """
-        return {"epoch": self._epoch, "batch": self._batch, **self._settings.resume_identity()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Resume from a state: the next iteration yields the remaining batches of its epoch.
+    def skip(self, n: int) -> None:
+        """Let the next iteration begin ``n`` batches later. The skipped videos are not decoded.
 
         Args:
-            state: A state from :meth:`state_dict`.
+            n: Number of batches on this rank, >= 0. With all remaining batches skipped, the next iteration yields the
+                next epoch.
 
         Raises:
-            ValueError: If the state belongs to a loader that yields other batches than this one.
+            ValueError: If fewer batches remain in the epoch.
         """
-        for name, own in self._settings.resume_identity().items():
-            if state.get(name) != own:
-                raise ValueError(
-                    f"the state was taken with {name}={state.get(name)!r}, this loader has {name}={own!r}: "
-                    "create the loader with the same value to resume"
-                )
-        self._epoch, self._batch = int(state["epoch"]), int(state["batch"])
-        self._running = None
+        self._progress.skip(n)
+
+    @property
+    def batch_sampler(self) -> EpochSetter:
+        """The object through which Lightning calls :meth:`set_epoch`. It samples nothing."""
+        return EpochSetter(self.set_epoch, self.batch_size)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the loader's position after the batches that it has yielded; batches prepared ahead do not count.
+
+        A state can be loaded with another number of ranks or another batch size. It contains what chance has decided:
+        the videos of this rank that were replaced because a worker died or took too long.
+
+        Returns:
+            Numbers, strings and lists: ``version``; ``epoch``; ``videos``, the number of videos of this epoch that all
+            ranks together have loaded; ``crashed``, pairs of index and reason; and the settings that must match on
+            resume.
+        """
+        return {**self._progress.state(), "crashed": self._tally.crashes()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Resume from a state: the next iteration yields the remaining batches of its epoch, or the next epoch.
+
+        With as many ranks and videos per batch as before, the remaining batches are exactly those that the interrupted
+        run would have yielded. Otherwise each remaining video is loaded once, with the same picks, crops and flips, in
+        other batches; up to ``world_size - 1`` videos of the epoch are repeated at its end.
+
+        Args:
+            state: A state from :meth:`state_dict`, of this version or of version 0.1.
+
+        Raises:
+            ValueError: If the state belongs to a loader with another order of videos than this one.
+        """
+        self._progress.load(state)
+        self._tally.restore_crashes(state.get("crashed", ()), self.dataset.paths)
 
     def close(self) -> None:
         """End the workers and free the graph. The loader cannot be iterated afterwards."""
-        self._running = None
+        self._progress.stop()
         self._finalizer()
 
     def __enter__(self) -> MGDaliIterator:
@@ -305,36 +354,92 @@ class MGDaliIterator:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(
+            "an MGDaliIterator cannot be pickled or copied, because it owns worker processes and a DALI graph: create "
+            "it in the process that iterates it. In place of Lightning's ddp_spawn use strategy='ddp', or create it in "
+            "train_dataloader()"
+        )
+
+    def _check_usable(self) -> None:
+        if not self._finalizer.alive:
+            raise RuntimeError("this MGDaliIterator is closed: create a new one")
+        if self._owner not in (None, os.getpid()):
+            raise RuntimeError(
+                "this MGDaliIterator was iterated in the process from which this one was forked, and its workers "
+                "belong to that process: create a new one here"
+            )
+
+    def _begin(self) -> object:
+        """Begin an epoch and return its token."""
+        self._check_usable()
+        warn_if_ranks_are_unknown()
+        self._warn_if_empty()
+        start = self._progress.next_start()
+        if self._growing is not None:
+            # Workers may still measure videos of an epoch that was not finished.
+            self._feed.stop()
+            self._growing.refresh()
+        if not self._feed.started:
+            self._owner = os.getpid()
+            self._look_up_settings()
+        self._feed.start(*start)
+        return self._progress.begin(start)
+
+    def _look_up_settings(self) -> None:
+        """Look up the number of workers and the GPU, unless the user chose them."""
+        settings = self._settings
+        if self._default_workers:
+            settings = replace(settings, num_workers=default_workers())
+        on_gpu = settings.route.device.type == "cuda"
+        if on_gpu and settings.route.device.index != torch.cuda.current_device():
+            settings = replace(settings, route=self._find_route())
+        self._settings = settings
+        self._feed.use(settings)
+
+    def _warn_if_empty(self) -> None:
+        if len(self) == 0 and not self._warned:
+            self._warned = True
+            order = self._settings.order
+            warnings.warn(
+                f"drop_last=True leaves no batch: this rank has fewer videos than batch_size={order.batch_size} "
+                f"({order.num_videos} videos in the data set); reduce batch_size or set drop_last=False",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+
     def _next(self, running: object) -> Batch:
-        if running is not self._running:
+        if running is not self._progress.running:
             raise RuntimeError("this iterator has ended: its loader was closed, set to an epoch, or iterated again")
-        batch = self._feed.next()
+        try:
+            batch = self._feed.next()
+        except BaseException:
+            self._progress.stop()
+            raise
         if batch is None:
-            self._epoch, self._batch, self._running = self._epoch + 1, 0, None
+            self._progress.end()
             if self._growing is not None:
                 self._growing.refresh()
             raise StopIteration
-        self._batch += 1
-        outputs, paths = batch
-        if not self._return_meta:
-            return outputs["clips"], outputs["labels"]
-        meta = {"path": paths, "frames": outputs["frames"], "num_frames": outputs["num_frames"]}
-        return outputs["clips"], outputs["labels"], meta
+        self._progress.count_batch()
+        return self._format(*batch)
 
 
 class _EpochIterator(Iterator[Batch]):
-    """The remaining batches of one epoch."""
+    """The batches of one epoch, or the remaining ones. The epoch begins when the first one is requested."""
 
-    def __init__(self, loader: MGDaliIterator, running: object) -> None:
+    def __init__(self, loader: MGDaliIterator) -> None:
         self._loader: MGDaliIterator | None = loader
-        self._running = running
+        self._running: object | None = None
 
     def __next__(self) -> Batch:
         if self._loader is None:
             raise StopIteration
+        if self._running is None:
+            self._running = self._loader._begin()
         try:
             return self._loader._next(self._running)
-        except StopIteration:
+        except BaseException:
             self._loader = None
             raise
 
@@ -362,32 +467,9 @@ def _end(feed: Feed, growing: GrowingIndex | None) -> None:
         growing.close()
 
 
-def _default_workers() -> int:
-    """Return the number of cores of this process, divided by the number of ranks that ``torchrun`` started here."""
-    return max(1, len(os.sched_getaffinity(0)) // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
-
-
 def _gpu_budget(route: Route, given: int | None) -> float:
     """Return the number of bytes of decoded frames that the GPU may hold at a time."""
     if given is not None:
         check_integer("gpu_memory_budget", given, least=1)
         return given
     return math.inf if route.nvdec is None else torch.cuda.mem_get_info(route.device)[0] / 4
-
-
-def _rank_and_world_size(rank: int | None, world_size: int | None) -> tuple[int, int]:
-    """Return this process's rank and the number of ranks: the arguments, else torch.distributed's, else 0 and 1."""
-    if (rank is None) != (world_size is None):
-        raise ValueError(f"give both rank and world_size or neither, got rank={rank!r}, world_size={world_size!r}")
-    if rank is not None and world_size is not None:
-        return rank, world_size
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        warnings.warn(
-            "WORLD_SIZE is set, but torch.distributed is not initialized: every rank will load the whole data set. "
-            "Create the loader after init_process_group, or pass rank= and world_size=.",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-    return 0, 1

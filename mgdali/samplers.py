@@ -20,7 +20,17 @@ from mgdali.sampling import Inverse
 
 Motion = Literal["image", "feature"]
 
-__all__ = ["Motion", "MotionGuided", "Representation", "Sampler", "Segment", "Stride", "TopMotion", "checked_picks"]
+__all__ = [
+    "Motion",
+    "MotionGuided",
+    "Representation",
+    "Sampler",
+    "Segment",
+    "Stride",
+    "TopMotion",
+    "check_sampler",
+    "checked_picks",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +101,27 @@ class Sampler(Protocol):
             int64 ``[N]`` in ``[0, T)``.
         """
         ...
+
+
+def check_sampler(sampler: object) -> None:
+    """Check the ``sampler`` argument of a loader.
+
+    Raises:
+        ValueError: If it is not a strategy; the message says what to pass instead.
+    """
+    if isinstance(sampler, type):
+        raise ValueError(
+            f"sampler={sampler.__name__} is a class: pass an object of it, such as {sampler.__name__}(num_frames=8)"
+        )
+    if isinstance(sampler, Sampler):
+        return
+    if hasattr(sampler, "__iter__") and not isinstance(sampler, str):
+        raise ValueError(
+            f"sampler picks the frames of each video, but {type(sampler).__name__} chooses videos: pass a strategy "
+            "such as MotionGuided(num_frames=8); choose videos by shuffle=, by rank= and world_size=, or by "
+            "dataset.subset(indices)"
+        )
+    raise ValueError(f"sampler must have num_frames, representation and pick(), got {sampler!r}")
 
 
 def checked_picks(sampler: Sampler, picks: NDArray[np.int64], total: int) -> NDArray[np.int64]:

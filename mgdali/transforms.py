@@ -143,8 +143,8 @@ class OutputFormat:
         dtype: ``"float32"``, ``"float16"`` or ``"uint8"``, or the torch dtype. With ``"uint8"`` pixels are returned as
             decoded, 0 to 255, and ``mean`` and ``std`` must be None.
         layout: Order of the axes: N videos, T frames, C channels (R, G, B), H rows, W columns.
-        mean: Mean of R, G and B in units of [0, 1], which is subtracted; by default ImageNet's.
-        std: Standard deviation of R, G and B in units of [0, 1], by which clips are divided, > 0; by default
+        mean: Mean of R, G and B in units of [0, 1], which is subtracted, <= 1; by default ImageNet's.
+        std: Standard deviation of R, G and B in units of [0, 1], by which clips are divided, in (0, 1]; by default
             ImageNet's.
 
     Raises:
@@ -175,6 +175,11 @@ class OutputFormat:
                 values = ()
             if len(values) != 3 or not all(map(math.isfinite, values)):
                 raise ValueError(f"{field} must be three finite numbers, for R, G and B, got {given!r}")
+            if max(values) > 1:
+                raise ValueError(
+                    f"{field} must be in units of [0, 1], got {given!r}, which is in units of 0 to 255: divide each "
+                    "number by 255"
+                )
             object.__setattr__(self, field, values)
         if self.std is not None and min(self.std) <= 0:
             raise ValueError(f"std must be > 0, got {self.std!r}")

@@ -21,6 +21,7 @@ from mgdali.loading.graph import (
     clips_pipeline,
     decoding_pipeline,
 )
+from mgdali.loading.order import Share
 from mgdali.loading.read_ahead import ReadAhead
 from mgdali.loading.settings import LoaderSettings
 from mgdali.loading.source import ClipSource
@@ -37,7 +38,7 @@ def make_pool(settings: LoaderSettings) -> Pool:
     """Start a loader's workers."""
     if settings.num_workers == 0:
         return LocalPool(settings.clip_config)
-    return WorkerPool(settings.num_workers, settings.slots, settings.clip_config)
+    return WorkerPool(settings.num_workers, settings.slots, settings.clip_config, timeout=settings.timeout)
 
 
 class Feed:
@@ -49,7 +50,7 @@ class Feed:
 
     Args:
         settings: Settings of the loader.
-        make_source: Creates the source that uses a pool.
+        make_source: Creates the source that uses a pool, with the settings.
         make_pool: Starts the workers.
         picker: Picks frames on the GPU; by default a new :class:`FramePicker`. Used only if the graph decodes.
     """
@@ -57,7 +58,7 @@ class Feed:
     def __init__(
         self,
         settings: LoaderSettings,
-        make_source: Callable[[Pool], ClipSource],
+        make_source: Callable[[Pool, LoaderSettings], ClipSource],
         *,
         make_pool: Callable[[LoaderSettings], Pool] = make_pool,
         picker: Picker | None = None,
@@ -75,15 +76,25 @@ class Feed:
         self._given: deque[tuple[list[str], bool]] = deque()
         self._drained = True
 
-    def start(self, epoch: int, first_batch: int) -> None:
-        """Begin an epoch at one of its batches."""
+    @property
+    def started(self) -> bool:
+        """Whether workers were started."""
+        return self._pool is not None
+
+    def use(self, settings: LoaderSettings) -> None:
+        """Replace the settings. Workers must not have been started."""
+        assert self._pool is None
+        self._settings = settings
+
+    def start(self, epoch: int, share: Share, taken: int = 0) -> None:
+        """Begin an epoch, after the videos of it that all ranks together have loaded before."""
         self.stop()
         if self._source is None:
             self._pool = self._make_pool(self._settings)
-            self._source = self._make_source(self._pool)
+            self._source = self._make_source(self._pool, self._settings)
             # Without workers, a pool does its jobs in the thread that asks for the results.
             self._ahead = ReadAhead(self._source) if self._settings.num_workers else None
-        self._guarded(partial(self._source.start, epoch, first_batch))
+        self._guarded(partial(self._source.start, epoch, share, taken))
         self._given.clear()
         self._drained = False
         if self._dali is None:

@@ -1,6 +1,7 @@
-"""The order of an epoch: which videos this rank loads, and in which batches.
+"""The order of an epoch: which videos each rank loads, and in which batches.
 
-The order is a function of the seed and the epoch. No state is kept, so a run can be resumed anywhere.
+The order is a function of the seed and the epoch. No state is kept, so a run can be resumed anywhere, on any number of
+ranks.
 """
 
 from __future__ import annotations
@@ -14,25 +15,50 @@ from numpy.typing import NDArray
 from mgdali.choices import Purpose, generator
 from mgdali.errors import check_integer
 
-__all__ = ["EpochOrder"]
+__all__ = ["WHOLE", "EpochOrder", "Share"]
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of the videos that one process loads.
+
+    Args:
+        rank: Rank of the process, in ``[0, world_size)``.
+        world_size: Number of processes that share the data set, >= 1.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    rank: int = 0
+    world_size: int = 1
+
+    def __post_init__(self) -> None:
+        check_integer("rank", self.rank, least=0)
+        check_integer("world_size", self.world_size, least=1)
+        if self.rank >= self.world_size:
+            raise ValueError(f"rank must be in [0, {self.world_size}), got {self.rank}")
+
+
+WHOLE = Share()
+"""All videos, for a run of one process."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochOrder:
-    """Videos that this rank loads in an epoch, in order and in batches.
+    """Videos of each epoch, in order, and how ranks divide them into batches.
 
-    The ranks take turns over one order of all videos. If the videos cannot be divided evenly among the ranks, the first
-    videos of the order are repeated at its end, as in torch's ``DistributedSampler``. Every rank then loads the same
-    number of videos.
+    The ranks take turns over one order of all videos. So the videos that all ranks together have loaded after any batch
+    are the first ones of the order, and their number (``taken`` below) is all that a resumed run needs to know. If the
+    remaining videos cannot be divided evenly among the ranks, the first videos of the order are repeated at its end, as
+    in torch's ``DistributedSampler``. Every rank then loads the same number of videos.
 
     Args:
         num_videos: Number of videos in the data set, >= 1.
-        batch_size: Number of videos per batch, >= 1.
+        batch_size: Number of videos per batch on each rank, >= 1.
         shuffle: Whether each epoch has a new random order; otherwise it is the order of the data set.
         drop_last: Whether to drop the last batch if it is incomplete.
         seed: Seed of all random choices, >= 0.
-        rank: Rank of this process, in ``[0, world_size)``.
-        world_size: Number of processes that share the data set, >= 1.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -43,40 +69,56 @@ class EpochOrder:
     shuffle: bool = False
     drop_last: bool = False
     seed: int = 0
-    rank: int = 0
-    world_size: int = 1
 
     def __post_init__(self) -> None:
-        for name, least in (("num_videos", 1), ("batch_size", 1), ("seed", 0), ("rank", 0), ("world_size", 1)):
+        for name, least in (("num_videos", 1), ("batch_size", 1), ("seed", 0)):
             check_integer(name, getattr(self, name), least=least)
-        if self.rank >= self.world_size:
-            raise ValueError(f"rank must be in [0, {self.world_size}), got {self.rank}")
 
-    @property
-    def num_samples(self) -> int:
-        """Number of videos per epoch on this rank, before ``drop_last``."""
-        return -(-self.num_videos // self.world_size)
+    def num_batches(self, share: Share, taken: int = 0) -> int:
+        """Return the number of batches of an epoch on each rank, after ``taken`` videos of all ranks."""
+        samples = self._num_samples(share, taken)
+        return samples // self.batch_size if self.drop_last else -(-samples // self.batch_size)
 
-    def __len__(self) -> int:
-        """Return the number of batches per epoch on this rank."""
-        return self.num_samples // self.batch_size if self.drop_last else -(-self.num_samples // self.batch_size)
+    def indices(self, epoch: int, share: Share, taken: int = 0) -> NDArray[np.int64]:
+        """Return the indices of one rank's videos in an epoch, in order.
 
-    def indices(self, epoch: int) -> NDArray[np.int64]:
-        """Return the indices of this rank's videos in an epoch, in order: int64 ``[num_samples]``."""
+        Args:
+            epoch: The epoch.
+            share: The rank.
+            taken: Number of videos that all ranks together have loaded in this epoch, in ``[0, num_videos]``.
+
+        Returns:
+            int64 ``[S]``. S is the same on each rank: the number of remaining videos divided by the number of ranks,
+            rounded up.
+        """
         order = np.arange(self.num_videos)
         if self.shuffle:
             generator(Purpose.SHUFFLE, self.seed, epoch).shuffle(order)
-        padded = np.resize(order, self.num_samples * self.world_size)
-        return padded[self.rank :: self.world_size]
+        end = taken + self._num_samples(share, taken) * share.world_size
+        return np.resize(order, end)[taken + share.rank :: share.world_size]
 
-    def replacements(self, epoch: int, index: int) -> Iterator[int]:
-        """Yield the indices of other videos of this rank, in the order in which they replace a video that is broken.
+    def taken_after(self, share: Share, taken: int, batches: int) -> int:
+        """Return the number of videos that all ranks have loaded after ``batches`` more batches on each rank.
+
+        After the last batch it is ``num_videos``, also if ``drop_last`` dropped some.
+        """
+        if batches >= self.num_batches(share, taken):
+            return self.num_videos
+        return taken + batches * self.batch_size * share.world_size
+
+    def replacements(self, epoch: int, index: int, share: Share) -> Iterator[int]:
+        """Yield the indices of other videos of a rank, in the order in which they replace a video that is broken.
 
         Args:
             epoch: The epoch.
             index: Index of the video that cannot be decoded.
+            share: The rank.
         """
-        others = np.unique(self.indices(epoch))
+        others = np.unique(self.indices(epoch, share))
         others = others[others != index]
         generator(Purpose.REPLACE, self.seed, epoch, index).shuffle(others)
         yield from others.tolist()
+
+    def _num_samples(self, share: Share, taken: int) -> int:
+        """Return the number of videos that each rank loads, before ``drop_last``."""
+        return -(-(self.num_videos - taken) // share.world_size)

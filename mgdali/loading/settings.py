@@ -9,14 +9,14 @@ from typing import Literal, get_args
 from mgdali.errors import check_integer
 from mgdali.loading.order import EpochOrder
 from mgdali.loading.route import CPU_ROUTE, Route
-from mgdali.samplers import Sampler
+from mgdali.samplers import Sampler, check_sampler
 from mgdali.transforms import OutputFormat, SpatialTransform
 from mgdali.video.decoder import MEMORY_BUDGET
 from mgdali.workers.clip_job import ClipConfig
 
 __all__ = ["HELD_BATCHES", "LoaderSettings", "OnError"]
 
-OnError = Literal["raise", "replace"]
+OnError = Literal["raise", "replace", "keep"]
 
 HELD_BATCHES = 3
 """Number of batches that occupy slots in addition to those that workers prepare.
@@ -31,13 +31,14 @@ class LoaderSettings:
 
     Attributes:
         sampler: Sampling strategy.
-        order: Order of the videos, which also has the batch size, the seed and this process's rank.
+        order: Order of the videos, which also has the batch size and the seed.
         transform: Crop window, clip size and flip; it also specifies whether the loader is for training.
         output: Data type, layout and normalization of the clips.
         route: Device of the clips, and what NVDEC decodes.
         num_workers: Number of decoding processes; 0 decodes in this process.
         prefetch_factor: Number of batches that are prepared ahead, >= 1.
-        on_error: ``"raise"`` or ``"replace"``: what to do with a video that cannot be decoded.
+        timeout: Longest time that a worker may take for a video, in seconds; 0 for no limit.
+        on_error: ``"raise"``, ``"replace"`` or ``"keep"``: what to do with a video that cannot be decoded.
         memory_budget: Number of bytes of decoded frames that a worker may hold for one video, >= 0.
         gpu_memory_budget: Number of bytes of decoded frames that the GPU may hold at a time.
         make_records: Whether workers make records for an index that is built while training.
@@ -53,18 +54,19 @@ class LoaderSettings:
     route: Route = CPU_ROUTE
     num_workers: int = 0
     prefetch_factor: int = 2
+    timeout: float = 0.0
     on_error: OnError = "raise"
     memory_budget: int = MEMORY_BUDGET
     gpu_memory_budget: float = math.inf
     make_records: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.sampler, Sampler):
-            raise ValueError(f"sampler must have num_frames, representation and pick(), got {self.sampler!r}")
+        check_sampler(self.sampler)
         if self.on_error not in get_args(OnError):
             raise ValueError(f"on_error must be one of {get_args(OnError)}, got {self.on_error!r}")
         check_integer("num_workers", self.num_workers, least=0)
         check_integer("prefetch_factor", self.prefetch_factor, least=1)
+        _check_timeout(self.timeout, self.num_workers)
         check_integer("memory_budget", self.memory_budget, least=0)
         if self.gpu_memory_budget < 1:
             raise ValueError(f"gpu_memory_budget must be >= 1 byte, got {self.gpu_memory_budget!r}")
@@ -94,9 +96,14 @@ class LoaderSettings:
             nvdec=self.route.nvdec,
             gpu_memory_budget=self.gpu_memory_budget,
             make_records=self.make_records,
+            keep_damaged=self.on_error == "keep",
         )
 
-    def resume_identity(self) -> dict[str, int | bool]:
-        """Return the settings that must match when a run is resumed, by name."""
-        names = ("num_videos", "batch_size", "shuffle", "drop_last", "seed", "world_size")
-        return {name: getattr(self.order, name) for name in names}
+
+def _check_timeout(timeout: float, num_workers: int) -> None:
+    if not isinstance(timeout, int | float) or not 0 <= timeout < math.inf:
+        raise ValueError(f"timeout must be a number of seconds >= 0, where 0 means no limit, got {timeout!r}")
+    if timeout and num_workers == 0:
+        raise ValueError(
+            f"timeout={timeout!r} needs num_workers >= 1: this process cannot be interrupted while it decodes a video"
+        )

@@ -19,6 +19,7 @@ from mgdali.choices import draw
 from mgdali.datasets.video_dataset import VideoDataset
 from mgdali.errors import VideoDecodeError
 from mgdali.loading.batch import Arrays, Part, arrange_clips, arrange_encoded
+from mgdali.loading.order import WHOLE, Share
 from mgdali.loading.settings import HELD_BATCHES, LoaderSettings
 from mgdali.loading.tally import Tally
 from mgdali.video.record import VideoRecord
@@ -111,17 +112,25 @@ class ClipSource:
         # CPU time that each video took when it was last loaded; 0 if unknown. It takes 4 bytes per video.
         self._seconds = np.zeros(len(dataset), np.float32)
         self._epoch = 0
+        self._share = WHOLE
         self._missing = 0
         self.error: Exception | None = None
 
-    def start(self, epoch: int, first_batch: int) -> None:
-        """Begin an epoch at one of its batches. The graph must have finished all batches that it was given."""
+    def start(self, epoch: int, share: Share, taken: int = 0) -> None:
+        """Begin an epoch. The graph must have finished all batches that it was given.
+
+        Args:
+            epoch: The epoch.
+            share: This process's share of the videos.
+            taken: Number of videos of the epoch that all ranks together have loaded before.
+        """
         self.stop()
         while self._held:
             self._release(self._held.popleft().slots)
         self._epoch = epoch
-        size = self._order.batch_size
-        self._todo = self._order.indices(epoch)[first_batch * size : len(self._order) * size]
+        self._share = share
+        most = self._order.num_batches(share, taken) * self._order.batch_size
+        self._todo = self._order.indices(epoch, share, taken)[:most]
         self._submitted = 0
         self._fill()
 
@@ -186,7 +195,7 @@ class ClipSource:
                 self._submit(sample)
 
     def _sample(self, index: int) -> _Sample:
-        others = self._order.replacements(self._epoch, index)
+        others = self._order.replacements(self._epoch, index, self._share)
         return _Sample(self._free.popleft(), index, self._find(index), others)
 
     def _find(self, index: int) -> VideoRecord | None:
@@ -208,6 +217,10 @@ class ClipSource:
         return _SECONDS_PER_PIXEL * record.num_frames * record.width * record.height
 
     def _submit(self, sample: _Sample) -> None:
+        crash = self._tally.crashed.get(sample.index)
+        if crash is not None and self._settings.on_error != "raise":
+            self._replace(sample, crash)
+            return
         num_frames, training = self._settings.sampler.num_frames, self._settings.transform.training
         choices = draw(self._order.seed, self._epoch, sample.index, num_frames, training=training)
         self._under_way[sample.slot] = sample
@@ -227,23 +240,29 @@ class ClipSource:
         """Store the outcome of a sample's job."""
         if isinstance(outcome, ClipResult | EncodedResult):
             sample.result = outcome
-            if isinstance(outcome, ClipResult):
-                self._seconds[sample.index] = outcome.seconds
-            self._tally.frames_decoded += outcome.frames_decoded
-            if outcome.unindexed is not None and self._on_record is None:
-                self._tally.note_unindexed(self._dataset[sample.index].path, outcome.unindexed)
-            if self._on_record is not None and isinstance(outcome, ClipResult) and outcome.record is not None:
-                self._on_record(outcome.record)
-        elif isinstance(outcome, VideoDecodeError) and self._settings.on_error == "replace" and not sample.abandoned:
-            self._tally.note_bad(outcome)
-            self._try_another(sample, outcome)
+            self._note(sample.index, outcome)
+        elif isinstance(outcome, VideoDecodeError) and self._settings.on_error != "raise" and not sample.abandoned:
+            self._replace(sample, outcome)
         else:
             sample.error = outcome
         if sample.abandoned:
             self._release([sample.slot])
 
-    def _try_another(self, sample: _Sample, error: VideoDecodeError) -> None:
+    def _note(self, index: int, result: Result) -> None:
+        """Note the facts about a result that are of interest beyond its batch."""
+        self._tally.frames_decoded += result.frames_decoded
+        if result.unindexed is not None and self._on_record is None:
+            self._tally.note_unindexed(self._dataset[index].path, result.unindexed)
+        if isinstance(result, ClipResult):
+            self._seconds[index] = result.seconds
+            if result.damage is not None:
+                self._tally.note_damaged(result.damage)
+            if result.record is not None and self._on_record is not None:
+                self._on_record(result.record)
+
+    def _replace(self, sample: _Sample, error: VideoDecodeError) -> None:
         """Replace a video that failed by the next candidate. Without a candidate, the error is kept."""
+        self._tally.note_replaced(sample.index, error)
         other = next(sample.others, None)
         if other is None:
             advice = "No other video of this rank can be decoded either: check the data set's paths and files."

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from mgdali.errors import VideoDecodeError
+from mgdali.errors import VideoCrashError, VideoDecodeError
 
 __all__ = ["Tally"]
 
@@ -15,20 +16,28 @@ class Tally:
     """Counters of a loader, over all of its epochs.
 
     Attributes:
-        bad_videos: Videos that were replaced because they could not be decoded: path to error.
+        bad_videos: Videos that were replaced because they could not be decoded, or were used up to their damage: path
+            to error.
+        crashed: Videos that were replaced because their worker died or took too long, which may be chance: index to
+            error. They are replaced from then on, also in a resumed run.
         unindexed: Videos without a valid record in the index: path to reason.
         frames_decoded: Number of frames that decoders returned.
     """
 
     bad_videos: dict[str, VideoDecodeError] = field(default_factory=dict)
+    crashed: dict[int, VideoCrashError] = field(default_factory=dict)
     unindexed: dict[str, str] = field(default_factory=dict)
     frames_decoded: int = 0
 
-    def note_bad(self, error: VideoDecodeError) -> None:
+    def note_replaced(self, index: int, error: VideoDecodeError) -> None:
         """Record a video that is replaced, and warn when it is replaced for the first time."""
-        if error.path not in self.bad_videos:
-            self.bad_videos[error.path] = error
-            warnings.warn(f"{error.path} is replaced by another video: {error.reason}", RuntimeWarning, stacklevel=3)
+        if isinstance(error, VideoCrashError):
+            self.crashed.setdefault(index, error)
+        self._note_bad(error, f"{error.path} is replaced by another video: {error.reason}")
+
+    def note_damaged(self, error: VideoDecodeError) -> None:
+        """Record a video of which only the frames before its damage are used, and warn about it once."""
+        self._note_bad(error, f"{error.path} is used up to its damage, {error.frame} frames: {error.reason}")
 
     def note_unindexed(self, path: str, reason: str) -> None:
         """Record a video without a valid record in the index, and warn about the first one."""
@@ -38,3 +47,24 @@ class Tally:
         if len(self.unindexed) == 1:
             message = f"{path} {reason}: measuring it while loading; further such videos are not reported"
             warnings.warn(message, RuntimeWarning, stacklevel=3)
+
+    def crashes(self) -> list[list[int | str]]:
+        """Return the videos in :attr:`crashed` for a state: index and reason of each."""
+        return [[index, error.reason] for index, error in sorted(self.crashed.items())]
+
+    def restore_crashes(self, crashes: Iterable[tuple[int, str]], paths: Sequence[str]) -> None:
+        """Take over the videos of a state, so that they are replaced without another try.
+
+        Args:
+            crashes: Index and reason of each, from :meth:`crashes`.
+            paths: Paths of the data set's videos.
+        """
+        self.crashed = {}
+        for index, reason in crashes:
+            error = VideoCrashError(paths[index], 0, f"{reason} (before this run was resumed)")
+            self.crashed[index] = error
+
+    def _note_bad(self, error: VideoDecodeError, message: str) -> None:
+        if error.path not in self.bad_videos:
+            self.bad_videos[error.path] = error
+            warnings.warn(message, RuntimeWarning, stacklevel=4)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 __all__ = ["Job", "Loader", "LoaderConfig", "Outcome", "Pool"]
 
 Outcome = Any
-"""Result of a job: what the loader returned, a VideoDecodeError, a WorkerError, or None if the job was cancelled."""
+"""Result of a job: what the loader returned, a VideoDecodeError (a VideoCrashError if its worker died in two tries), a
+WorkerError, or None if the job was cancelled."""
 
 
 class Job(Protocol):
@@ -77,7 +78,7 @@ class Pool(Protocol):
             The slot and the outcome of each finished job; may be empty.
 
         Raises:
-            WorkerError: If a worker process ended.
+            WorkerError: If a worker process ended before its first job, or several died by chance.
         """
         ...
 

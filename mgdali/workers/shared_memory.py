@@ -6,6 +6,7 @@ import contextlib
 import mmap
 import os
 import pickle
+import time
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,12 @@ from mgdali.workers.protocols import Job
 __all__ = ["NUMBER_BYTES", "SlotMemory"]
 
 NUMBER_BYTES = 8
-"""Size of a number that processes exchange, in bytes: the number of a slot, or the size of a pickled job."""
+"""Size of a number that processes exchange, in bytes."""
 
+# Before a pickled job: the job's ticket and size.
+_HEADER_BYTES = 2 * NUMBER_BYTES
+# Per worker: the ticket of its last job, and when it began it.
+_STATE_BYTES = 2 * NUMBER_BYTES
 _SLOT_BYTES = 4 << 30
 _KEPT_BYTES = 8 << 20
 
@@ -38,34 +43,39 @@ class SlotMemory:
         self.file = file
         self.slots = slots
         self.workers = workers
-        self._map = mmap.mmap(file, slots * _SLOT_BYTES + _whole_pages(workers * NUMBER_BYTES))
-        self._current = np.frombuffer(self._map, np.int64, workers, offset=slots * _SLOT_BYTES)
+        self._map = mmap.mmap(file, slots * _SLOT_BYTES + _whole_pages(workers * _STATE_BYTES))
+        self._states = np.frombuffer(self._map, np.int64, 2 * workers, offset=slots * _SLOT_BYTES).reshape(-1, 2)
         self._used = [0] * slots
 
     @classmethod
     def create(cls, slots: int, workers: int) -> SlotMemory:
         """Create a new file and map it."""
         file = os.memfd_create("mgdali")
-        os.ftruncate(file, slots * _SLOT_BYTES + _whole_pages(workers * NUMBER_BYTES))
+        os.ftruncate(file, slots * _SLOT_BYTES + _whole_pages(workers * _STATE_BYTES))
         return cls(file, slots, workers)
 
     def close(self) -> None:
         """Close the file. Its memory is freed with the last array from :meth:`array`."""
         os.close(self.file)
 
-    def write_job(self, slot: int, job: Job) -> None:
-        """Store a pickled job in a slot."""
+    def write_job(self, slot: int, ticket: int, job: Job) -> None:
+        """Store a pickled job in a slot, with its ticket, an integer >= 1."""
         body = pickle.dumps(job)
         start = slot * _SLOT_BYTES
-        self._map[start : start + NUMBER_BYTES + len(body)] = len(body).to_bytes(NUMBER_BYTES, "little") + body
+        self._map[start : start + _HEADER_BYTES + len(body)] = _numbers(ticket, len(body)) + body
 
-    def clear_job(self, slot: int) -> None:
+    def clear_job(self, slot: int, ticket: int) -> None:
         """Remove the job from a slot. If a worker already read the job, this overwrites its unwanted result."""
-        self._map[slot * _SLOT_BYTES : slot * _SLOT_BYTES + NUMBER_BYTES] = bytes(NUMBER_BYTES)
+        self._map[slot * _SLOT_BYTES : slot * _SLOT_BYTES + _HEADER_BYTES] = _numbers(ticket, 0)
+
+    def has_job(self, slot: int, ticket: int) -> bool:
+        """Return whether a slot contains the job with a ticket, or the note that this job was removed."""
+        start = slot * _SLOT_BYTES
+        return int.from_bytes(self._map[start : start + NUMBER_BYTES], "little") == ticket
 
     def read_job(self, slot: int) -> Job | None:
         """Return the job in a slot; None if it was removed."""
-        start = slot * _SLOT_BYTES + NUMBER_BYTES
+        start = slot * _SLOT_BYTES + _HEADER_BYTES
         size = int.from_bytes(self._map[start - NUMBER_BYTES : start], "little")
         job: Job | None = pickle.loads(self._map[start : start + size]) if size else None
         return job
@@ -91,13 +101,27 @@ class SlotMemory:
                 self._map.madvise(mmap.MADV_REMOVE, start, _whole_pages(self._used[slot] - _KEPT_BYTES))
         self._used[slot] = 0
 
-    def set_current_slot(self, worker: int, slot: int) -> None:
-        """Note that a worker begins the job of a slot."""
-        self._current[worker] = slot + 1
+    def begin_job(self, worker: int, ticket: int) -> None:
+        """Note that a worker begins a job now."""
+        # The time is written first, so that a reader never combines a new ticket with an old time.
+        self._states[worker, 1] = time.monotonic_ns()
+        self._states[worker, 0] = ticket
 
-    def current_slot(self, worker: int) -> int | None:
-        """Return the slot of the last job that a worker began; None if it began none."""
-        return int(self._current[worker]) - 1 if self._current[worker] else None
+    def last_job(self, worker: int) -> tuple[int, float]:
+        """Return the ticket of the last job that a worker began, and the time since then, in seconds.
+
+        The ticket is 0 if the worker has not begun a job.
+        """
+        ticket = int(self._states[worker, 0])
+        return ticket, (time.monotonic_ns() - int(self._states[worker, 1])) / 1e9
+
+    def reset_worker(self, worker: int) -> None:
+        """Forget the last job of a worker that has ended, so that a new one can take its number."""
+        self._states[worker] = 0
+
+
+def _numbers(*values: int) -> bytes:
+    return b"".join(value.to_bytes(NUMBER_BYTES, "little") for value in values)
 
 
 def _whole_pages(size: int) -> int:

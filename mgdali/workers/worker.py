@@ -21,8 +21,8 @@ def run_worker(config: bytes, jobs: int, results: int, memory_file: int, slots: 
 
     Args:
         config: Pickled configuration, which makes the loader.
-        jobs: File descriptor of the pipe from which slots with jobs are read.
-        results: File descriptor of the connection to which slots with outcomes are sent.
+        jobs: File descriptor of the pipe from which tickets and slots of jobs are read.
+        results: File descriptor of the connection to which tickets and outcomes are sent.
         memory_file: File descriptor of the shared memory.
         slots: Number of slots in the shared memory.
         workers: Number of workers.
@@ -34,11 +34,14 @@ def run_worker(config: bytes, jobs: int, results: int, memory_file: int, slots: 
     # worker ends.
     loader = pickle.loads(config).make_loader()
     sender = Connection(results, readable=False)
-    while message := os.read(jobs, NUMBER_BYTES):
-        slot = int.from_bytes(message, "little")
-        memory.set_current_slot(number, slot)
-        outcome: Outcome
+    while message := os.read(jobs, 2 * NUMBER_BYTES):
+        ticket, slot = (int.from_bytes(part, "little") for part in (message[:NUMBER_BYTES], message[NUMBER_BYTES:]))
+        memory.begin_job(number, ticket)
+        if not memory.has_job(slot, ticket):
+            # Another worker has done this job: the pool submitted it again because it seemed lost.
+            continue
         job = memory.read_job(slot)
+        outcome: Outcome
         try:
             outcome = loader.load(job, partial(memory.array, slot)) if job else None
         except VideoDecodeError as error:
@@ -46,6 +49,6 @@ def run_worker(config: bytes, jobs: int, results: int, memory_file: int, slots: 
         except Exception:
             outcome = WorkerError(f"a decoding worker failed:\n{traceback.format_exc()}")
         try:
-            sender.send((slot, outcome))
+            sender.send((ticket, outcome))
         except BrokenPipeError:
             return

@@ -25,7 +25,7 @@ from mgdali.gpu.driver import DecoderCaps
 from mgdali.gpu.nvdec import NvdecTable
 from mgdali.gpu.picking import FramePicker
 from mgdali.loading.feed import Feed, make_pool
-from mgdali.loading.order import EpochOrder
+from mgdali.loading.order import WHOLE, EpochOrder
 from mgdali.loading.route import Route
 from mgdali.loading.settings import LoaderSettings
 from mgdali.loading.source import ClipSource
@@ -162,14 +162,14 @@ def feed_of(
     )
     return Feed(
         settings,
-        partial(ClipSource, dataset, settings=settings, tally=Tally()),
+        partial(ClipSource, dataset, tally=Tally()),
         make_pool=make_pool if workers else lambda settings: PicksKnown(settings.clip_config, known or {}),
         picker=FramePicker(sampler, kernels) if kernels else None,
     )
 
 
 def epoch_of(feed: Feed) -> list[Any]:
-    feed.start(0, 0)
+    feed.start(0, WHOLE)
     return list(iter(feed.next, None))
 
 
@@ -340,7 +340,7 @@ def test_a_bad_file_raises_when_its_turn_comes(mixed: VideoDataset, graph_kernel
     paths = [video.path for video in mixed]
     paths[5] = str(bad)
     feed = feed_of(VideoDataset(paths, [0] * len(paths)), Segment(num_frames=2), graph_kernels, training=False)
-    feed.start(0, 0)
+    feed.start(0, WHOLE)
     assert feed.next() is not None
     with pytest.raises(VideoDecodeError, match=r"bad\.webm"):
         feed.next()
@@ -353,7 +353,7 @@ def test_an_epoch_that_ends_within_a_split_batch_is_followed_by_a_complete_one(
     sampler = Segment(num_frames=2)
     feed = feed_of(mixed, sampler, graph_kernels, budget=1)
     whole = epoch_of(feed)
-    feed.start(0, 0)
+    feed.start(0, WHOLE)
     feed.next()
     again = epoch_of(feed)
     assert [paths for _, paths in again] == [paths for _, paths in whole]

@@ -7,22 +7,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DistributedSampler
 
-from mgdali.loading.order import EpochOrder
+from mgdali.loading.order import WHOLE, EpochOrder, Share
 
 SEEDS = st.integers(0, 2**64)
 VIDEOS = st.integers(1, 60)
 WORLDS = st.integers(1, 9)
 
 
-def ranks(num_videos: int, world_size: int, **more: Any) -> list[EpochOrder]:
-    return [EpochOrder(num_videos=num_videos, rank=r, world_size=world_size, **more) for r in range(world_size)]
+def shares(world_size: int) -> list[Share]:
+    return [Share(rank, world_size) for rank in range(world_size)]
 
 
 @given(VIDEOS, WORLDS, SEEDS, st.booleans())
 def test_ranks_divide_the_videos(num_videos: int, world_size: int, seed: int, shuffle: bool) -> None:
-    shares = [order.indices(3).tolist() for order in ranks(num_videos, world_size, seed=seed, shuffle=shuffle)]
-    assert len({len(share) for share in shares}) == 1
-    turns = [index for turn in zip(*shares, strict=True) for index in turn]
+    order = EpochOrder(num_videos=num_videos, seed=seed, shuffle=shuffle)
+    ranks = [order.indices(3, share).tolist() for share in shares(world_size)]
+    assert len({len(rank) for rank in ranks}) == 1
+    turns = [index for turn in zip(*ranks, strict=True) for index in turn]
     assert sorted(turns[:num_videos]) == list(range(num_videos))
     assert len(turns) - num_videos < world_size
     assert turns[num_videos:] == [turns[i % num_videos] for i in range(len(turns) - num_videos)]
@@ -30,31 +31,60 @@ def test_ranks_divide_the_videos(num_videos: int, world_size: int, seed: int, sh
 
 @given(VIDEOS, WORLDS)
 def test_ranks_divide_the_videos_as_torchs_distributed_sampler_does(num_videos: int, world_size: int) -> None:
-    for order in ranks(num_videos, world_size):
-        expected = DistributedSampler(range(num_videos), world_size, order.rank, shuffle=False)
-        assert order.num_samples == len(expected)
-        assert order.indices(0).tolist() == list(expected)
+    order = EpochOrder(num_videos=num_videos)
+    for share in shares(world_size):
+        expected = DistributedSampler(range(num_videos), world_size, share.rank, shuffle=False)
+        assert order.num_batches(share) == len(expected)
+        assert order.indices(0, share).tolist() == list(expected)
 
 
 @given(VIDEOS, WORLDS, st.integers(1, 20))
 def test_the_length_is_the_number_of_batches(num_videos: int, world_size: int, batch_size: int) -> None:
-    for order in ranks(num_videos, world_size, batch_size=batch_size):
-        batches = [batch_size] * (order.num_samples // batch_size)
-        rest = order.num_samples % batch_size
-        assert len(order) == len(batches) + (rest > 0)
-    for order in ranks(num_videos, world_size, batch_size=batch_size, drop_last=True):
-        assert len(order) == len(batches)
+    for share in shares(world_size):
+        order = EpochOrder(num_videos=num_videos, batch_size=batch_size)
+        samples = len(order.indices(0, share))
+        assert order.num_batches(share) == len(range(0, samples, batch_size))
+        order = EpochOrder(num_videos=num_videos, batch_size=batch_size, drop_last=True)
+        assert order.num_batches(share) == samples // batch_size
+
+
+@given(VIDEOS, WORLDS, st.integers(1, 9), st.booleans(), st.data())
+def test_the_rest_of_an_epoch_is_what_follows_the_batches_that_were_yielded(
+    num_videos: int, world_size: int, batch_size: int, drop_last: bool, data: st.DataObject
+) -> None:
+    order = EpochOrder(num_videos=num_videos, batch_size=batch_size, shuffle=True, drop_last=drop_last)
+    for share in shares(world_size):
+        whole = order.indices(2, share).tolist()
+        done = data.draw(st.integers(0, order.num_batches(share)))
+        taken = order.taken_after(share, 0, done) if done else 0
+        assert order.num_batches(share, taken) == order.num_batches(share) - done
+        if done < order.num_batches(share):
+            assert order.indices(2, share, taken).tolist() == whole[done * batch_size :]
+
+
+@given(VIDEOS, WORLDS, WORLDS, st.integers(1, 9), st.data())
+def test_other_ranks_load_each_remaining_video_once(
+    num_videos: int, before: int, after: int, batch_size: int, data: st.DataObject
+) -> None:
+    order = EpochOrder(num_videos=num_videos, batch_size=batch_size, shuffle=True)
+    done = data.draw(st.integers(0, order.num_batches(Share(0, before))))
+    taken = order.taken_after(Share(0, before), 0, done) if done else 0
+    everything = order.indices(5, WHOLE).tolist()
+    turns = list(zip(*(order.indices(5, share, taken).tolist() for share in shares(after)), strict=True))
+    loaded = [index for turn in turns for index in turn]
+    assert loaded[: num_videos - taken] == everything[taken:]
+    assert len(loaded) - (num_videos - taken) < after
 
 
 def test_without_shuffling_every_epoch_is_in_the_data_sets_order() -> None:
     order = EpochOrder(num_videos=20)
-    assert order.indices(0).dtype == np.int64
-    assert order.indices(0).tolist() == order.indices(7).tolist() == list(range(20))
+    assert order.indices(0, WHOLE).dtype == np.int64
+    assert order.indices(0, WHOLE).tolist() == order.indices(7, WHOLE).tolist() == list(range(20))
 
 
 def test_shuffling_depends_only_on_seed_and_epoch() -> None:
     def shuffled(seed: int, epoch: int) -> tuple[int, ...]:
-        return tuple(EpochOrder(num_videos=50, shuffle=True, seed=seed).indices(epoch).tolist())
+        return tuple(EpochOrder(num_videos=50, shuffle=True, seed=seed).indices(epoch, WHOLE).tolist())
 
     assert shuffled(4, 2) == shuffled(4, 2)
     orders = {shuffled(seed, epoch) for seed in range(5) for epoch in range(5)}
@@ -64,14 +94,16 @@ def test_shuffling_depends_only_on_seed_and_epoch() -> None:
 
 def test_an_epochs_order_does_not_depend_on_earlier_calls() -> None:
     order = EpochOrder(num_videos=50, shuffle=True)
-    later = order.indices(5).tolist()
-    order.indices(0)
-    assert order.indices(5).tolist() == later
+    later = order.indices(5, WHOLE).tolist()
+    order.indices(0, WHOLE)
+    assert order.indices(5, WHOLE).tolist() == later
 
 
 def test_shuffling_moves_every_video_to_every_place() -> None:
     order = EpochOrder(num_videos=4, shuffle=True)
-    places = {(place, video) for epoch in range(100) for place, video in enumerate(order.indices(epoch).tolist())}
+    places = {
+        (place, video) for epoch in range(100) for place, video in enumerate(order.indices(epoch, WHOLE).tolist())
+    }
     assert len(places) == 16
 
 
@@ -79,18 +111,19 @@ def test_shuffling_moves_every_video_to_every_place() -> None:
 def test_replacements_are_this_ranks_other_videos_once_each(
     num_videos: int, world_size: int, seed: int, epoch: int, data: st.DataObject
 ) -> None:
-    order = data.draw(st.sampled_from(ranks(num_videos, world_size, seed=seed, shuffle=True)))
-    mine = order.indices(epoch).tolist()
+    order = EpochOrder(num_videos=num_videos, seed=seed, shuffle=True)
+    share = data.draw(st.sampled_from(shares(world_size)))
+    mine = order.indices(epoch, share).tolist()
     index = data.draw(st.sampled_from(mine))
-    replacements = list(order.replacements(epoch, index))
+    replacements = list(order.replacements(epoch, index, share))
     assert sorted(replacements) == sorted(set(mine) - {index})
-    assert replacements == list(order.replacements(epoch, index))
+    assert replacements == list(order.replacements(epoch, index, share))
     assert all(type(replacement) is int for replacement in replacements)
 
 
 def test_replacements_differ_between_seeds_epochs_and_videos() -> None:
     def first_three(seed: int, epoch: int, index: int) -> tuple[int, ...]:
-        return tuple(EpochOrder(num_videos=100, seed=seed).replacements(epoch, index))[:3]
+        return tuple(EpochOrder(num_videos=100, seed=seed).replacements(epoch, index, WHOLE))[:3]
 
     assert first_three(0, 0, 0) != first_three(1, 0, 0)
     assert first_three(0, 0, 0) != first_three(0, 1, 0)
@@ -99,13 +132,13 @@ def test_replacements_differ_between_seeds_epochs_and_videos() -> None:
 
 def test_failures_are_not_all_replaced_by_the_same_video() -> None:
     order = EpochOrder(num_videos=20)
-    firsts = Counter(next(order.replacements(epoch, 3)) for epoch in range(200))
+    firsts = Counter(next(order.replacements(epoch, 3, WHOLE)) for epoch in range(200))
     assert len(firsts) == 19
     assert firsts.most_common(1)[0][1] < 40
 
 
 def test_a_single_video_has_no_replacement() -> None:
-    assert list(EpochOrder(num_videos=1).replacements(0, 0)) == []
+    assert list(EpochOrder(num_videos=1).replacements(0, 0, WHOLE)) == []
 
 
 @pytest.mark.parametrize(
@@ -116,9 +149,6 @@ def test_a_single_video_has_no_replacement() -> None:
         ("batch_size", 0, 1),
         ("batch_size", None, 1),
         ("seed", -1, 0),
-        ("rank", -1, 0),
-        ("world_size", 0, 1),
-        ("world_size", "2", 1),
     ],
 )
 def test_a_bad_argument_is_named_with_its_value(name: str, value: Any, least: int) -> None:
@@ -127,6 +157,15 @@ def test_a_bad_argument_is_named_with_its_value(name: str, value: Any, least: in
         EpochOrder(**arguments)
 
 
-def test_a_rank_outside_the_world_is_named() -> None:
-    with pytest.raises(ValueError, match=r"rank must be in \[0, 2\), got 2"):
-        EpochOrder(num_videos=5, rank=2, world_size=2)
+@pytest.mark.parametrize(
+    ("rank", "world_size", "message"),
+    [
+        (-1, 2, "rank must be an integer >= 0, got -1"),
+        (0, 0, "world_size must be an integer >= 1, got 0"),
+        (0, "2", "world_size must be an integer >= 1, got '2'"),
+        (2, 2, r"rank must be in \[0, 2\), got 2"),
+    ],
+)
+def test_a_rank_outside_the_world_is_named(rank: int, world_size: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Share(rank, world_size)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mgdali import Segment, VideoDataset
-from mgdali.loading.order import EpochOrder
+from mgdali.loading.order import WHOLE, EpochOrder
 from mgdali.loading.settings import LoaderSettings
 from mgdali.loading.source import ClipSource
 from mgdali.loading.tally import Tally
@@ -62,7 +62,7 @@ def test_the_slowest_videos_of_a_batch_start_first_and_the_order_is_kept() -> No
     source = make_source(paths, pool, batch_size=3)
     for epoch, expected in ((0, [0, 1, 2, 3, 4, 5, 6, 7]), (1, [1, 2, 0, 4, 5, 3, 6, 7])):
         pool.submitted.clear()
-        source.start(epoch, 0)
+        source.start(epoch, WHOLE)
         batches = [source().paths for _ in range(3)]
         assert [path for batch in batches for path in batch] == paths
         assert pool.submitted == [f"{number}.mp4" for number in expected]
@@ -84,7 +84,7 @@ def test_the_index_predicts_the_slowest_videos_of_the_first_epoch() -> None:
     pool = RecordingPool(dict.fromkeys(paths, 1.0))
     index = Known(dict(zip(paths, [10, 30, 20, 5, 7, 9], strict=True)))
     source = make_source(paths, pool, batch_size=3, index=index)
-    source.start(0, 0)
+    source.start(0, WHOLE)
     assert [source().paths for _ in range(2)] == [paths[:3], paths[3:]]
     assert pool.submitted == [f"{number}.mp4" for number in (1, 2, 0, 5, 4, 3)]
 
@@ -93,7 +93,7 @@ def test_the_memory_of_the_last_two_batches_stays_valid() -> None:
     paths = [f"{number}.mp4" for number in range(12)]
     pool = RecordingPool(dict.fromkeys(paths, 1.0))
     source = make_source(paths, pool, batch_size=2)
-    source.start(0, 0)
+    source.start(0, WHOLE)
     released = []
     for _ in range(6):
         source()

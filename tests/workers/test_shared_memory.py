@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -24,13 +25,16 @@ def memory() -> Iterator[SlotMemory]:
 
 
 def test_a_job_is_read_in_another_mapping_until_it_is_removed(memory: SlotMemory) -> None:
-    memory.write_job(1, JOB)
+    memory.write_job(1, 7, JOB)
     other = SlotMemory(memory.file, memory.slots, memory.workers)
+    assert other.has_job(1, 7)
+    assert not other.has_job(1, 6)
     job = other.read_job(1)
     assert job is not None
     assert job.path == "a.mp4"
     assert other.read_job(2) is None
-    memory.clear_job(1)
+    memory.clear_job(1, 7)
+    assert other.has_job(1, 7)
     assert other.read_job(1) is None
 
 
@@ -41,11 +45,15 @@ def test_arrays_of_slots_do_not_overlap(memory: SlotMemory) -> None:
     assert [np.unique(array).tolist() for array in arrays] == [[1], [2], [3]]
 
 
-def test_the_slot_of_each_worker_is_known(memory: SlotMemory) -> None:
-    assert memory.current_slot(0) is None
-    memory.set_current_slot(0, 0)
-    memory.set_current_slot(1, 2)
-    assert (memory.current_slot(0), memory.current_slot(1)) == (0, 2)
+def test_the_last_job_of_each_worker_is_known_until_its_number_is_free(memory: SlotMemory) -> None:
+    assert memory.last_job(0)[0] == 0
+    memory.begin_job(0, 4)
+    memory.begin_job(1, 2)
+    time.sleep(0.02)
+    assert [memory.last_job(worker)[0] for worker in (0, 1)] == [4, 2]
+    assert 0.02 <= memory.last_job(0)[1] < 10
+    memory.reset_worker(0)
+    assert [memory.last_job(worker)[0] for worker in (0, 1)] == [0, 2]
 
 
 @pytest.mark.parametrize(("size", "freed"), [(1 << 20, False), (30 << 20, True)])
