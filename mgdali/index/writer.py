@@ -36,7 +36,7 @@ _JOURNAL, _PART, _MERGING = ".journal", ".part.parquet", ".merging"
 class IndexWriter:
     """Adds records to an index file.
 
-    The destination is checked at once, so that no video is measured in vain.
+    The destination is checked at once, before any video is measured.
 
     Args:
         path: Path of the index file. It is created if it does not exist, like its folder.
