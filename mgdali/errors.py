@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 
 
@@ -55,6 +56,10 @@ class VideoCrashError(VideoDecodeError):
         return self.reason
 
 
+class VideoTimeoutError(VideoCrashError):
+    """A video that took longer than ``timeout`` in the second of two tries."""
+
+
 class WorkerError(RuntimeError):
     """A decoding worker ended, or failed for a reason other than the video.
 
@@ -75,3 +80,18 @@ def check_integer(name: str, value: int, *, least: int) -> None:
         valid = False
     if not valid:
         raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+
+
+def check_timeout(timeout: float, num_workers: int | None) -> None:
+    """Raise ValueError unless ``timeout`` is a number of seconds >= 0, and 0 if there are no workers to be killed.
+
+    Args:
+        timeout: The argument.
+        num_workers: Number of worker processes; None if it is not known yet, but at least 1.
+    """
+    if not isinstance(timeout, int | float) or not 0 <= timeout < math.inf:
+        raise ValueError(f"timeout must be a number of seconds >= 0, where 0 means no limit, got {timeout!r}")
+    if timeout and num_workers == 0:
+        raise ValueError(
+            f"timeout={timeout!r} needs num_workers >= 1: this process cannot be interrupted while it decodes a video"
+        )

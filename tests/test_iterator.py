@@ -781,6 +781,44 @@ def test_a_bad_argument_is_echoed(dataset: VideoDataset, arguments: dict[str, An
         load(dataset, **arguments)
 
 
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"pin_memory": True}, r"pin_memory=True is not possible: .*clips.pin_memory\(\)"),
+        ({"persistent_workers": False}, r"persistent_workers=False is not possible: .*close\(\)"),
+        ({"worker_init_fn": print}, "worker_init_fn=.* is not possible: .*seed="),
+        ({"collate_fn": print}, "collate_fn=.* is not possible: .*batch_keys="),
+        ({"generator": torch.Generator()}, "generator=.* is not possible: .*seed="),
+        ({"multiprocessing_context": "fork"}, "multiprocessing_context='fork' is not possible: .*new processes"),
+        ({"batch_sampler": [[0]]}, "batch_sampler=.* is not possible: .*batch_size="),
+        ({"num_worker": 2}, "no argument 'num_worker'; did you mean num_workers"),
+        ({"colour": 2}, "no argument 'colour'; docs/arguments.md"),
+    ],
+)
+def test_an_argument_that_does_not_exist_is_refused_with_what_replaces_it(
+    dataset: VideoDataset, argument: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(TypeError, match=message):
+        load(dataset, **argument)
+
+
+def test_arguments_of_a_torch_dataloader_are_accepted_where_they_say_what_happens_anyway(dataset: VideoDataset) -> None:
+    same = {"persistent_workers": True, "pin_memory": False, "in_order": True}
+    none = dict.fromkeys(["worker_init_fn", "collate_fn", "generator", "multiprocessing_context", "batch_sampler"])
+    with load(dataset, batch_size=2, timeout=60, **same, **none) as loader:
+        assert len(list(loader)) == 6
+
+
+def test_clips_larger_than_256_need_no_resize(dataset: VideoDataset) -> None:
+    with (
+        load(dataset, crop_size=300, resize=None, return_meta=True, num_workers=0) as given,
+        load(dataset, crop_size=300, resize=300, return_meta=True, num_workers=0) as expected,
+    ):
+        assert digest(next(given)) == digest(next(expected))
+    with pytest.raises(ValueError, match="resize must be an integer >= 300, got 256"):
+        load(dataset, crop_size=300, resize=256)
+
+
 def test_prefetch_factor_does_not_change_the_batches(dataset: VideoDataset) -> None:
     seen = []
     for prefetch_factor in (1, 5):

@@ -29,6 +29,7 @@ def build_with_progress(
     representations: Sequence[Representation],
     engine: Engine,
     num_workers: int | None,
+    timeout: float,
     prune: bool,
     retry_failed: bool,
 ) -> BuildReport:
@@ -46,6 +47,7 @@ def build_with_progress(
             representations=representations,
             engine=engine,
             num_workers=num_workers,
+            timeout=timeout,
             prune=prune,
             retry_failed=retry_failed,
             on_start=bar.start,

@@ -68,6 +68,9 @@ def build(
             show_default="number of CPU cores",
         ),
     ] = None,
+    timeout: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Longest time to spend on a video; 0 means no limit.")
+    ] = 0.0,
     root: _Root = None,
     list_kind: _List = None,
     template: _Template = None,
@@ -99,6 +102,7 @@ def build(
                 representations=[Representation(motion=level) for level in levels],
                 engine=engine,
                 num_workers=num_workers,
+                timeout=timeout,
                 prune=prune,
                 retry_failed=retry_failed,
             )

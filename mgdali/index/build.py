@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from mgdali.datasets.named_videos import Videos, media_of
-from mgdali.errors import VideoDecodeError, WorkerError, check_integer
+from mgdali.errors import VideoDecodeError, check_integer, check_timeout
 from mgdali.index.measure import MeasureConfig, MeasureJob, failed_record
 from mgdali.index.reader import MotionIndex
 from mgdali.index.writer import IndexWriter
@@ -18,7 +18,7 @@ from mgdali.samplers import Representation
 from mgdali.video.media import Fingerprint, Media
 from mgdali.video.record import VideoRecord, index_name, representation_key, was_measured
 from mgdali.workers.pool import LocalPool, WorkerPool
-from mgdali.workers.protocols import Pool
+from mgdali.workers.protocols import Outcome, Pool
 
 Engine = Literal["local", "ray"]
 
@@ -86,6 +86,7 @@ def build_index(
     representations: Sequence[Representation] = (Representation(),),
     engine: Engine = "local",
     num_workers: int | None = None,
+    timeout: float = 0.0,
     prune: bool = False,
     retry_failed: bool = False,
     on_start: Callable[[int, int], None] = lambda todo, kept: None,
@@ -106,6 +107,8 @@ def build_index(
             (``pip install 'mgdali[ray]'``).
         num_workers: Number of worker processes; 0 measures in this process. By default the number of cores that this
             process may use; on Ray the number of CPUs of the cluster.
+        timeout: Longest time that a worker may take for a video, in seconds; 0 for no limit. A video that takes longer
+            twice counts as failed, and the next build tries it again. Not possible on Ray or without workers.
         prune: Whether to remove rows of videos that are not in ``data``.
         retry_failed: Whether to measure videos again that have not changed and could not be decoded.
         on_start: Function called with the number of videos to measure and the number of kept videos.
@@ -114,12 +117,15 @@ def build_index(
     Raises:
         DatasetError: If there are no videos, or if the index cannot be read or written.
         ValueError: If an argument is out of range.
-        WorkerError: If workers cannot be started.
+        WorkerError: If workers cannot be started, or if several of them die by chance. Measured videos are kept.
     """
     if engine not in get_args(Engine):
         raise ValueError(f"engine must be one of {get_args(Engine)}, got {engine!r}")
     if num_workers is not None:
         check_integer("num_workers", num_workers, least=0)
+    check_timeout(timeout, num_workers)
+    if timeout and engine == "ray":
+        raise ValueError(f'timeout={timeout!r} is not possible with engine="ray": use engine="local"')
     wanted = tuple(representations)
     if len({representation_key(each) for each in wanted}) != len(wanted):
         raise ValueError(f"representations must differ in kind, got {wanted!r}")
@@ -129,7 +135,7 @@ def build_index(
     try:
         plan = _plan(media, writer, wanted, retry_failed)
         on_start(len(plan.jobs), plan.kept)
-        for records in _measure_all(plan.jobs, engine, num_workers):
+        for records in _measure_all(plan.jobs, engine, num_workers, timeout):
             writer.add(*records)
             for record in records:
                 frames += record.num_frames
@@ -145,42 +151,46 @@ def build_index(
     return BuildReport(len(plan.jobs), plan.kept, frames, plan.failed, rows)
 
 
-def measure_locally(jobs: Sequence[MeasureJob], num_workers: int) -> Iterator[list[VideoRecord]]:
+def measure_locally(jobs: Sequence[MeasureJob], num_workers: int, timeout: float = 0.0) -> Iterator[list[VideoRecord]]:
     """Measure videos in worker processes. Yield lists of finished records; a list may be empty.
 
-    If a video ends its worker, for example because of a bug in a decoder, its record contains that reason, and the
-    other videos are measured.
+    If a video ends two workers, for example because of a bug in a decoder, its record contains that reason, and the
+    other videos are measured. The same applies to a video that takes longer than the timeout twice.
 
     Args:
         jobs: The videos.
         num_workers: Number of worker processes; 0 measures in this process.
+        timeout: Longest time that a worker may take for a video, in seconds; 0 for no limit.
+
+    Raises:
+        WorkerError: If workers cannot be started, or if several of them die by chance.
     """
+    slots = max(1, _SLOTS_PER_WORKER * num_workers)
+    config = MeasureConfig()
+    pool: Pool = WorkerPool(num_workers, slots, config, timeout=timeout) if num_workers else LocalPool(config)
     waiting = list(reversed(jobs))
-    while waiting:
-        slots = max(1, _SLOTS_PER_WORKER * num_workers)
-        pool: Pool = WorkerPool(num_workers, slots, MeasureConfig()) if num_workers else LocalPool(MeasureConfig())
-        under_way: dict[int, MeasureJob] = {}
-        free = list(range(slots))
-        try:
-            while waiting or under_way:
-                while waiting and free:
-                    slot = free.pop()
-                    under_way[slot] = waiting.pop()
-                    pool.submit(slot, under_way[slot])
-                records = []
-                for slot, outcome in pool.receive():
-                    job = under_way.pop(slot)
-                    free.append(slot)
-                    records.append(outcome if isinstance(outcome, VideoRecord) else failed_record(job, str(outcome)))
-                yield records
-        except WorkerError as error:
-            failed_job = next((job for job in under_way.values() if job.path == error.path), None)
-            if failed_job is None:
-                raise
-            waiting += [job for job in under_way.values() if job is not failed_job]
-            yield [failed_record(failed_job, str(error))]
-        finally:
-            pool.close()
+    under_way: dict[int, MeasureJob] = {}
+    free = list(range(slots))
+    try:
+        while waiting or under_way:
+            while waiting and free:
+                slot = free.pop()
+                under_way[slot] = waiting.pop()
+                pool.submit(slot, under_way[slot])
+            records = []
+            for slot, outcome in pool.receive():
+                job = under_way.pop(slot)
+                free.append(slot)
+                records.append(
+                    outcome if isinstance(outcome, VideoRecord) else failed_record(job, _as_error(job, outcome))
+                )
+            yield records
+    finally:
+        pool.close()
+
+
+def _as_error(job: MeasureJob, outcome: Outcome) -> VideoDecodeError:
+    return outcome if isinstance(outcome, VideoDecodeError) else VideoDecodeError(job.path, 0, str(outcome))
 
 
 def _grouped(arrivals: Iterator[list[VideoRecord]]) -> Iterator[list[VideoRecord]]:
@@ -203,15 +213,17 @@ def _grouped(arrivals: Iterator[list[VideoRecord]]) -> Iterator[list[VideoRecord
     yield group
 
 
-def _measure_all(jobs: Sequence[MeasureJob], engine: Engine, num_workers: int | None) -> Iterator[list[VideoRecord]]:
+def _measure_all(
+    jobs: Sequence[MeasureJob], engine: Engine, num_workers: int | None, timeout: float
+) -> Iterator[list[VideoRecord]]:
     """Yield records in lists to be written together."""
     if engine == "ray":
         # Imported late because Ray is an optional dependency.
         from mgdali.index.ray_engine import measure_on_ray
 
         return measure_on_ray(jobs, num_workers)
-    cores = len(os.sched_getaffinity(0))
-    return _grouped(measure_locally(jobs, min(len(jobs), cores) if num_workers is None else num_workers))
+    workers = min(len(jobs), len(os.sched_getaffinity(0))) if num_workers is None else num_workers
+    return _grouped(measure_locally(jobs, workers, timeout))
 
 
 def _plan(

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mgdali.errors import VideoDecodeError
+from mgdali.errors import VideoDecodeError, VideoTimeoutError
 from mgdali.samplers import Representation
 from mgdali.video.frames import read_frames
 from mgdali.video.media import Fingerprint, Media
@@ -80,14 +80,16 @@ class MeasureLoader:
         return measure_video(job.media, job.name, job.representations)
 
 
-def failed_record(job: MeasureJob, reason: str) -> VideoRecord:
+def failed_record(job: MeasureJob, error: VideoDecodeError) -> VideoRecord:
     """Return the record of a video whose worker failed.
 
     Args:
         job: The job of the worker.
-        reason: Error of the worker.
+        error: Error of the worker. After a timeout the record has no fingerprint, because reading the file may never
+            end. The next build then measures the video again.
     """
     fingerprint = None
-    with contextlib.suppress(VideoDecodeError):
-        fingerprint = job.media.fingerprint()
-    return VideoRecord.from_error(job.name, fingerprint, VideoDecodeError(job.path, 0, reason))
+    if not isinstance(error, VideoTimeoutError):
+        with contextlib.suppress(VideoDecodeError):
+            fingerprint = job.media.fingerprint()
+    return VideoRecord.from_error(job.name, fingerprint, error)

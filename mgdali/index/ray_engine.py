@@ -23,7 +23,7 @@ from typing import Any, cast
 import cloudpickle
 import pyarrow as pa
 
-from mgdali.errors import WorkerError, check_integer
+from mgdali.errors import VideoCrashError, VideoDecodeError, WorkerError, check_integer
 from mgdali.index.measure import MeasureJob, failed_record, measure_video
 from mgdali.video.frames import keep_decoder_messages
 from mgdali.video.record import VideoRecord
@@ -128,7 +128,7 @@ def _outcome(job: MeasureJob, done: ray.ObjectRef[bytes]) -> VideoRecord:
         return record
     except _DEATHS as error:
         reason = str(error).strip().partition("\n")[0]
-        return failed_record(job, f"its worker ended each time it was decoded: {reason}")
+        return failed_record(job, VideoCrashError(job.path, 0, f"its worker ended each time it was decoded: {reason}"))
     except ray.exceptions.RayError as error:
         raise WorkerError(
             f"the Ray cluster cannot measure videos; each of its nodes must have mgdali installed:\n{error}"
@@ -160,7 +160,8 @@ def _measure(pickled: bytes) -> bytes:
     try:
         record = measure_video(job.media, job.name, job.representations)
     except Exception:
-        record = failed_record(job, f"a decoding worker failed:\n{traceback.format_exc()}")
+        error = VideoDecodeError(job.path, 0, f"a decoding worker failed:\n{traceback.format_exc()}")
+        record = failed_record(job, error)
     return pickle.dumps(record)
 
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from mgdali.errors import check_integer
+from mgdali.errors import check_integer, check_timeout
 from mgdali.loading.order import EpochOrder
 from mgdali.loading.route import CPU_ROUTE, Route
 from mgdali.samplers import Sampler, check_sampler
@@ -66,7 +66,7 @@ class LoaderSettings:
             raise ValueError(f"on_error must be one of {get_args(OnError)}, got {self.on_error!r}")
         check_integer("num_workers", self.num_workers, least=0)
         check_integer("prefetch_factor", self.prefetch_factor, least=1)
-        _check_timeout(self.timeout, self.num_workers)
+        check_timeout(self.timeout, self.num_workers)
         check_integer("memory_budget", self.memory_budget, least=0)
         if self.gpu_memory_budget < 1:
             raise ValueError(f"gpu_memory_budget must be >= 1 byte, got {self.gpu_memory_budget!r}")
@@ -97,13 +97,4 @@ class LoaderSettings:
             gpu_memory_budget=self.gpu_memory_budget,
             make_records=self.make_records,
             keep_damaged=self.on_error == "keep",
-        )
-
-
-def _check_timeout(timeout: float, num_workers: int) -> None:
-    if not isinstance(timeout, int | float) or not 0 <= timeout < math.inf:
-        raise ValueError(f"timeout must be a number of seconds >= 0, where 0 means no limit, got {timeout!r}")
-    if timeout and num_workers == 0:
-        raise ValueError(
-            f"timeout={timeout!r} needs num_workers >= 1: this process cannot be interrupted while it decodes a video"
         )

@@ -110,8 +110,7 @@ class VideoRecord:
     @classmethod
     def from_error(cls, path: str, fingerprint: Fingerprint | None, error: VideoDecodeError) -> VideoRecord:
         """Return the record of a video that could not be decoded."""
-        where = f"after {error.frame} frames" if error.frame else "before its first frame"
-        return cls(path=path, fingerprint=fingerprint, error=f"{error.reason} ({where})")
+        return cls(path=path, fingerprint=fingerprint, error=error.details)
 
 
 def index_name(path: str) -> str:

@@ -33,7 +33,7 @@ import cloudpickle
 import numpy as np
 from numpy.typing import NDArray
 
-from mgdali.errors import VideoCrashError, VideoDecodeError, WorkerError
+from mgdali.errors import VideoCrashError, VideoDecodeError, VideoTimeoutError, WorkerError
 from mgdali.interrupts import CTRL_C_SECONDS
 from mgdali.workers.protocols import Job, LoaderConfig, Outcome
 from mgdali.workers.shared_memory import NUMBER_BYTES, SlotMemory
@@ -330,7 +330,7 @@ class WorkerPool:
             task.died = time.monotonic() if late is None else None
             if len(task.ends) == _TRIES:
                 del self._tasks[ticket]
-                return [(task.slot, _crash_error(task.job.path, task.ends))]
+                return [(task.slot, _crash_error(task.job.path, task))]
             logger.warning("the worker that decoded %s %s; another one tries it once more", task.job.path, how)
         self._send(ticket)
         return []
@@ -376,8 +376,8 @@ def _how_it_ended(process: subprocess.Popen[bytes]) -> str:
     return f"was killed by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"exited with status {code}"
 
 
-def _crash_error(path: str, ends: list[str]) -> VideoCrashError:
-    first, second = ends
+def _crash_error(path: str, task: _Task) -> VideoCrashError:
+    first, second = task.ends
     reason = (
         f"each of two workers that decoded it {first}"
         if first == second
@@ -387,7 +387,7 @@ def _crash_error(path: str, ends: list[str]) -> VideoCrashError:
         "Remove the file from the data set or encode it again; if many files fail in this way, the machine may be out "
         "of memory (reduce num_workers or memory_budget) or its storage too slow (increase timeout)."
     )
-    return VideoCrashError(path, 0, reason, advice)
+    return (VideoTimeoutError if task.died is None else VideoCrashError)(path, 0, reason, advice)
 
 
 def _unread_bytes(pipe: int) -> int:

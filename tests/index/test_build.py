@@ -57,6 +57,17 @@ class DeadlyMedia(Media):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+class OnceDeadlyMedia(Media):
+    """A video that ends the first process that opens it, as one may that needs too much memory."""
+
+    def open(self) -> Any:
+        note = Path(f"{self.path}.opened")
+        if not note.exists():
+            note.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().open()
+
+
 def start(folder: Path, path: Path, *, num_workers: int = 0, last: int = 0) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", BUILD, *map(str, (folder, path, num_workers, last))]
     return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
@@ -303,6 +314,41 @@ def test_a_video_that_kills_its_worker_costs_only_itself(videos: Path, path: Pat
     assert "was killed by signal 9" in report.failed[str(files[3])]
     # Its record tells whether it has changed: it is not tried again and again.
     assert build(media, path, num_workers=2)[0].measured == 0
+
+
+def test_a_video_whose_worker_dies_once_is_measured_by_the_next(videos: Path, path: Path, tmp_path: Path) -> None:
+    file = sorted(videos.iterdir())[3]
+    report, measured = build([OnceDeadlyMedia(str(file)), Media(str(videos / "00.mp4"))], path, num_workers=1)
+    assert report.failed == {}
+    assert measured == ["00.mp4", "03.mp4"]
+
+
+def test_a_video_that_takes_too_long_is_tried_again_by_the_next_build(videos: Path, path: Path, tmp_path: Path) -> None:
+    stuck = tmp_path / "stuck.mp4"
+    os.mkfifo(stuck)
+    media = [Media(str(stuck)), Media(str(videos / "00.mp4"))]
+    report, _ = build(media, path, num_workers=2, timeout=0.5)
+    assert report.rows == 2
+    assert "each of two workers that decoded it took longer than timeout=0.5 seconds" in report.failed[str(stuck)]
+    stuck.unlink()
+    shutil.copy(videos / "01.mp4", stuck)
+    report, measured = build(media, path, num_workers=2, timeout=5)
+    assert (report.kept, measured, report.failed) == (1, ["stuck.mp4"], {})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"timeout": -1.0}, "timeout must be a number of seconds >= 0"),
+        ({"timeout": 1.0, "num_workers": 0}, "timeout=1.0 needs num_workers >= 1"),
+        ({"timeout": 1.0, "engine": "ray"}, 'timeout=1.0 is not possible with engine="ray"'),
+    ],
+)
+def test_a_timeout_that_cannot_be_kept_is_refused(
+    videos: Path, path: Path, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_index(videos, path, **arguments)
 
 
 def test_every_video_may_kill_its_worker(videos: Path) -> None:

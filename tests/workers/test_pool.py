@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
-import threading
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,13 @@ import pytest
 
 from mgdali import MotionGuided, Segment, VideoDataset, VideoDecodeError, WorkerError
 from mgdali.choices import draw
+from mgdali.errors import VideoCrashError, VideoTimeoutError
 from mgdali.transforms import SpatialTransform
 from mgdali.video.media import Media
 from mgdali.workers.clip_job import ClipConfig, ClipJob, ClipResult
 from mgdali.workers.pool import _WORKER_PROGRAM, LocalPool, WorkerPool
 from mgdali.workers.protocols import Pool
+from tests.support.crashing import KILLED, SEGFAULT, STUCK, Crashing
 from tests.support.interrupting import ctrl_c_in_another_thread
 from tests.support.videos import moving_square, write_video
 
@@ -129,8 +133,8 @@ def test_a_closed_pool_leaves_neither_processes_nor_open_files(dataset: VideoDat
         collect(pool, 1)
         workers = list(pool._workers.values())
         pool.close()
-        assert all(process.returncode is not None for process in workers)
-        del pool
+        assert all(worker.process.returncode is not None for worker in workers)
+        del pool, workers
     assert open_files() == before
 
 
@@ -145,19 +149,151 @@ def test_a_worker_that_cannot_start_is_an_error(monkeypatch: pytest.MonkeyPatch,
         pool.close()
 
 
-def test_a_killed_worker_is_named_with_the_video_it_had(tmp_path: Path) -> None:
+# --- workers that die or take too long -------------------------------------------------------------------------------
+
+
+def processes_of(pool: WorkerPool) -> list[subprocess.Popen[bytes]]:
+    return [worker.process for worker in pool._workers.values()]
+
+
+@pytest.fixture
+def crashing(tmp_path: Path) -> Iterator[Any]:
+    """Makes pools whose workers end on videos of certain lengths, and the jobs of videos of given lengths."""
+    pools: list[WorkerPool] = []
+
+    def make(at: dict[int, int], lengths: list[int], *, once: bool = False, workers: int = 1, **more: Any) -> Any:
+        sampler = Crashing(at, str(tmp_path) if once else None)
+        pool = WorkerPool(workers, 8, replace(CONFIG, sampler=sampler), **more)
+        pools.append(pool)
+        for slot, length in enumerate(lengths):
+            path = tmp_path / f"{slot}.mp4"
+            pool.submit(slot, job(str(write_video(path, moving_square(length, 32, 32)))))
+        return pool
+
+    yield make
+    for pool in pools:
+        pool.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_video_that_kills_two_workers_is_an_error_that_names_it(crashing: Any, workers: int) -> None:
+    pool = crashing({9: SEGFAULT}, [5, 9, 6, 7], workers=workers)
+    outcomes = collect(pool, 4)
+    assert isinstance(outcomes[1], VideoCrashError)
+    assert outcomes[1].path.endswith("1.mp4")
+    assert "each of two workers that decoded it was killed by signal 11 (Segmentation fault). " in str(outcomes[1])
+    assert all(isinstance(outcomes[slot], ClipResult) for slot in (0, 2, 3))
+    assert len(processes_of(pool)) == workers
+
+
+def test_a_video_whose_worker_dies_once_is_decoded_by_the_next(
+    crashing: Any, dataset: VideoDataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = crashing({9: KILLED}, [5, 9, 6], once=True)
+    outcomes = collect(pool, 3)
+    assert all(isinstance(outcome, ClipResult) for outcome in outcomes.values())
+    assert outcomes[1].num_frames == 9
+    assert "1.mp4 was killed by signal 9 (Killed); another one tries it once more" in caplog.text
+
+
+def test_three_deaths_by_chance_within_a_minute_end_the_run(crashing: Any) -> None:
+    pool = crashing({7: KILLED, 8: KILLED, 9: KILLED}, [7, 5, 8, 9], once=True)
+    with pytest.raises(WorkerError, match=r"3 decoding workers died within 60 seconds.*reduce num_workers or memory_b"):
+        collect(pool, 4)
+
+
+@pytest.mark.slow
+def test_deaths_that_are_long_ago_do_not_count(crashing: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mgdali.workers.pool._DEATHS_SECONDS", 0.0)
+    pool = crashing({7: KILLED, 8: KILLED, 9: KILLED}, [7, 8, 9], once=True)
+    assert all(isinstance(outcome, ClipResult) for outcome in collect(pool, 3).values())
+
+
+@pytest.mark.slow
+def test_deaths_with_videos_that_kill_each_worker_do_not_count(crashing: Any) -> None:
+    pool = crashing({7: SEGFAULT, 8: SEGFAULT, 9: SEGFAULT}, [7, 8, 9, 5], workers=2)
+    outcomes = collect(pool, 4)
+    assert [isinstance(outcomes[slot], VideoCrashError) for slot in range(4)] == [True, True, True, False]
+
+
+def test_a_video_that_takes_too_long_is_tried_twice(tmp_path: Path, crashing: Any) -> None:
     # A pipe that nobody writes to. The worker waits for it, as it may for a network file system.
-    path = tmp_path / "stuck.mp4"
-    os.mkfifo(path)
-    pool = WorkerPool(1, 2, CONFIG)
+    stuck = tmp_path / "stuck.mp4"
+    os.mkfifo(stuck)
+    pool = crashing({9: STUCK}, [5, 9, 6], once=True, workers=2, timeout=1.0)
+    before = set(processes_of(pool))
+    pool.submit(3, job(str(stuck)))
+    outcomes = collect(pool, 4)
+    assert isinstance(outcomes[3], VideoTimeoutError)
+    assert f"{stuck}: each of two workers that decoded it took longer than timeout=1 seconds. " in str(outcomes[3])
+    # One that takes too long only once is decoded by the next worker.
+    assert all(isinstance(outcomes[slot], ClipResult) for slot in range(3))
+    assert all(process.poll() is not None for process in before - set(processes_of(pool)))
+
+
+def test_a_timeout_and_a_death_are_both_named(tmp_path: Path, crashing: Any) -> None:
+    stuck = tmp_path / "stuck.mp4"
+    os.mkfifo(stuck)
+    pool = crashing({}, [], timeout=0.5)
+    pool.submit(0, job(str(stuck)))
+    (process,) = processes_of(pool)
+    while pool._memory.last_job(0)[0] == 0:
+        time.sleep(0.01)
+    process.kill()
+    error = collect(pool, 1)[0]
+    assert isinstance(error, VideoTimeoutError)
+    assert re.search(
+        r"the first was killed by signal 9 \(Killed\), the second took longer than timeout=0.5", str(error)
+    )
+
+
+def test_an_idle_worker_that_is_killed_is_replaced(crashing: Any, dataset: VideoDataset) -> None:
+    pool = crashing({}, [5], workers=1)
+    collect(pool, 1)
+    for _ in range(2):
+        (process,) = processes_of(pool)
+        process.kill()
+        pool.submit(0, job(dataset[0].path))
+        assert isinstance(collect(pool, 1)[0], ClipResult)
+        assert process not in processes_of(pool)
+
+
+def test_a_cancelled_job_whose_worker_dies_is_not_tried_again(tmp_path: Path, crashing: Any) -> None:
+    stuck = tmp_path / "stuck.mp4"
+    os.mkfifo(stuck)
+    pool = crashing({}, [], timeout=0.5)
+    pool.submit(0, job(str(stuck)))
+    while pool._memory.last_job(0)[0] == 0:
+        time.sleep(0.01)
+    pool.cancel(0)
+    assert collect(pool, 1) == {0: None}
+
+
+def test_a_job_that_was_lost_with_its_worker_is_submitted_again(dataset: VideoDataset, crashing: Any) -> None:
+    pool = crashing({}, [5, 6], workers=2)
+    collect(pool, 2)
+    for process in processes_of(pool):
+        process.send_signal(signal.SIGSTOP)
+    pool.submit(0, job(dataset[0].path))
+    pool.submit(1, job(dataset[1].path))
+    # A worker that is killed after it has read a message, and before it has noted the job.
+    os.read(pool._jobs_out, 16)
+    for process in processes_of(pool):
+        process.send_signal(signal.SIGCONT)
+    assert {slot: outcome.num_frames for slot, outcome in collect(pool, 2).items()} == {0: 3, 1: 7}
+
+
+def test_killing_a_pool_starts_no_new_workers(dataset: VideoDataset) -> None:
+    pool = WorkerPool(2, 8, CONFIG)
     try:
-        pool.submit(0, job(str(path)))
-        process = next(iter(pool._workers.values()))
-        while pool._memory.current_slot(0) is None:
-            time.sleep(0.01)
-        threading.Timer(0.3, process.send_signal, [signal.SIGKILL]).start()
-        with pytest.raises(WorkerError, match=f"signal 9 .*{path}.*memory_budget"):
-            collect(pool, 1)
+        for slot in range(8):
+            pool.submit(slot, job(dataset[0].path))
+        collect(pool, 1)
+        before = processes_of(pool)
+        pool.kill()
+        with pytest.raises(WorkerError, match="the workers were ended"):
+            collect(pool, 8)
+        assert processes_of(pool) == before
     finally:
         pool.close()
 
@@ -165,7 +301,7 @@ def test_a_killed_worker_is_named_with_the_video_it_had(tmp_path: Path) -> None:
 def test_ctrl_c_in_the_users_process_does_not_reach_the_workers(dataset: VideoDataset) -> None:
     pool = WorkerPool(2, 2, CONFIG)
     try:
-        sessions = {os.getsid(process.pid) for process in pool._workers.values()}
+        sessions = {os.getsid(worker.process.pid) for worker in pool._workers.values()}
         assert os.getsid(0) not in sessions
     finally:
         pool.close()
