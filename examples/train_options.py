@@ -13,7 +13,7 @@ import torch
 from action_models import Backbone, ModelName
 from bursts import write_burst_videos
 
-from mgdali import DatasetError, MGDaliIterator, MotionGuided, Segment, Stride, TopMotion, VideoDataset
+from mgdali import MGDaliIterator, MotionGuided, Segment, Stride, TopMotion, VideoDataset
 from mgdali.samplers import Sampler
 from mgdali.transforms import CropPosition
 
@@ -193,7 +193,7 @@ def open_datasets(options: Options) -> tuple[VideoDataset, VideoDataset]:
     """Return the training videos and the test videos.
 
     Raises:
-        DatasetError: If they cannot be read, or if they have different classes.
+        DatasetError: If they cannot be read, or if a class of the test videos has no training videos.
     """
     if options.dataset is not None:
         read = getattr(VideoDataset, options.dataset.replace("-", "_"))
@@ -202,11 +202,8 @@ def open_datasets(options: Options) -> tuple[VideoDataset, VideoDataset]:
     assert folder is not None
     if options.synthetic is not None:
         _write_synthetic(folder)
-    train, test = VideoDataset.from_folder(folder / "train"), VideoDataset.from_folder(folder / "val")
-    if train.classes != test.classes:
-        only = sorted(set(train.classes) ^ set(test.classes))
-        raise DatasetError(f"{folder}/train and {folder}/val must have the same classes; only one has {only}")
-    return train, test
+    train = VideoDataset.from_folder(folder / "train")
+    return train, VideoDataset.from_folder(folder / "val", classes=train)
 
 
 def _write_synthetic(folder: Path) -> None:

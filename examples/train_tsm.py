@@ -106,22 +106,21 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
         self.loader = options.training_loader(train, device)
         self.test_loader = options.testing_loader(self.test_videos, device, options.frame_sampler)
-        self.step = 0
-        self.totals = Totals()
+        self.epoch, self.step, self.totals = 0, 0, Totals()
         self._begin()
 
     # --- the run -----------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Train and test the remaining epochs, up to the last one or to ``max_steps``."""
-        while self.loader.epoch < self.options.epochs:
-            epoch = self.loader.epoch
-            if not self._train(epoch):
+        while self.epoch < self.options.epochs:
+            # If the checkpoint was saved after the epoch's last batch, the loader is at the next epoch already.
+            if self.loader.epoch == self.epoch and not self._train(self.epoch):
                 self._save()
                 self._say(f"stopped after step {self.step}; to continue, add --resume")
                 return
-            self._report(epoch, self._test())
-            self.totals = Totals()
+            self._report(self.epoch, self._test())
+            self.epoch, self.totals = self.epoch + 1, Totals()
             self._save()
         if self.options.test_clips > 1 or self.options.test_crops > 1:
             views = f"{self.options.test_clips} clips x {self.options.test_crops} crops"
@@ -139,7 +138,7 @@ class Trainer:
         self.model.train()
         for group in self.optimizer.param_groups:
             group["lr"] = self.options.learning_rate(epoch)
-        done = self.loader.state_dict()["batch"]
+        done = self.loader.state_dict()["videos"] // self.options.batch_size
         with self._progress() as progress:
             task = progress.add_task(f"Epoch {epoch + 1}", total=len(self.loader), completed=done, now="")
             batches: Iterator[Any] | None = None
@@ -232,6 +231,7 @@ class Trainer:
             "model": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "epoch": self.epoch,
             "step": self.step,
             "ranks": everyones,
             "recipe": self.options.recipe(),
@@ -256,8 +256,8 @@ class Trainer:
         self.scaler.load_state_dict(state["scaler"])
         self.loader.load_state_dict(own["loader"])
         restore_random_state(own["random"], self.device)
-        self.step, self.totals = state["step"], Totals(**own["totals"])
-        self._say(f"resuming after step {self.step}, in epoch {self.loader.epoch + 1}")
+        self.epoch, self.step, self.totals = state["epoch"], state["step"], Totals(**own["totals"])
+        self._say(f"resuming after step {self.step}, in epoch {self.epoch + 1}")
 
     # --- output ------------------------------------------------------------------------------------------------------
 

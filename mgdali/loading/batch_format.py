@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
 __all__ = ["Batch", "BatchFormat"]
 
-Batch = tuple[Any, ...] | dict[str, Any]
-"""Clips, labels and, if requested, a dict of metadata; or a dict of all of them."""
+Batch: TypeAlias = Any
+"""A tuple of clips, labels and, if requested, a dict of metadata; or a dict of all of them. A union would not let type
+checkers accept ``clips, labels = batch``."""
 
 _META_KEYS = ("path", "frames", "num_frames")
 

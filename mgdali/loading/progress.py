@@ -58,7 +58,7 @@ class Progress:
         find_share: Returns this process's share of the videos. It is called when an iteration begins.
 
     Attributes:
-        running: Token of the epoch that is being iterated; None if there is none. An epoch that the caller left early
+        running: Token of the epoch that is being iterated; None between epochs. An epoch that the caller left early
             keeps its token until the next iteration begins.
     """
 

@@ -36,7 +36,7 @@ class Tally:
         self._note_bad(error, f"{error.path} is replaced by another video: {error.reason}")
 
     def note_damaged(self, error: VideoDecodeError) -> None:
-        """Record a video of which only the frames before its damage are used, and warn about it once."""
+        """Record a damaged video that is used up to its damage, and warn about it once."""
         self._note_bad(error, f"{error.path} is used up to its damage, {error.frame} frames: {error.reason}")
 
     def note_unindexed(self, path: str, reason: str) -> None:
