@@ -11,6 +11,7 @@ import av.error
 
 from mgdali.errors import VideoDecodeError
 from mgdali.gpu.driver import DecoderCaps
+from mgdali.video.containers import open_container
 from mgdali.video.frames import ffmpeg_message
 from mgdali.video.opening import video_stream
 from mgdali.video.record import VideoRecord
@@ -68,7 +69,7 @@ def probe(content: bytes, path: str) -> StreamFacts:
         VideoDecodeError: If the file cannot be opened, has no video stream, or has no frame that can be decoded.
     """
     try:
-        with av.open(io.BytesIO(content), "r", metadata_errors="ignore") as container:
+        with open_container(io.BytesIO(content), path) as container:
             stream = video_stream(container, path)
             first: av.VideoFrame | None = None
             packets = 0

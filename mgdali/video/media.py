@@ -10,11 +10,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import BinaryIO
 
 import av
 import av.error
 
 from mgdali.errors import DatasetError, VideoDecodeError
+from mgdali.video.containers import open_container
 from mgdali.video.remote import is_url, read_part, remote_info
 
 __all__ = [
@@ -49,7 +51,7 @@ _ADVICE = (
 
 
 class _NamedContent(io.BytesIO):
-    """The content of a file, with the file's name, which PyAV passes on to FFmpeg."""
+    """The content of a local file that was read before, with the file's name, like an open file."""
 
     def __init__(self, content: bytes, name: str) -> None:
         super().__init__(content)
@@ -126,18 +128,19 @@ class Media:
         with _errors_of(self.path):
             return read_part(self._file, self.span)
 
-    def open(self) -> str | io.BytesIO:
-        """Return the argument for ``av.open``: the path of a local video file, otherwise the content in memory.
+    def open(self) -> BinaryIO:
+        """Open the video as one encoded file: a local video file on the disk, otherwise the content in memory.
 
         Raises:
-            VideoDecodeError: If the video is missing or cannot be read. A local video file is not checked: ``av.open``
-                then raises an error.
+            VideoDecodeError: If the video is missing or cannot be read.
         """
         plain = self.span is None and not is_url(self.path) and self.frame_files() is None
         if not plain:
             return io.BytesIO(self.read())
-        # FFmpeg takes the file's name into account when it detects the container.
-        return self.path if self.content is None else _NamedContent(self.content, self.path)
+        if self.content is not None:
+            return _NamedContent(self.content, self.path)
+        with _errors_of(self.path):
+            return open(self.path, "rb", buffering=0)
 
     def frame_files(self) -> list[str] | None:
         """Return the JPEG files of the frames in order, if the video is a folder or a pattern, else None.
@@ -242,7 +245,7 @@ def frames_stream(files: Sequence[str], name: str) -> bytes:
         VideoDecodeError: If a file cannot be read or is empty, or the first file is not a JPEG image.
     """
     target = io.BytesIO()
-    with _errors_of(name), _image(files[0]) as first, av.open(target, "w", format="matroska") as container:
+    with _errors_of(name), _image(files[0], name) as first, av.open(target, "w", format="matroska") as container:
         # FFmpeg opens any file as a JPEG image, but finds no width if it is not one.
         if not first.streams.video[0].width:
             raise VideoDecodeError(name, 0, f"its first frame {files[0]} is not a JPEG image", _ADVICE)
@@ -329,8 +332,8 @@ def _errors_of(path: str) -> Iterator[None]:
         raise VideoDecodeError(path, 0, reason, _ADVICE) from error
 
 
-def _image(file: str) -> av.container.InputContainer:
-    return av.open(io.BytesIO(read_part(file)), "r", format="jpeg_pipe")
+def _image(file: str, name: str) -> av.container.InputContainer:
+    return open_container(io.BytesIO(read_part(file)), name, format="jpeg_pipe")
 
 
 def _digest(content: bytes) -> str:

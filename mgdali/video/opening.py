@@ -6,14 +6,15 @@ sixth of the time that decoding a short clip takes.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import BinaryIO
 
 import av
 from av.container import InputContainer
 
 from mgdali.errors import VideoDecodeError
+from mgdali.video.containers import open_container
 from mgdali.video.media import Media
 
 __all__ = ["open_video", "video_stream"]
@@ -40,17 +41,15 @@ def open_video(media: Media, *, thorough: bool = False) -> Iterator[tuple[InputC
         The container and its best video stream, set to decode in one thread.
 
     Raises:
-        VideoDecodeError: If the video is missing or has no video stream.
+        VideoDecodeError: If the video is missing, refers to other files, or has no video stream with a known codec.
         av.error.FFmpegError: If FFmpeg cannot open it.
     """
-    content = media.open()
-    container = None if thorough else _open_without_decoding(media.path, content)
-    if container is None:
-        if isinstance(content, io.BytesIO):
-            content.seek(0)
-        container = av.open(content, "r", metadata_errors="ignore")
-    with container:
-        yield container, video_stream(container, media.path)
+    with media.open() as file:
+        container = None if thorough else _open_without_decoding(media.path, file)
+        if container is None:
+            container = open_container(file, media.path)
+        with container:
+            yield container, video_stream(container, media.path)
 
 
 def video_stream(container: InputContainer, name: str) -> av.VideoStream:
@@ -75,11 +74,11 @@ def video_stream(container: InputContainer, name: str) -> av.VideoStream:
     return stream
 
 
-def _open_without_decoding(name: str, content: str | io.BytesIO) -> InputContainer | None:
+def _open_without_decoding(name: str, file: BinaryIO) -> InputContainer | None:
     """Return the open container, or None if its header does not describe the video completely."""
     if not name.lower().endswith(_EXTENSIONS):
         return None
-    container = av.open(content, "r", metadata_errors="ignore", options=_WITHOUT_DECODING)
+    container = open_container(file, name, options=_WITHOUT_DECODING)
     videos = container.streams.video
     # If there are several video streams, such as a cover picture, FFmpeg chooses one by the frames of each.
     context = videos[0].codec_context if len(videos) == 1 else None

@@ -13,6 +13,7 @@ import av.error
 import numpy as np
 
 from mgdali.errors import VideoDecodeError
+from mgdali.video.containers import open_container
 from mgdali.video.frames import ffmpeg_message
 from mgdali.video.media import Media, frames_stream
 from mgdali.video.opening import open_video
@@ -107,7 +108,7 @@ def _from_files(media: Media, files: list[str], picks: list[int]) -> Iterator[Pi
     if picks[-1] >= len(files):
         raise VideoDecodeError(media.path, 0, f"it has {len(files)} frames, but frame {picks[-1]} was picked")
     content = io.BytesIO(frames_stream([files[t] for t in picks], media.path))
-    with av.open(content, "r", metadata_errors="ignore") as container:
+    with open_container(content, media.path) as container:
         stream = container.streams.video[0]
         stream.thread_type = "NONE"
         yield from zip(picks, container.decode(stream), strict=False)

@@ -45,7 +45,7 @@ class FaultyServer:
                 start, end = 0, len(content)
                 if asked:
                     first, last = asked.removeprefix("bytes=").split("-")
-                    start, end = int(first), min(int(last) + 1, end)
+                    start, end = int(first), min(int(last) + 1, end) if last else end
                 body = content[start:end]
                 kept = body[: len(body) // 2] if fault in ("cut", "short") else body
                 self.send_response(206 if asked else 200)

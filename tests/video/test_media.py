@@ -131,11 +131,12 @@ def test_a_first_frame_that_is_not_a_jpeg_is_named(frames: list[str], content: b
         frames_stream(frames, "clip")
 
 
-def test_a_local_file_is_left_for_the_decoder_to_open(tmp_path: Path) -> None:
+def test_a_local_file_is_opened_on_the_disk(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", moving_square(5, 48, 64))
     media = Media(str(path))
-    assert media.open() == str(path)
-    assert media.read() == path.read_bytes()
+    with media.open() as opened:
+        assert isinstance(opened, io.FileIO)
+        assert opened.read() == media.read() == path.read_bytes()
     assert media.frame_files() is None
 
 
@@ -171,7 +172,7 @@ def test_what_cannot_be_read_is_named_with_the_reason_and_what_to_do(
 ) -> None:
     make_files(tmp_path, "folder/notes.txt", "cut.tar")
     media = Media(f"{tmp_path}/{path}", span)
-    for action in (media.read, media.fingerprint):
+    for action in (media.read, media.open, media.fingerprint):
         with pytest.raises(VideoDecodeError, match=f"{reason}.*Check .*on_error") as caught:
             action()
         assert caught.value.path == media.path

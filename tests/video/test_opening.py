@@ -22,9 +22,10 @@ def frames_of(path: Path, *, thorough: bool = False) -> list[bytes]:
 
 
 def is_opened_without_decoding(path: Path) -> bool:
-    container = _open_without_decoding(path.name, str(path))
-    if container is not None:
-        container.close()
+    with Media(str(path)).open() as file:
+        container = _open_without_decoding(path.name, file)
+        if container is not None:
+            container.close()
     return container is not None
 
 
@@ -121,11 +122,12 @@ def test_h264_without_the_number_of_reordered_frames_loses_none(tmp_path: Path, 
         # The demuxer of MP4 derives the number of reordered frames from the times.
         return
     # Without strict mode the decoder loses frames, so this test would notice if the option were removed.
-    container = _open_without_decoding(silent.name, str(silent))
-    assert container is not None
-    with container:
-        container.streams.video[0].codec_context.options = {}
-        assert sum(1 for _ in container.decode(video=0)) < 60
+    with Media(str(silent)).open() as file:
+        container = _open_without_decoding(silent.name, file)
+        assert container is not None
+        with container:
+            container.streams.video[0].codec_context.options = {}
+            assert sum(1 for _ in container.decode(video=0)) < 60
 
 
 def test_the_best_of_several_video_streams_is_opened(tmp_path: Path) -> None:
