@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mgdali.choices import Draw
 from mgdali.transforms import SpatialTransform, Window
-from mgdali.video.frames import quarter_turns
+from mgdali.video.frames import OneThreadAtATime, quarter_turns
 
 __all__ = ["Cropper"]
 
@@ -26,6 +26,8 @@ class Cropper:
     libswscale writes planes of R, G and B. When it resizes to packed RGB, values are 1 to 2 (of 255) too dark, two
     pixels of a row share the same chroma, and it takes up to twice as long.
 
+    Only one thread may use a cropper at a time.
+
     Args:
         transform: Crop window and size S of the clips.
     """
@@ -36,6 +38,7 @@ class Cropper:
         self._resizer = VideoReformatter()
         self._graph: Graph | None = None
         self._graph_key: tuple[int, int, str, Window] | None = None
+        self._use = OneThreadAtATime(self)
 
     def crop(self, frame: av.VideoFrame, choices: Draw) -> NDArray[np.uint8]:
         """Return the crop window of a frame, upright and resized: uint8 RGB ``[3, S, S]``, values from 0 to 255.
@@ -43,7 +46,14 @@ class Cropper:
         Args:
             frame: A decoded frame.
             choices: Random choices for the video.
+
+        Raises:
+            RuntimeError: If another thread is using the cropper.
         """
+        with self._use:
+            return self._crop(frame, choices)
+
+    def _crop(self, frame: av.VideoFrame, choices: Draw) -> NDArray[np.uint8]:
         turns = quarter_turns(frame)
         height, width = frame.height, frame.width
         upright = (width, height) if turns % 2 else (height, width)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mgdali.errors import VideoDecodeError
 from mgdali.samplers import Sampler, checked_picks
-from mgdali.video.frames import RGBConverter, as_media, read_frames
+from mgdali.video.frames import OneThreadAtATime, RGBConverter, as_media, read_frames
 from mgdali.video.media import Media
 from mgdali.video.meters import make_meter
 from mgdali.video.packets import StreamLog
@@ -79,6 +79,8 @@ def known_picks(sampler: Sampler, record: VideoRecord | None, offsets: NDArray[n
 class Decoder:
     """Decodes videos one at a time: measures the motion, calls the sampler, and makes pictures of the picked frames.
 
+    Only one thread may use a decoder at a time.
+
     Args:
         sampler: Sampling strategy.
         memory_budget: Number of bytes of decoded frames to keep until the picks are known. A video that needs more is
@@ -93,6 +95,7 @@ class Decoder:
         self._memory_budget = memory_budget
         self._keep_damaged = keep_damaged
         self._to_rgb = RGBConverter()
+        self._use = OneThreadAtATime(self)
 
     def decode(
         self,
@@ -117,9 +120,20 @@ class Decoder:
             VideoDecodeError: If the video cannot be decoded; if damaged videos are kept, only if it has fewer than N
                 frames before the damage.
             ValueError: If the sampler does not return N indices of frames of the video.
+            RuntimeError: If another thread is using the decoder.
         """
-        media = as_media(video)
-        picture = picture or self._to_rgb
+        with self._use:
+            return self._decode(as_media(video), offsets, picture or self._to_rgb, record, log)
+
+    def _decode(
+        self,
+        media: Media,
+        offsets: NDArray[np.float64],
+        picture: Callable[[av.VideoFrame], Picture],
+        record: VideoRecord | None,
+        log: StreamLog | None,
+    ) -> DecodedVideo:
+        """Decode the frames that a record's picks need, or all frames."""
         picks = known_picks(self._sampler, record, offsets)
         if record is not None and picks is not None:
             wanted = np.unique(picks).tolist()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Iterator
 
 import av
@@ -19,6 +20,7 @@ from mgdali.video.opening import open_video
 from mgdali.video.packets import StreamLog, decode_packets
 
 __all__ = [
+    "OneThreadAtATime",
     "RGBConverter",
     "as_media",
     "ffmpeg_message",
@@ -86,19 +88,47 @@ def quarter_turns(frame: av.VideoFrame) -> int:
     return round(frame.rotation / 90) % 4
 
 
+class OneThreadAtATime:
+    """Context of an object's use, which refuses a second thread as long as a first one is in it.
+
+    FFmpeg's contexts are not thread-safe: two threads in one end the process with a segmentation fault.
+
+    Args:
+        owner: The object, for the error.
+    """
+
+    def __init__(self, owner: object) -> None:
+        self._name = type(owner).__name__
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            raise RuntimeError(f"this {self._name} is in use by another thread: create one {self._name} per thread")
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
 class RGBConverter:
     """Converts frames to upright RGB, uint8 ``[H, W, 3]``.
 
-    It keeps its libswscale context, because creating one takes longer than converting a frame.
+    It keeps its libswscale context, because creating one takes longer than converting a frame. Only one thread may use
+    it at a time.
     """
 
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
+        self._use = OneThreadAtATime(self)
 
     def __call__(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
-        """Return the pixels of a frame, turned upright: uint8 RGB ``[H, W, 3]``, values from 0 to 255."""
-        rgb = self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray().astype(np.uint8, copy=False)
-        return np.rot90(rgb, k=quarter_turns(frame))
+        """Return the pixels of a frame, turned upright: uint8 RGB ``[H, W, 3]``, values from 0 to 255.
+
+        Raises:
+            RuntimeError: If another thread is using the converter.
+        """
+        with self._use:
+            rgb = self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray().astype(np.uint8, copy=False)
+            return np.rot90(rgb, k=quarter_turns(frame))
 
 
 def _same_geometry(a: av.VideoFrame, b: av.VideoFrame) -> bool:

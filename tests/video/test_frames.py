@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import av
 import pytest
 
+from mgdali.choices import draw
 from mgdali.errors import VideoDecodeError
-from mgdali.video.frames import read_frames
+from mgdali.samplers import Segment
+from mgdali.transforms import SpatialTransform
+from mgdali.video import crop, frames
+from mgdali.video.crop import Cropper
+from mgdali.video.decoder import Decoder
+from mgdali.video.frames import RGBConverter, read_frames
 from mgdali.video.packets import StreamLog
 from tests.support.videos import moving_square, write_sound, write_video
 
@@ -86,3 +95,44 @@ def test_a_decode_error_survives_pickling(tmp_path: Path) -> None:
     error = pickle.loads(pickle.dumps(VideoDecodeError("a.mp4", 7, "no")))
     assert (error.path, error.frame, error.reason) == ("a.mp4", 7, "no")
     assert str(error) == str(VideoDecodeError("a.mp4", 7, "no"))
+
+
+def in_another_thread(action: Callable[[], object]) -> object:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(action).result(timeout=60)
+
+
+def users(video: Path) -> dict[str, Callable[[], object]]:
+    """Return functions that use one decoder, cropper and converter each."""
+    decoder = Decoder(Segment(num_frames=3), memory_budget=1 << 30)
+    cropper = Cropper(SpatialTransform(crop_size=16, resize=20))
+    converter = RGBConverter()
+    frame, choices = next(read_frames(video)), draw(0, 0, 0, 3, training=False)
+    return {
+        "Decoder": lambda: decoder.decode(video, choices.offsets, picture=lambda frame: frames.quarter_turns(frame)),
+        "Cropper": lambda: cropper.crop(frame, choices),
+        "RGBConverter": lambda: converter(frame),
+    }
+
+
+@pytest.mark.parametrize("name", ["Decoder", "Cropper", "RGBConverter"])
+def test_a_second_thread_is_refused_until_the_first_has_finished(
+    video: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use = users(video)[name]
+    refused: list[str] = []
+
+    def use_by_two(frame: av.VideoFrame) -> int:
+        # The first thread is in the middle of its use.
+        monkeypatch.undo()
+        with pytest.raises(RuntimeError, match=f"another thread: create one {name} per thread") as caught:
+            in_another_thread(use)
+        refused.append(str(caught.value))
+        use()
+        return 0
+
+    monkeypatch.setattr(frames, "quarter_turns", use_by_two)
+    monkeypatch.setattr(crop, "quarter_turns", use_by_two)
+    use()
+    assert len(refused) == 1
+    in_another_thread(use)
