@@ -4,14 +4,13 @@ Run ``python examples/lightning_module.py videos/``, with the videos in ``videos
 a small TSM for two epochs and shows Lightning's progress bar with the validation accuracy. To resume a run, give the
 path of a Lightning checkpoint as a second argument.
 
-The loader splits the videos among the ranks itself, because Lightning adds samplers only to torch's ``DataLoader``.
+The loader splits the videos among the ranks itself. Lightning saves its position in every checkpoint and restores it.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ try:
 except ImportError as error:
     raise ImportError(f"this example needs Lightning ({error}): pip install lightning") from error
 
-__all__ = ["ActionModule", "Loader", "VideoDataModule"]
+__all__ = ["ActionModule", "VideoDataModule"]
 
 
 class ActionModule(lightning.LightningModule):  # type: ignore[misc]
@@ -63,31 +62,8 @@ class ActionModule(lightning.LightningModule):  # type: ignore[misc]
         return [optimizer], [torch.optim.lr_scheduler.MultiStepLR(optimizer, [20, 40])]
 
 
-class Loader(MGDaliIterator):
-    """A training loader that Lightning can resume within an epoch, with the same batches as an uninterrupted run.
-
-    Validation needs no such class: it uses :class:`~mgdali.MGDaliIterator` itself.
-    """
-
-    def __iter__(self) -> Iterator[Any]:
-        """Start an epoch at its first batch, because Lightning calls ``iter`` more than once per epoch."""
-        yield from super().__iter__()
-
-    def state_dict(self) -> dict[str, int | bool]:
-        """Return the loader's state.
-
-        For Lightning, an epoch ends with its last batch, so the state after that batch is the start of the next epoch.
-        """
-        state = super().state_dict()
-        if state["batch"] == len(self):
-            state.update(epoch=state["epoch"] + 1, batch=0)
-        return state
-
-
 class VideoDataModule(lightning.LightningDataModule):  # type: ignore[misc]
     """The loaders of a folder's ``train`` and ``val``.
-
-    Lightning calls the functions that make them after it has started the ranks.
 
     Args:
         folder: Folder that contains ``{train,val}/<class>/<file>``.
@@ -98,15 +74,12 @@ class VideoDataModule(lightning.LightningDataModule):  # type: ignore[misc]
     def __init__(self, folder: Path, num_frames: int = 8, **loading: Any) -> None:
         super().__init__()
         self.train_videos = VideoDataset.from_folder(folder / "train")
-        self.val_videos = VideoDataset.from_folder(folder / "val")
+        self.val_videos = VideoDataset.from_folder(folder / "val", classes=self.train_videos)
         self.loading = {"sampler": MotionGuided(num_frames=num_frames), **loading}
 
     def train_dataloader(self) -> MGDaliIterator:
         """Return the training loader: random picks, crops and flips, and a new order in each epoch."""
-        loader = Loader(self.train_videos, shuffle=True, drop_last=True, training=True, **self.loading)
-        # For a checkpoint between epochs, Lightning restores no loader state, but it knows the finished epochs.
-        loader.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
-        return loader
+        return MGDaliIterator(self.train_videos, shuffle=True, drop_last=True, training=True, **self.loading)
 
     def val_dataloader(self) -> MGDaliIterator:
         """Return the validation loader: picks at the middle of each part, and the centre crop."""
