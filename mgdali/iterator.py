@@ -95,7 +95,7 @@ class MGDaliIterator:
         gpu_memory_budget: Number of bytes of decoded frames that the GPU may hold at a time; by default a quarter of
             its free memory. A batch that needs more is decoded in parts. A single video that needs more is decoded by
             PyAV.
-        index: Measurements of the videos, so that only the picked frames are decoded: the path of a file that
+        index: Measurements of the videos, so that only the picked frames are decoded: the path or URL of a file that
             ``mgdali index build`` wrote, or a :class:`~mgdali.MotionIndex`. An index does not change the clips. Videos
             that are missing in the index, or have changed, are measured while loading; the first of them is reported
             by a warning, and all of them in :attr:`unindexed`. ``"auto"`` builds the index during the first epoch, in a
@@ -216,7 +216,7 @@ class MGDaliIterator:
         # The process whose workers the feed uses.
         self._owner: int | None = None
         self._warned = False
-        self._warn_if_empty()
+        self._warn_if_empty(stacklevel=3)
 
     @property
     def device(self) -> torch.device:
@@ -374,7 +374,7 @@ class MGDaliIterator:
         """Begin an epoch and return its token."""
         self._check_usable()
         warn_if_ranks_are_unknown()
-        self._warn_if_empty()
+        self._warn_if_empty(stacklevel=4)
         start = self._progress.next_start()
         if self._growing is not None:
             # Workers may still measure videos of an epoch that was not finished.
@@ -397,7 +397,7 @@ class MGDaliIterator:
         self._settings = settings
         self._feed.use(settings)
 
-    def _warn_if_empty(self) -> None:
+    def _warn_if_empty(self, *, stacklevel: int) -> None:
         if len(self) == 0 and not self._warned:
             self._warned = True
             order = self._settings.order
@@ -405,7 +405,7 @@ class MGDaliIterator:
                 f"drop_last=True leaves no batch: this rank has fewer videos than batch_size={order.batch_size} "
                 f"({order.num_videos} videos in the data set); reduce batch_size or set drop_last=False",
                 RuntimeWarning,
-                stacklevel=4,
+                stacklevel=stacklevel,
             )
 
     def _next(self, running: object) -> Batch:
