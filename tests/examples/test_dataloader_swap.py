@@ -1,4 +1,4 @@
-"""A training loop with a torch DataLoader and with MGDali in its place; the Lightning example without Lightning."""
+"""A training loop with a torch DataLoader and with MGDali in its place."""
 
 from __future__ import annotations
 
@@ -59,10 +59,3 @@ def test_the_script_runs_with_workers(folder: Path) -> None:
     result = subprocess.run(command, env=SCRIPT_ENVIRONMENT, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("epoch 1: 2 of 2 batches, last loss ")
-
-
-def test_without_lightning_its_example_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    monkeypatch.setitem(sys.modules, "lightning", None)
-    with pytest.raises(ImportError, match=r"this example needs Lightning .*: pip install lightning"):
-        importlib.import_module("lightning_module")
