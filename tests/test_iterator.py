@@ -25,7 +25,9 @@ import torch
 from mgdali import MotionGuided, Segment, Stride, TopMotion, VideoDataset, VideoDecodeError
 from mgdali.choices import draw
 from mgdali.datasets.video_dataset import Video
+from mgdali.loading.feed import Feed
 from mgdali.loading.order import EpochOrder, Share
+from mgdali.loading.route import Route
 from mgdali.loading.source import ClipSource
 from mgdali.sampling import sample_motion_guided
 from mgdali.transforms import IMAGENET_MEAN, IMAGENET_STD, CropPosition, SpatialTransform
@@ -557,6 +559,22 @@ def test_ranks_are_looked_up_when_iteration_begins(dataset: VideoDataset, tmp_pa
     assert [process.returncode for process in ranks] == [0, 0]
     assert len(outputs[0]) == len(outputs[1]) == (len(dataset) + 1) // 2
     assert set(outputs[0] + outputs[1]) == {video.path for video in dataset}
+
+
+def test_the_gpu_and_the_default_workers_are_looked_up_when_workers_start(
+    dataset: VideoDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Frameworks choose the GPU and start the ranks after the loader was created.
+    routes = iter([Route(torch.device("cuda", 0)), Route(torch.device("cuda", 1))])
+    monkeypatch.setattr("mgdali.iterator.choose_route", lambda device, decode: next(routes))
+    monkeypatch.setattr("mgdali.iterator.default_workers", iter([8, 2]).__next__)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(Feed, "start", lambda feed, *start: None)
+    monkeypatch.setattr(Feed, "next", lambda feed: None)
+    with load(dataset, device=None, num_workers=None) as loader:
+        assert (loader.device.index, loader.num_workers) == (0, 8)
+        assert list(loader) == []
+        assert (loader.device.index, loader.num_workers) == (1, 2)
 
 
 def test_world_size_without_torch_distributed_gives_a_warning(

@@ -109,7 +109,10 @@ def test_a_resumed_run_replaces_the_videos_that_were_replaced_by_chance(videos: 
         loader.load_state_dict(states[where])
         assert digests(loader) == expected[where + 1 :]
         (error,) = loader.bad_videos.values()
-        assert "before this run was resumed" in error.reason
+        assert error.reason.count("(before this run was resumed)") == 1
+        # A state of a resumed run does not differ.
+        loader.load_state_dict(loader.state_dict())
+        assert [reason.count("resumed") for _, reason in loader.state_dict()["crashed"]] == [1]
 
 
 def test_a_state_with_a_replaced_video_does_not_hide_it_with_on_error_raise(videos: VideoDataset) -> None:

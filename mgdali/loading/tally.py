@@ -10,6 +10,8 @@ from mgdali.errors import VideoCrashError, VideoDecodeError
 
 __all__ = ["Tally"]
 
+_RESUMED = " (before this run was resumed)"
+
 
 @dataclass
 class Tally:
@@ -59,10 +61,10 @@ class Tally:
             crashes: Index and reason of each, from :meth:`crashes`.
             paths: Paths of the data set's videos.
         """
-        self.crashed = {}
-        for index, reason in crashes:
-            error = VideoCrashError(paths[index], 0, f"{reason} (before this run was resumed)")
-            self.crashed[index] = error
+        self.crashed = {
+            index: VideoCrashError(paths[index], 0, f"{reason.removesuffix(_RESUMED)}{_RESUMED}")
+            for index, reason in crashes
+        }
 
     def _note_bad(self, error: VideoDecodeError, message: str) -> None:
         if error.path not in self.bad_videos:

@@ -190,11 +190,13 @@ class WorkerPool:
     def receive(self) -> list[tuple[int, Outcome]]:
         if self._killed:
             raise WorkerError("the workers were ended")
-        done = self._end_late_workers()
+        done: list[tuple[int, Outcome]] = []
         ready = wait(list(self._workers), CTRL_C_SECONDS)
         for results in ready:
             assert isinstance(results, Connection)
             done += self._read(self._workers[results])
+        if self._timeout:
+            done += self._end_late_workers()
         if not ready:
             self._submit_lost_jobs()
         return done
@@ -282,9 +284,10 @@ class WorkerPool:
     def _end_late_workers(self) -> list[tuple[int, Outcome]]:
         """Kill workers that take longer than the timeout, and replace them."""
         done: list[tuple[int, Outcome]] = []
-        for worker in list(self._workers.values()) if self._timeout else []:
+        for worker in list(self._workers.values()):
             ticket, seconds = self._memory.last_job(worker.number)
-            if ticket not in self._tasks or seconds <= self._timeout:
+            # A worker whose outcomes were not read yet may have done its job long ago.
+            if ticket not in self._tasks or seconds <= self._timeout or worker.results.poll():
                 continue
             worker.process.kill()
             _wait_for_end(worker.process)

@@ -231,6 +231,17 @@ def test_a_video_that_takes_too_long_is_tried_twice(tmp_path: Path, crashing: An
     assert all(process.poll() is not None for process in before - set(processes_of(pool)))
 
 
+def test_a_worker_whose_outcomes_are_read_late_is_not_too_late(crashing: Any) -> None:
+    pool = crashing({}, [5, 6, 7, 8], timeout=0.5)
+    before = processes_of(pool)
+    # Until all jobs are done, and for longer than the timeout.
+    while pool._memory.last_job(0)[0] < 4:
+        time.sleep(0.01)
+    time.sleep(0.7)
+    assert all(isinstance(outcome, ClipResult) for outcome in collect(pool, 4).values())
+    assert processes_of(pool) == before
+
+
 def test_a_timeout_and_a_death_are_both_named(tmp_path: Path, crashing: Any) -> None:
     stuck = tmp_path / "stuck.mp4"
     os.mkfifo(stuck)
