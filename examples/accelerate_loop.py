@@ -1,9 +1,9 @@
 """Use MGDali with Hugging Face Accelerate: a training loop that saves checkpoints and resumes in mid-epoch.
 
 Run ``python examples/accelerate_loop.py videos/``, with the videos in ``videos/{train,val}/<class>/<file>``, or
-``accelerate launch examples/accelerate_loop.py videos/`` for several processes. It trains a small TSM for two epochs,
-prints the loss and the validation accuracy of each, and saves checkpoints in ``accelerate-checkpoints/``. To resume a
-run, give the path of a checkpoint as a second argument.
+``torchrun --nproc-per-node 2 examples/accelerate_loop.py videos/`` for two processes. It trains a small TSM for two
+epochs, prints the loss and the validation accuracy of each, and saves checkpoints in ``accelerate-checkpoints/``. To
+resume a run, give the path of a checkpoint as a second argument.
 
 The loader splits the videos among the processes itself: ``prepare`` returns it unchanged.
 """
@@ -57,7 +57,8 @@ def train(
     Returns:
         The loss of each batch of this process.
     """
-    accelerator = accelerate.Accelerator(gradient_accumulation_steps=accumulated)
+    # Without a GPU, processes work together only with cpu=True.
+    accelerator = accelerate.Accelerator(cpu=not torch.cuda.is_available(), gradient_accumulation_steps=accumulated)
     videos = VideoDataset.from_folder(folder / "train")
     loading = {"sampler": MotionGuided(num_frames=num_frames), **loading}
     loader = MGDaliIterator(videos, shuffle=True, drop_last=True, training=True, **loading)

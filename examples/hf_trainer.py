@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from action_models import make_model
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -127,6 +128,7 @@ def main(folder: Path, checkpoint: str | None = None) -> None:
         eval_strategy="epoch",
         save_strategy="epoch",
         ignore_data_skip=True,  # The loader finds its position itself.
+        use_cpu=not torch.cuda.is_available(),  # Otherwise processes on a CPU would each train alone.
         report_to="none",
     )
     trainer = make_trainer(folder, training, batch_size=8, crop_size=56, resize=64)

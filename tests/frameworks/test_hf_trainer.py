@@ -106,7 +106,7 @@ SCRIPT = """
     from tests.support.framework_loading import write_result
 
     model, state = train(sys.argv[1], Path("run"), num_train_epochs=2)
-    write_result(0 if state.is_world_process_zero else 1, [model.trained, model.evaluated])
+    write_result(0 if state.is_world_process_zero else 1, [model.trained, model.evaluated, model.weights])
 """
 
 
@@ -114,7 +114,8 @@ def test_two_processes_share_the_videos(videos: Path, tmp_path: Path) -> None:
     result = run_ranks(tmp_path, SCRIPT, str(videos), ranks=2)
     assert result.returncode == 0, result.stderr
     results = read_results(tmp_path, 2)
-    for rank, (trained, evaluated) in enumerate(results):
+    for rank, (trained, evaluated, weights) in enumerate(results):
         share = {"rank": rank, "world_size": 2}
         assert trained == seen_in_epochs(videos, range(2), **share)
+        assert weights == results[0][2], "gradients are averaged"
         assert evaluated == 2 * seen_in_epochs(videos, range(1), shuffle=False, training=False, **share)
