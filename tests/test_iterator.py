@@ -441,7 +441,10 @@ def test_the_next_batch_is_prepared_while_the_caller_works(
         assert threading.get_ident() not in submitted.threads
 
 
-@pytest.mark.parametrize("pause", [0, 0.3], ids=["in the midst of a batch", "after one"])
+@pytest.mark.parametrize(
+    "pause",
+    [pytest.param(0, id="in the midst of a batch"), pytest.param(0.3, id="after one", marks=pytest.mark.slow)],
+)
 def test_an_unfinished_epoch_leaves_nothing_in_the_next_one(dataset: VideoDataset, pause: float) -> None:
     arguments: dict[str, Any] = {"batch_size": 3, "shuffle": True, "training": True, "return_meta": True}
     with load(dataset, num_workers=0, **arguments) as loader:
@@ -500,6 +503,7 @@ def test_closing_a_loader_does_not_wait_for_a_batch(stuck: VideoDataset, how: st
     assert have_ended(list(workers))
 
 
+@pytest.mark.slow
 def test_a_program_that_ends_while_a_batch_is_prepared_prints_nothing(stuck: VideoDataset, tmp_path: Path) -> None:
     script = f"""
         from mgdali import MGDaliIterator, Segment, VideoDataset

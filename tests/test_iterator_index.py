@@ -66,7 +66,7 @@ def rewrite(path: str, seed: int) -> None:
     [
         SAMPLER,
         MotionGuided(num_frames=4, channels="rgb", inverse="nearest"),
-        MotionGuided(num_frames=4, motion="feature", mu=0.8),
+        pytest.param(MotionGuided(num_frames=4, motion="feature", mu=0.8), marks=pytest.mark.slow),
         TopMotion(num_frames=4),
         Segment(num_frames=4),
         Stride(num_frames=4, stride=2),
@@ -242,6 +242,7 @@ def test_data_sets_in_different_folders_have_different_indices(tmp_path: Path, p
     assert one == automatic_path(paths[::-1], tmp_path)
 
 
+@pytest.mark.slow
 def test_a_changed_video_is_measured_again_and_other_representations_are_kept(
     videos: VideoDataset, tmp_path: Path
 ) -> None:
@@ -267,6 +268,7 @@ def test_an_unfinished_epoch_loses_no_measurement(videos: VideoDataset, tmp_path
         assert len(MotionIndex(tmp_path / "videos.index.parquet")) >= 6
 
 
+@pytest.mark.slow
 def test_an_index_is_not_added_to_while_it_is_merged(videos: VideoDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     adding = threading.Lock()
     add, refresh = GrowingIndex.add, GrowingIndex.refresh
@@ -379,6 +381,7 @@ def test_bad_videos_are_replaced_while_the_index_grows(videos: VideoDataset, tmp
 # --- videos that are not files ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_folder_of_frames_and_a_member_of_a_tar_load_like_files(videos: VideoDataset, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "shard.tar", "w") as tar:
         for i, path in enumerate(videos.paths):

@@ -81,6 +81,7 @@ def test_three_workers_that_die_by_chance_end_the_run(videos: VideoDataset, tmp_
         assert len(list(loader)) == len(loader)
 
 
+@pytest.mark.slow
 def test_a_video_that_never_answers_is_replaced_after_the_timeout(videos: VideoDataset, tmp_path: Path) -> None:
     (tmp_path / "13.mp4").unlink()
     os.mkfifo(tmp_path / "13.mp4")

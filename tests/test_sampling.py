@@ -93,7 +93,7 @@ def test_defaults_are_those_of_the_paper() -> None:
     assert sample_motion_guided(motion, 4).tolist() == expected.tolist()
 
 
-@pytest.mark.parametrize("parts", [0, 1, 128, 255])
+@pytest.mark.parametrize("parts", [0, *(pytest.param(parts, marks=pytest.mark.slow) for parts in (1, 128, 255))])
 def test_without_motion_weights_every_length_is_cut_into_equal_segments(parts: int) -> None:
     for total in range(1, 401):
         motion = np.arange(total) * 7.5

@@ -287,6 +287,7 @@ def scaled(index: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_loading_is_compared_with_an_index_and_without(
     index: Any,
     dataset: VideoDataset,

@@ -158,6 +158,7 @@ def test_ctrl_c_ends_it_with_130_and_the_same_command_goes_on(videos: Path, tmp_
     assert summarize_index(path).videos == 4
 
 
+@pytest.mark.slow
 def test_pruning_and_trying_again_are_options(index: Path, videos: Path) -> None:
     (videos / "0.mp4").unlink()
     (videos / "1.mp4").write_bytes(b"no video")
@@ -181,6 +182,7 @@ def test_show_tells_what_there_is(index: Path, videos: Path) -> None:
     assert (found["path"], found["size"]) == (str(index), index.stat().st_size)
 
 
+@pytest.mark.slow
 def test_a_summary_adds_up_over_many_rows(tmp_path: Path) -> None:
     path = tmp_path / "i.parquet"
     writer = IndexWriter(path)
@@ -200,6 +202,7 @@ def test_a_summary_adds_up_over_many_rows(tmp_path: Path) -> None:
     assert summary.representations == {"image": 2500, "feature": 2500}
 
 
+@pytest.mark.slow
 def test_a_long_summary_names_the_most_frequent(tmp_path: Path) -> None:
     path = tmp_path / "i.parquet"
     writer = IndexWriter(path)
@@ -286,6 +289,7 @@ def test_a_list_a_folder_and_shards_name_the_same_videos(
     ]
 
 
+@pytest.mark.slow
 def test_a_list_of_frame_folders_below_another_folder_is_built_and_checked(sample_videos: Path, tmp_path: Path) -> None:
     frames = len(list((sample_videos / "frames" / "00001").iterdir()))
     (tmp_path / "list.txt").write_text(f"00001 {frames} 3\n")
@@ -352,6 +356,7 @@ def test_an_error_is_one_line_on_stderr_and_ends_with_1(
     assert sorted(os.listdir(tmp_path)) == ["notes", "videos"]
 
 
+@pytest.mark.slow
 def test_an_index_at_a_url_is_shown_and_checked(index: Path, videos: Path, server: FaultyServer) -> None:
     url = f"{server.url}/{index.name}"
     found = json.loads(run("show", url, "--json").stdout)

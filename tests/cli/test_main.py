@@ -127,7 +127,11 @@ def test_wrong_usage_ends_with_2(arguments: tuple[str, ...], tmp_path: Path) -> 
     [
         (("missing",), "error: missing does not exist"),
         (("--picture", "a.jpg"), "error: picture must be"),
-        (("bad", "--on-error", "raise"), "error: cannot decode bad/broken.mp4: Invalid data found"),
+        pytest.param(
+            ("bad", "--on-error", "raise"),
+            "error: cannot decode bad/broken.mp4: Invalid data found",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_an_error_is_one_line_on_stderr_and_ends_with_1(

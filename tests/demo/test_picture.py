@@ -69,6 +69,7 @@ def test_every_picked_frame_is_there_motion_guided_above_even_and_from_left_to_r
     assert not any(len(find(picture, (t, 255 - t, 128))) > 100 for t in skipped)
 
 
+@pytest.mark.slow
 def test_the_size_follows_from_the_picks_and_the_frames_shape(tmp_path: Path) -> None:
     motion = bell(61, 20)
     wide = draw(tmp_path / "wide.png", motion, 8)

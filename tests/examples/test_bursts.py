@@ -53,6 +53,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(folder: Path
     assert not set(first.values()) & set(other.values())
 
 
+@pytest.mark.slow
 def test_no_two_videos_are_the_same_within_a_split_or_between_them(folder: Path) -> None:
     found = digests(folder)
     assert len(set(found.values())) == len(found) == 3 * len(BURSTS)

@@ -156,7 +156,7 @@ def test_every_video_is_measured_and_found(num_workers: int, videos: Path, path:
     assert sorted(os.listdir(path.parent)) == ["i.parquet", "i.parquet.map"]
 
 
-@pytest.mark.parametrize("last", [1, 5, 12])
+@pytest.mark.parametrize("last", [*(pytest.param(last, marks=pytest.mark.slow) for last in (1, 5)), 12])
 def test_a_build_killed_after_any_record_goes_on_with_the_next(
     last: int, videos: Path, path: Path, unbroken: dict[str, Any]
 ) -> None:
@@ -169,6 +169,7 @@ def test_a_build_killed_after_any_record_goes_on_with_the_next(
     assert_nothing_left(path)
 
 
+@pytest.mark.slow
 def test_a_build_killed_again_and_again_ends_as_an_unbroken_one(
     videos: Path, path: Path, unbroken: dict[str, Any]
 ) -> None:
@@ -205,6 +206,7 @@ def test_a_build_killed_at_many_moments_ends_as_an_unbroken_one(
     assert_nothing_left(path)
 
 
+@pytest.mark.slow
 def test_two_builds_at_once_do_not_harm_each_other(videos: Path, path: Path, unbroken: dict[str, Any]) -> None:
     processes = [start(videos, path, num_workers=workers) for workers in (0, 1, 0)]
     assert [ended(process)[0] for process in processes] == [0, 0, 0]
@@ -351,6 +353,7 @@ def test_a_timeout_that_cannot_be_kept_is_refused(
         build_index(videos, path, **arguments)
 
 
+@pytest.mark.slow
 def test_every_video_may_kill_its_worker(videos: Path) -> None:
     jobs = [MeasureJob(DeadlyMedia(str(file)), file.name, ()) for file in sorted(videos.iterdir())[:3]]
     records = list(chain.from_iterable(measure_locally(jobs, 2)))

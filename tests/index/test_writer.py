@@ -292,6 +292,7 @@ def test_the_journal_of_a_living_process_is_left_to_it(path: Path) -> None:
     assert os.listdir(path.parent) == [path.name]
 
 
+@pytest.mark.slow
 def test_processes_that_write_at_once_lose_nothing_and_do_not_fail(path: Path) -> None:
     processes = [start(COMMITTING, path, number) for number in range(3)]
     promised = []

@@ -216,6 +216,7 @@ def test_deaths_with_videos_that_kill_each_worker_do_not_count(crashing: Any) ->
     assert [isinstance(outcomes[slot], VideoCrashError) for slot in range(4)] == [True, True, True, False]
 
 
+@pytest.mark.slow
 def test_a_video_that_takes_too_long_is_tried_twice(tmp_path: Path, crashing: Any) -> None:
     # A pipe that nobody writes to. The worker waits for it, as it may for a network file system.
     stuck = tmp_path / "stuck.mp4"
