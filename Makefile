@@ -8,6 +8,9 @@ FAST := not slow and not ray and not compiler and not gpu
 BIN := .venv/bin
 ENV := .venv/.installed-$(CUDA)
 
+# The tests start many processes. Without compiled modules, each of them would compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo train-demo test test-all coverage gpu-check lint types imports clean
 
 demo: $(ENV)
