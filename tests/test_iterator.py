@@ -63,7 +63,7 @@ def _alive(pid: int) -> bool:
 # --- tensors ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("training", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_any_number_of_workers_gives_the_same_bytes(dataset: VideoDataset, training: bool) -> None:
     seen = []
     for num_workers in (0, 1, 2, 4):
@@ -98,7 +98,7 @@ def test_picks_equal_the_reference(dataset: VideoDataset) -> None:
         Stride(num_frames=3, stride=2),
         TopMotion(num_frames=3),
         MotionGuided(num_frames=3, channels="rgb", inverse="nearest"),
-        MotionGuided(num_frames=3, motion="feature", mu=0.8),
+        pytest.param(MotionGuided(num_frames=3, motion="feature", mu=0.8), marks=pytest.mark.slow),
     ],
 )
 def test_every_sampler_picks_the_frames_of_its_decoder(dataset: VideoDataset, sampler: Any) -> None:
@@ -520,7 +520,7 @@ def test_a_program_that_ends_while_a_batch_is_prepared_prints_nothing(stuck: Vid
 # --- ranks -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("world_size", [2, 3])
+@pytest.mark.parametrize("world_size", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_each_video_is_on_one_rank_and_ranks_have_equal_batches(dataset: VideoDataset, world_size: int) -> None:
     paths, sizes = [], []
     for rank in range(world_size):

@@ -82,7 +82,7 @@ def test_clips_are_the_same_to_the_byte_with_an_index_and_less_is_decoded(
     assert with_index.frames_decoded < 0.8 * without.frames_decoded
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("num_workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_real_clips_are_the_same_with_an_index(real_videos: Path, tmp_path: Path, num_workers: int) -> None:
     clips = real_videos
     paths = [*sorted((clips / "formats").iterdir()), *sorted((clips / "labelled").glob("*/*"))[:10]]

@@ -43,7 +43,7 @@ def unreadable(videos: VideoDataset, tmp_path: Path) -> list[str]:
         return digests(loader)
 
 
-@pytest.mark.parametrize("num_workers", [1, 3])
+@pytest.mark.parametrize("num_workers", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_video_that_kills_its_workers_is_replaced_as_an_unreadable_one(
     videos: VideoDataset, tmp_path: Path, num_workers: int
 ) -> None:
@@ -136,7 +136,7 @@ def damaged(videos: VideoDataset, tmp_path: Path) -> tuple[VideoDataset, VideoDa
     return VideoDataset(found[0], labels), VideoDataset(found[1], labels)
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("num_workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_kept_video_gives_the_batches_of_one_that_ends_before_the_damage(
     damaged: tuple[VideoDataset, VideoDataset], num_workers: int
 ) -> None:

@@ -21,6 +21,10 @@ PLANNED = plan_burst_videos(**COUNTS)
 DIRECTIONS = {"down": (0, 1), "left": (-1, 0), "right": (1, 0), "up": (0, -1)}
 
 
+# Only the example is tested here, nothing of the package.
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("bursts") / "not" / "yet"

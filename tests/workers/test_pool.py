@@ -89,6 +89,7 @@ def test_a_cancelled_job_that_was_not_begun_is_not_done(pool: Pool, dataset: Vid
     assert isinstance(collect(pool, 1)[7], ClipResult)
 
 
+@pytest.mark.slow
 def test_more_jobs_than_a_pipe_holds_by_default_are_taken_without_waiting(tmp_path: Path) -> None:
     count = 9000
     pool = WorkerPool(2, count, CONFIG)
