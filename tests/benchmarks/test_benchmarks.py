@@ -22,6 +22,9 @@ from mgdali import MotionGuided, VideoDataset
 from mgdali.index.schema import SCHEMA, from_batch
 from tests.support.videos import moving_square, write_video
 
+# Nothing of the package is tested here.
+pytestmark = pytest.mark.slow
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 

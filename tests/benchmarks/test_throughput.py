@@ -20,6 +20,9 @@ from mgdali.motion import image_difference, luma_from_rgb
 from mgdali.sampling import sample_motion_guided
 from tests.support.videos import moving_square, write_video
 
+# Nothing of the package is tested here.
+pytestmark = pytest.mark.slow
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 

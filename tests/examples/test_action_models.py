@@ -12,6 +12,9 @@ import pytest
 import torch
 from torch import nn
 
+# Nothing of the package is tested here.
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = ("none", "tsm", "tea", "gsm")
 

@@ -22,6 +22,9 @@ from mgdali import Segment, VideoDataset
 from tests.support.loading import SCRIPT_ENVIRONMENT
 from tests.support.videos import moving_square, write_video
 
+# Nothing of the package is tested here.
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 # One thread: a loss depends on the order of additions.
 ENVIRONMENT = {**SCRIPT_ENVIRONMENT, "OMP_NUM_THREADS": "1"}
