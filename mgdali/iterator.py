@@ -87,9 +87,9 @@ class MGDaliIterator:
             dict. By default batches are tuples.
         on_error: What to do with a video that cannot be decoded: ``"raise"`` a :class:`~mgdali.VideoDecodeError`, or
             ``"replace"`` it by another video of this rank, warn once per video and list it in :attr:`bad_videos`.
-            ``"keep"`` uses a damaged video as if it ended before the damage, if it has enough frames there for its
-            picks to differ, warns and lists it; other videos are replaced. A video that ends its worker, or takes
-            longer than ``timeout``, is tried once more before.
+            ``"keep"`` uses a damaged video as if it ended before the damage, warns and lists it. A video with fewer
+            frames before the damage than picks, or one that cannot be opened, is replaced. In all three cases, a video
+            that ends its worker, or takes longer than ``timeout``, is tried once more first.
         memory_budget: Number of bytes of decoded frames that a worker may hold while a video's picks are not known. A
             video that needs more is decoded twice.
         gpu_memory_budget: Number of bytes of decoded frames that the GPU may hold at a time; by default a quarter of
@@ -330,8 +330,8 @@ class MGDaliIterator:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume from a state: the next iteration yields the remaining batches of its epoch, or the next epoch.
 
-        With as many ranks and videos per batch as before, the remaining batches are exactly those that the interrupted
-        run would have yielded. Otherwise each remaining video is loaded once, with the same picks, crops and flips, in
+        With the same number of ranks and the same batch size, these are exactly the batches that the interrupted run
+        would have yielded. Otherwise each remaining video is loaded once, with the same picks, crops and flips, in
         other batches; up to ``world_size - 1`` videos of the epoch are repeated at its end.
 
         Args:

@@ -1,4 +1,4 @@
-"""The progress of a loader through its epochs: where it is, where the next iteration begins, and how a run resumes."""
+"""The position of a loader in its run: the current epoch, the start of the next iteration, resuming from a state."""
 
 from __future__ import annotations
 

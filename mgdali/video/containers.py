@@ -43,7 +43,7 @@ def open_container(
 ) -> InputContainer:
     """Open a media file for reading.
 
-    FFmpeg reads through the file object and may not use any protocol of its own, so it cannot open anything else.
+    FFmpeg reads through the file object, and all of its protocols are disabled. So it cannot open anything else.
 
     Args:
         file: The file. If it has an attribute ``name``, FFmpeg considers the extension when it detects the format.
