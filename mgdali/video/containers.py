@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import BinaryIO
 
@@ -18,6 +18,7 @@ import av.error
 from av.container import InputContainer
 
 from mgdali.errors import VideoDecodeError
+from mgdali.interrupts import ctrl_c_after
 
 __all__ = ["open_container"]
 
@@ -38,12 +39,16 @@ _BEGINNINGS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"<?xml", b"v=0", b"# VobSub")
 _ADVICE = "Give the media file itself. A playlist can be joined into one file: ffmpeg -i PLAYLIST -c copy OUT.mp4"
 
 
+@contextmanager
 def open_container(
     file: BinaryIO, path: str, *, format: str | None = None, options: Mapping[str, str] | None = None
-) -> InputContainer:
-    """Open a media file for reading.
+) -> Iterator[InputContainer]:
+    """Open a media file for reading; close the container at the end of the ``with`` block.
 
     FFmpeg reads through the file object, and all of its protocols are disabled. So it cannot open anything else.
+
+    In the block, Ctrl-C raises KeyboardInterrupt as usual, but not while FFmpeg is calling the file object: the
+    exception would be lost, and FFmpeg would report damage in a good video.
 
     Args:
         file: The file. If it has an attribute ``name``, FFmpeg considers the extension when it detects the format.
@@ -51,13 +56,21 @@ def open_container(
         format: FFmpeg's name of the format; None to detect it.
         options: FFmpeg's options for opening.
 
+    Yields:
+        The open container.
+
     Raises:
         VideoDecodeError: If the file probably refers to other files.
         av.error.FFmpegError: If FFmpeg cannot open it for another reason.
     """
+    with ctrl_c_after(_Source.seek), _open(file, path, format, options or {}) as container:
+        yield container
+
+
+def _open(file: BinaryIO, path: str, format: str | None, options: Mapping[str, str]) -> InputContainer:
     file.seek(0)
     # Not PyAV's `options`, which it also gives to each stream: before version 17.1 that crashed for MPEG files.
-    options = {**(options or {}), "format_whitelist": _formats(), "protocol_whitelist": "none"}
+    options = {**options, "format_whitelist": _formats(), "protocol_whitelist": "none"}
     try:
         return av.open(_Source(file), "r", format=format, metadata_errors="ignore", container_options=options)
     except av.error.FFmpegError as error:

@@ -7,13 +7,14 @@ import io
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import BinaryIO
 
 import av
 import av.error
+from av.container import InputContainer
 
 from mgdali.errors import DatasetError, VideoDecodeError
 from mgdali.video.containers import open_container
@@ -332,7 +333,7 @@ def _errors_of(path: str) -> Iterator[None]:
         raise VideoDecodeError(path, 0, reason, _ADVICE) from error
 
 
-def _image(file: str, name: str) -> av.container.InputContainer:
+def _image(file: str, name: str) -> AbstractContextManager[InputContainer]:
     return open_container(io.BytesIO(read_part(file)), name, format="jpeg_pipe")
 
 

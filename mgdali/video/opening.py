@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
 
 import av
 from av.container import InputContainer
@@ -45,10 +44,12 @@ def open_video(media: Media, *, thorough: bool = False) -> Iterator[tuple[InputC
         av.error.FFmpegError: If FFmpeg cannot open it.
     """
     with media.open() as file:
-        container = None if thorough else _open_without_decoding(media.path, file)
-        if container is None:
-            container = open_container(file, media.path)
-        with container:
+        if not thorough and media.path.lower().endswith(_EXTENSIONS):
+            with open_container(file, media.path, options=_WITHOUT_DECODING) as container:
+                if _header_is_complete(container):
+                    yield container, video_stream(container, media.path)
+                    return
+        with open_container(file, media.path) as container:
             yield container, video_stream(container, media.path)
 
 
@@ -74,21 +75,17 @@ def video_stream(container: InputContainer, name: str) -> av.VideoStream:
     return stream
 
 
-def _open_without_decoding(name: str, file: BinaryIO) -> InputContainer | None:
-    """Return the open container, or None if its header does not describe the video completely."""
-    if not name.lower().endswith(_EXTENSIONS):
-        return None
-    container = open_container(file, name, options=_WITHOUT_DECODING)
+def _header_is_complete(container: InputContainer) -> bool:
+    """Return whether the header of a container describes its video completely; if so, prepare its decoder."""
     videos = container.streams.video
     # If there are several video streams, such as a cover picture, FFmpeg chooses one by the frames of each.
     context = videos[0].codec_context if len(videos) == 1 else None
     if container.format.name not in _CONTAINERS or context is None or context.codec.canonical_name not in _CODECS:
-        container.close()
-        return None
+        return False
     # An H.264 header may omit the number of reordered frames. FFmpeg would then guess it from the frames of the trial
     # decoding, which is skipped here, and drop frames that come too late. In strict mode the decoder delays its output
     # by the maximum that the stream's level allows, so no frame is lost.
     # Other decoders are not strict: in strict mode AV1's decoder fails at damage that it otherwise ignores.
     if context.codec.canonical_name == "h264":
         context.options = {"strict": "strict"}
-    return container
+    return True

@@ -156,5 +156,8 @@ def test_frames_of_a_quicktime_file_in_another_file_are_not_read(tmp_path: Path)
 
 def test_formats_that_need_no_file_are_refused() -> None:
     for name in ("image2", "rtsp", "lavfi", "hls", "concat", "sdp"):
-        with pytest.raises(VideoDecodeError, match=REFUSED):
-            open_container(io.BytesIO(b"nothing"), "a.mp4", format=name)
+        with (
+            pytest.raises(VideoDecodeError, match=REFUSED),
+            open_container(io.BytesIO(b"nothing"), "a.mp4", format=name),
+        ):
+            pass
