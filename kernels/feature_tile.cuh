@@ -17,7 +17,7 @@ struct Tile {
 
     // Returns false if the block has nothing to do.
     __device__ __forceinline__ bool find(const Video* videos) {
-        video = videos[blockIdx.z];
+        video = load_video(videos, blockIdx.z);
         const int across = (video.width + kColumns - 1) / kColumns;
         const int down = (video.height + kRows - 1) / kRows;
         const int index = blockIdx.x;
@@ -41,16 +41,17 @@ struct TileBytes {
     // Reads frame t, and calls store(i, difference) with the difference from the previous frame.
     template <class Where, class Store>
     __device__ __forceinline__ void advance(const Where& tile, int t, Store store) {
-        const int row_bytes = 3 * tile.video.width;
-        const unsigned char* frame = tile.video.frames + static_cast<long long>(t) * tile.video.height * row_bytes;
+        const int visible_bytes = 3 * tile.video.width;   // of a row
+        const int stored_bytes = 3 * tile.video.columns;
+        const unsigned char* frame = tile.video.visible(t);
 #pragma unroll
         for (int share = 0; share < kShare; ++share) {
             const int i = share * kThreads + static_cast<int>(threadIdx.x);
             const int y = tile.top - kMargin + i / kRowBytes;
             const int x = 3 * (tile.left - kMargin) + i % kRowBytes;
-            const bool inside = y >= 0 && y < tile.video.height && x >= 0 && x < row_bytes;
-            // The difference outside the frame is 0, which is the convolution's zero padding.
-            const int byte = inside && i < kBytes ? __ldg(frame + static_cast<long long>(y) * row_bytes + x) : 0;
+            const bool inside = y >= 0 && y < tile.video.height && x >= 0 && x < visible_bytes;
+            // The difference outside the visible part is 0, which is the convolution's zero padding.
+            const int byte = inside && i < kBytes ? __ldg(frame + (y * stored_bytes + x)) : 0;
             unsigned& word = words[share / 4];
             const int shift = 8 * (share % 4);
             if (i < kBytes) store(i, byte - static_cast<int>(word >> shift & 255u));

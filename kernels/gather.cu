@@ -21,11 +21,11 @@ __device__ __forceinline__ void copy(const unsigned char* from, unsigned char* t
 
 }  // namespace
 
-// Grid: x divides the bytes of a frame, y counts the picks, z the videos. clips[v] is [gridDim.y, height, width, 3].
+// Grid: x divides the bytes of a frame, y counts the picks, z the videos. clips[v] is [gridDim.y, rows, columns, 3].
 extern "C" __global__ void __launch_bounds__(kThreads)
     gather_frames(const Video* videos, const long long* picks, unsigned char* const* clips) {
-    const Video video = videos[blockIdx.z];
-    const long long bytes = 3ll * video.height * video.width;
+    const Video video = load_video(videos, blockIdx.z);
+    const long long bytes = video.frame_bytes();
     const unsigned char* from = video.frames + picks[static_cast<long long>(blockIdx.z) * gridDim.y + blockIdx.y] * bytes;
     unsigned char* to = clips[blockIdx.z] + blockIdx.y * bytes;
     const unsigned long long alignment =

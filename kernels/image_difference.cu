@@ -127,7 +127,7 @@ private:
 // motion: [frames of the batch]. Must be 0 before the launch.
 template <class Pixels>
 __device__ __forceinline__ void image_difference(const Video* videos, unsigned long long* motion) {
-    const Video video = videos[blockIdx.y];
+    const Video video = load_video(videos, blockIdx.y);
     const long long groups = (static_cast<long long>(video.height) * video.width + kPixels - 1) / kPixels;
     if (static_cast<long long>(blockIdx.x) * kThreads >= groups) return;
 

@@ -3,14 +3,36 @@
 
 // One decoded video of a batch. The host fills an array of these structs. mgdali/gpu/cuda_kernels.py defines the same
 // layout as a NumPy dtype.
+//
+// Streams of H.264 and HEVC are decoded with the whole coding blocks at their edges. The frames are therefore stored in
+// a larger size than they are shown. The kernels measure only the visible part.
 struct Video {
-    const unsigned char* frames;  // [num_frames, height, width, 3], R, G, B
-    long long first;              // index of this video's first value in arrays over all frames of the batch
+    const unsigned char* frames;     // [num_frames, rows, columns, 3], R, G, B
+    long long first;                 // index of this video's first value in arrays over all frames of the batch
     int num_frames;
-    int height;
-    int width;
+    int rows, columns;               // stored size
+    int top, left, height, width;    // visible part of the stored frame
     int unused;
+
+    __device__ __forceinline__ long long row_bytes() const { return 3ll * columns; }
+    __device__ __forceinline__ long long frame_bytes() const { return row_bytes() * rows; }
+
+    // Returns the first visible pixel of frame t.
+    __device__ __forceinline__ const unsigned char* visible(long long t) const {
+        return frames + t * frame_bytes() + top * row_bytes() + 3ll * left;
+    }
 };
+
+// Returns the description of a video. The visible part comes from a file's headers, so it is limited to the stored
+// frame: a wrong one must not lead to reads outside the frames.
+__device__ __forceinline__ Video load_video(const Video* videos, int index) {
+    Video video = videos[index];
+    video.top = min(max(video.top, 0), video.rows - 1);
+    video.left = min(max(video.left, 0), video.columns - 1);
+    video.height = min(max(video.height, 1), video.rows - video.top);
+    video.width = min(max(video.width, 1), video.columns - video.left);
+    return video;
+}
 
 constexpr unsigned kAllLanes = 0xffffffffu;
 constexpr int kWarp = 32;

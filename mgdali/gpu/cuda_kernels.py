@@ -45,6 +45,10 @@ VIDEO = np.dtype(
         ("frames", np.uint64),
         ("first", np.int64),
         ("num_frames", np.int32),
+        ("rows", np.int32),
+        ("columns", np.int32),
+        ("top", np.int32),
+        ("left", np.int32),
         ("height", np.int32),
         ("width", np.int32),
         ("unused", np.int32),
@@ -52,9 +56,13 @@ VIDEO = np.dtype(
 )
 """One video of a batch, in the layout of ``Video`` in ``kernels/video.cuh``.
 
-``frames`` is the address of uint8 ``[T, H, W, 3]``. ``first`` is the index of the video's first value in arrays over
-all frames of the batch.
+``frames`` is the address of uint8 ``[num_frames, rows, columns, 3]``. ``first`` is the index of the video's first value
+in arrays over all frames of the batch. ``top``, ``left``, ``height`` and ``width`` are the visible part of the stored
+frame, in pixels; the kernels measure only this part.
 """
+
+_WORDS = VIDEO.itemsize // 4
+_VISIBLE_WORDS = slice(VIDEO.fields["top"][1] // 4, VIDEO.fields["unused"][1] // 4)  # type: ignore[index]
 
 IMAGE_BLOCK = 128
 FEATURE_BLOCK = 256
@@ -90,12 +98,14 @@ def describe_videos(frames: Sequence[int], shapes: Sequence[tuple[int, int, int]
         shapes: ``(T, H, W)`` of each video.
 
     Returns:
-        An array of :data:`VIDEO`. The batch's frames are numbered one video after another.
+        An array of :data:`VIDEO`. The batch's frames are numbered one video after another, and all of them are visible
+        as a whole.
     """
     videos = np.zeros(len(frames), VIDEO)
     videos["frames"] = frames
-    for name, values in zip(("num_frames", "height", "width"), zip(*shapes, strict=True), strict=True):
+    for name, values in zip(("num_frames", "rows", "columns"), zip(*shapes, strict=True), strict=True):
         videos[name] = values
+    videos["height"], videos["width"] = videos["rows"], videos["columns"]
     videos["first"] = np.cumsum(videos["num_frames"], dtype=np.int64) - videos["num_frames"]
     return videos
 
@@ -116,7 +126,7 @@ def feature_grid(videos: NDArray[Any], *, tensor_cores: bool) -> tuple[int, int,
 
 def gather_grid(videos: NDArray[Any], num_picks: int) -> tuple[int, int, int]:
     """Return the grid of the gathering kernel, in blocks, for ``num_picks`` frames per video of a batch."""
-    frame_bytes = int((3 * videos["height"].astype(np.int64) * videos["width"]).max())
+    frame_bytes = int((3 * videos["rows"].astype(np.int64) * videos["columns"]).max())
     return math.ceil(frame_bytes / _GATHER_BYTES_PER_BLOCK), num_picks, len(videos)
 
 
@@ -195,17 +205,23 @@ class Kernels:
         """Whether the GPU has the tensor cores that the faster feature-level kernel needs (sm_80 or newer)."""
         return int(self.arrays.cuda.Device().compute_capability) >= 80
 
-    def describe(self, frames: Sequence[Any]) -> tuple[NDArray[Any], Any]:
+    def describe(self, frames: Sequence[Any], visible: Sequence[Any] | None = None) -> tuple[NDArray[Any], Any]:
         """Describe a batch of videos for the other methods.
 
         Args:
             frames: Frames of each video, uint8 RGB ``[T, H, W, 3]``, contiguous.
+            visible: Visible part of each video's frames, int32 ``[4]`` (top, left, height, width) in pixels, on the
+                device. It is not copied to the host, so that nothing waits for the device. None means all of it.
 
         Returns:
-            The array of :data:`VIDEO` on the host (``videos``), and a copy of it on the device (``on_device``).
+            The array of :data:`VIDEO` on the host (``videos``), and a copy of it on the device (``on_device``). If
+            ``visible`` is given, only the copy has the visible parts; on the host, the whole frames are an upper bound.
         """
-        videos = describe_videos([array.data.ptr for array in frames], [array.shape[:3] for array in frames])
-        return videos, self.arrays.asarray(videos.view(np.uint8))
+        videos = describe_videos([self._address(array) for array in frames], [array.shape[:3] for array in frames])
+        on_device = self.arrays.asarray(videos.view(np.int32).reshape(-1, _WORDS))
+        if visible is not None:
+            on_device[:, _VISIBLE_WORDS] = self.arrays.stack(list(visible))
+        return videos, on_device
 
     def to_host(self, array: Any) -> NDArray[Any]:
         """Wait for the device, and return a copy of an array on the host."""
@@ -302,7 +318,7 @@ class Kernels:
         return picks
 
     def gather_frames(self, videos: NDArray[Any], on_device: Any, picks: Any) -> list[Any]:
-        """Return the picked frames of each video, uint8 ``[N, H, W, 3]``.
+        """Return the picked frames of each video, whole, uint8 ``[N, H, W, 3]``.
 
         Args:
             videos: The batch on the host.
@@ -310,13 +326,16 @@ class Kernels:
             picks: Indices of the frames, int64 ``[videos, N]``.
         """
         count = picks.shape[1]
-        clips = [self.arrays.empty((count, int(v["height"]), int(v["width"]), 3), np.uint8) for v in videos]
+        clips = [self.arrays.empty((count, int(v["rows"]), int(v["columns"]), 3), np.uint8) for v in videos]
         arguments = (on_device, picks, self._addresses(clips))
         self.function("gather", "gather_frames")(gather_grid(videos, count), (GATHER_BLOCK,), arguments)
         return clips
 
+    def _address(self, array: Any) -> int:
+        return int(array.data.ptr)
+
     def _addresses(self, arrays: list[Any]) -> Any:
-        return self.arrays.asarray(np.array([array.data.ptr for array in arrays], np.uint64))
+        return self.arrays.asarray(np.array([self._address(array) for array in arrays], np.uint64))
 
     def function(self, source: str, name: str) -> Any:
         """Return the kernel ``name`` of ``kernels/<source>.cu``, ready to launch.

@@ -45,11 +45,40 @@ def random_videos(shapes: Sequence[tuple[int, int, int]], seed: int = 0) -> list
     return [rng.integers(0, 256, (*shape, 3), np.uint8) for shape in shapes]
 
 
-def described(videos: Sequence[NDArray[np.uint8]], offset: int = 0) -> tuple[NDArray[Any], Structs]:
-    """Return the batch's description without addresses, for grids, and the description for the kernel."""
+Window = tuple[int, int, int, int]
+"""Visible part of a video's frames: top, left, height, width."""
+
+
+def described(
+    videos: Sequence[NDArray[np.uint8]], offset: int = 0, windows: Sequence[Window] | None = None
+) -> tuple[NDArray[Any], Structs]:
+    """Return the batch's description as the host knows it, without addresses, and the description for the kernel.
+
+    As on a GPU, only the kernel knows the visible parts, `windows`.
+    """
     table = describe_videos([0] * len(videos), [video.shape[:3] for video in videos])  # type: ignore[misc]
-    rows = [(Buffer(video, offset=offset), *tuple(row)[1:]) for video, row in zip(videos, table, strict=True)]
+    on_device = table.copy()
+    for i, window in enumerate(windows or ()):
+        for name, value in zip(("top", "left", "height", "width"), window, strict=True):
+            on_device[name][i] = value
+    rows = [(Buffer(video, offset=offset), *tuple(row)[1:]) for video, row in zip(videos, on_device, strict=True)]
     return table, Structs(VIDEO, rows)
+
+
+def shown(video: NDArray[np.uint8], window: Window) -> NDArray[np.uint8]:
+    top, left, height, width = window
+    return video[:, top : top + height, left : left + width]
+
+
+def random_windows(videos: Sequence[NDArray[np.uint8]], seed: int = 0) -> list[Window]:
+    """Return a visible part of each video: any position and size."""
+    rng = np.random.default_rng(seed)
+    windows = []
+    for video in videos:
+        rows, columns = video.shape[1:3]
+        top, left = int(rng.integers(rows)), int(rng.integers(columns))
+        windows.append((top, left, int(rng.integers(1, rows - top + 1)), int(rng.integers(1, columns - left + 1))))
+    return windows
 
 
 def split(values: NDArray[Any], table: NDArray[Any]) -> list[NDArray[Any]]:
@@ -73,9 +102,10 @@ def feature_motion(
     filters: NDArray[np.float32],
     *,
     mma: bool,
+    windows: Sequence[Window] | None = None,
     order: int = 0,
 ) -> list[NDArray[Any]]:
-    table, structs = described(videos)
+    table, structs = described(videos, windows=windows)
     name = "feature_difference_mma" if mma else "feature_difference"
     units = feature_units(filters, table)
     (motion,) = host_kernels.run(
@@ -201,6 +231,18 @@ def test_feature_motion_of_a_ragged_batch_equals_the_reference(
     filters = reference.default_filters()
     for video, motion in zip(videos, feature_motion(host_kernels, videos, filters, mma=mma, order=order), strict=True):
         np.testing.assert_allclose(motion, reference.feature_difference(video, filters), rtol=tolerance, atol=1e-6)
+
+
+@pytest.mark.parametrize(("mma", "tolerance"), [(False, 1e-5), (True, 2e-3)])
+def test_feature_motion_is_that_of_the_visible_part(host_kernels: HostKernels, mma: bool, tolerance: float) -> None:
+    videos = random_videos(FEATURE_SHAPES)
+    # The last one is wrong: it reaches beyond the frame, and is limited to it.
+    windows = [*random_windows(videos)[:-1], (1, 250, 1000, 1000)]
+    filters = reference.default_filters()
+    motions = feature_motion(host_kernels, videos, filters, mma=mma, windows=windows)
+    for video, window, motion in zip(videos, windows, motions, strict=True):
+        expected = reference.feature_difference(shown(video, window), filters)
+        np.testing.assert_allclose(motion, expected, rtol=tolerance, atol=1e-6)
 
 
 def test_each_tap_of_each_filter_is_in_its_place(host_kernels: HostKernels) -> None:
