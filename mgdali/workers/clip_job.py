@@ -25,7 +25,19 @@ from mgdali.video.media import Fingerprint, Media
 from mgdali.video.packets import StreamLog
 from mgdali.video.record import VideoRecord, index_name, representation_key
 
-__all__ = ["ClipConfig", "ClipJob", "ClipLoader", "ClipResult", "EncodedLoader", "EncodedResult", "Result"]
+__all__ = [
+    "GRAPH_FAILED",
+    "ClipConfig",
+    "ClipJob",
+    "ClipLoader",
+    "ClipResult",
+    "EncodedLoader",
+    "EncodedResult",
+    "Result",
+]
+
+GRAPH_FAILED = "the GPU's decoder failed on it or on a video of its batch"
+"""Why a video is decoded by PyAV after the graph has failed (:attr:`ClipJob.on_gpu`)."""
 
 Allocate = Callable[[tuple[int, ...]], NDArray[np.uint8]]
 """Function that returns memory for a result: uint8 of the given shape."""
@@ -66,11 +78,13 @@ class ClipJob:
         media: The video.
         choices: Random choices for it.
         record: Its record in the motion index; None if the index has no record of it.
+        on_gpu: Whether the GPU may decode it; if not, PyAV decodes it although NVDEC could.
     """
 
     media: Media
     choices: Draw
     record: VideoRecord | None = None
+    on_gpu: bool = True
 
     @property
     def path(self) -> str:
@@ -92,6 +106,7 @@ class ClipResult:
         unindexed: Reason the record was rejected; None if it was used or absent.
         record: New record for the motion index; None unless it was requested and the whole video was measured.
         damage: Error at which decoding ended after T frames, if these were kept; None if the whole video was decoded.
+        not_on_gpu: Reason the GPU did not decode it, in a loader whose GPU decodes; otherwise None.
     """
 
     shape: tuple[int, int, int, int]
@@ -103,6 +118,7 @@ class ClipResult:
     unindexed: str | None = None
     record: VideoRecord | None = None
     damage: VideoDecodeError | None = None
+    not_on_gpu: str | None = None
 
 
 @dataclass(frozen=True)
@@ -120,6 +136,7 @@ class EncodedResult:
         picks: Indices of the picked frames, int64 ``[N]``, if the index has them: only these are decoded. None if the
             graph measures the motion.
         unindexed: Reason the record was rejected; None if it was used or absent.
+        frame_bytes: Number of bytes of one decoded frame as 8-bit RGB.
     """
 
     shape: tuple[int]
@@ -131,6 +148,7 @@ class EncodedResult:
     frames_decoded: int
     picks: NDArray[np.int64] | None = None
     unindexed: str | None = None
+    frame_bytes: int = 0
 
 
 Result = ClipResult | EncodedResult
@@ -247,6 +265,8 @@ class EncodedLoader:
         """
         started = time.thread_time()
         unindexed = reason_unindexed(job, self._sampler.representation)
+        if not job.on_gpu:
+            return replace(self._clips.make_clip(job, allocate, unindexed, started), not_on_gpu=GRAPH_FAILED)
         record = job.record if unindexed is None else None
         picks = known_picks(self._sampler, record, job.choices.offsets)
         if picks is None and self._make_records:
@@ -274,6 +294,7 @@ class EncodedLoader:
             frames_decoded=frames_out,
             picks=picks,
             unindexed=unindexed,
+            frame_bytes=facts.frame_bytes,
         )
 
 

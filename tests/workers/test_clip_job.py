@@ -19,7 +19,15 @@ from mgdali.samplers import Representation
 from mgdali.transforms import SpatialTransform
 from mgdali.video.frames import read_frames
 from mgdali.video.media import Media
-from mgdali.workers.clip_job import ClipConfig, ClipJob, ClipLoader, ClipResult, EncodedLoader, EncodedResult
+from mgdali.workers.clip_job import (
+    GRAPH_FAILED,
+    ClipConfig,
+    ClipJob,
+    ClipLoader,
+    ClipResult,
+    EncodedLoader,
+    EncodedResult,
+)
 from tests.support.damaged_videos import write_damaged
 from tests.support.videos import moving_square, write_video
 
@@ -169,3 +177,15 @@ def test_a_damaged_video_is_an_error_unless_it_is_kept(tmp_path: Path) -> None:
     job = ClipJob(Media(str(damaged)), draw(0, 0, 0, 5, training=True))
     with pytest.raises(VideoDecodeError, match="after 25 frames"):
         ClipLoader(config).load(job, numpy_memory)
+
+
+def test_pyav_makes_the_clip_of_a_video_that_the_graph_failed_on(dataset: VideoDataset) -> None:
+    config = ClipConfig(sampler=Segment(num_frames=3), transform=TRANSFORM, memory_budget=1 << 30, nvdec=NVDEC)
+    video = dataset[0]
+    choices = draw(0, 0, 0, 3, training=False)
+    again = EncodedLoader(config, NVDEC).load(ClipJob(video.media, choices, on_gpu=False), numpy_memory)
+    clip = ClipLoader(config).load(ClipJob(video.media, choices), numpy_memory)
+    assert isinstance(again, ClipResult)
+    assert again.not_on_gpu == GRAPH_FAILED
+    assert clip.not_on_gpu is None
+    assert (again.picks.tolist(), again.num_frames) == (clip.picks.tolist(), clip.num_frames)
