@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,11 +85,15 @@ class Part:
         arrays: The graph's inputs.
         paths: Paths of the clips' videos.
         last: Whether this part completes its batch.
+        gpu_bytes: Number of bytes that the GPU needs to decode it; 0 if the graph decodes nothing of it.
+        gpu_limit: Number of bytes that parts may need together while they are in the graphs, this one included.
     """
 
     arrays: Arrays
     paths: list[str]
     last: bool
+    gpu_bytes: int = 0
+    gpu_limit: float = math.inf
 
 
 def arrange_clips(videos: list[Video], results: list[Result], memory: list[NDArray[np.uint8]]) -> Arrays:
