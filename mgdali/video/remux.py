@@ -1,0 +1,278 @@
+"""Copying packets of a video to a new Matroska file in memory, without decoding them, for NVDEC by way of DALI.
+
+DALI's decoder decodes every packet up to the last frame that is asked for, and orders frames by the times of their
+packets. A copied file therefore contains only packets that are needed, and the time of each packet is its place in the
+order of display. FFmpeg's H.264 and HEVC decoders crop frames as the headers demand; in a copy without cropping, the
+size of the frames is the coded size.
+
+The functions refuse a file, so that it can be decoded in another way, if
+
+- its codec is not one of :data:`~mgdali.video.packet_headers.CODECS`;
+- its parameter sets change within the stream: a packet that is left out might contain those of a later packet, and
+  NVDEC gets the first ones again at each key frame;
+- its frames are smaller than its headers say, for example because the container specifies a cropping.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import islice
+
+import av
+import av.error
+import numpy as np
+from av.bitstream import BitStreamFilterContext
+from numpy.typing import NDArray
+
+from mgdali.errors import VideoDecodeError
+from mgdali.video.containers import open_container
+from mgdali.video.frames import ffmpeg_message
+from mgdali.video.opening import video_stream
+from mgdali.video.packet_headers import CODECS, PacketHeaders
+from mgdali.video.picked_frames import needed_packets
+from mgdali.video.record import VideoRecord
+
+__all__ = ["FRAME_STEP_MS", "Remuxed", "remux_picked", "remux_whole"]
+
+FRAME_STEP_MS = 40
+"""Time from one frame to the next in copied files, in milliseconds, which is the unit of times in Matroska."""
+
+_MILLISECOND = Fraction(1, 1000)
+# FFmpeg's analysis of a stream then decodes nothing. It still finds the headers and the size.
+_WITHOUT_DECODING = {"codec_whitelist": "none"}
+# By default FFmpeg's muxers shift all times if the first decoding time is negative.
+_KEEP_TIMES = {"avoid_negative_ts": "disabled"}
+_NO_CROP = {
+    "h264": "h264_metadata=crop_left=0:crop_right=0:crop_top=0:crop_bottom=0",
+    "hevc": "hevc_metadata=crop_left=0:crop_right=0:crop_top=0:crop_bottom=0",
+}
+# Codecs that cannot be decoded without the headers in the extradata.
+_WITH_EXTRADATA = ("h264", "hevc", "mpeg4")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Remuxed:
+    """A copied file, with P of its frames picked.
+
+    Attributes:
+        content: The file, in Matroska.
+        num_frames: Number of its packets, which is the number of frames that a decoder returns.
+        picks: Index of each picked frame among the frames of the file in display order, int64 ``[P]``.
+    """
+
+    content: bytes
+    num_frames: int
+    picks: NDArray[np.int64]
+
+
+def remux_whole(content: bytes, path: str, *, order: NDArray[np.int32] | None, uncrop: bool) -> bytes:
+    """Return all packets of a file's best video stream as a Matroska file, with times in display order.
+
+    The time of each packet is its place in display order times :data:`FRAME_STEP_MS`.
+
+    Args:
+        content: The encoded file.
+        path: Path of the file, for errors.
+        order: Number of the packet of each frame, int32 ``[T]``, as :attr:`VideoRecord.packets`; None to order the
+            packets by their own times, which must be known and different from each other.
+        uncrop: Whether to set the cropping in the headers to 0. The frames then have the coded size. Their visible part
+            begins at the left and top offsets that the headers had before. Only for H.264 and HEVC.
+
+    Raises:
+        VideoDecodeError: If the file cannot be read, its number of packets is not T, times are missing or repeated, the
+            headers cannot be changed, or the file is of a kind that is refused (see the module).
+    """
+    with _errors_of(path), _stream_of(content, path) as (container, stream):
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        _check_headers(stream, packets, path)
+        if order is None:
+            order = _order_of_times(packets, path)
+        elif not np.array_equal(np.sort(order), np.arange(len(packets))):
+            raise VideoDecodeError(
+                path, 0, f"it has {len(packets)} packets, but the index has {len(order)} frames of other packets"
+            )
+        return _write(stream, packets, np.argsort(order), path, uncrop=uncrop, frame_size=None)
+
+
+def remux_picked(content: bytes, path: str, record: VideoRecord, picks: Sequence[int], *, uncrop: bool) -> Remuxed:
+    """Return a Matroska file with only those packets of a video that the decoding of picked frames needs.
+
+    These are, for each pick, the packets from the last frame at which decoding can begin
+    (:meth:`PacketHeaders.decoding_can_begin`) to the pick, without frames that no other frame refers to unless they are
+    picked. A key frame of an open group is not such a frame: frames that are stored after it may refer to frames before
+    it, and H.264 decoders find that frames are missing.
+
+    Args:
+        content: The encoded file.
+        path: Path of the file, for errors.
+        record: Record of the video, which must match its content; its ``packets`` must not be None.
+        picks: Indices of P >= 1 frames, in any order, also repeated.
+        uncrop: As for :func:`remux_whole`.
+
+    Raises:
+        ValueError: If ``record.packets`` is None, or a pick is not a frame of the video.
+        VideoDecodeError: If the file cannot be read or has fewer packets than the record, the headers cannot be
+            changed, or the file is of a kind that is refused (see the module).
+    """
+    if record.packets is None:
+        raise ValueError(f"{path}: its packets and frames are not one to one, so the packets of its picks are unknown")
+    chosen = np.asarray(picks, np.int64)
+    if not chosen.size or chosen.min() < 0 or chosen.max() >= record.num_frames:
+        raise ValueError(f"{path}: picks must be frames from 0 to {record.num_frames - 1}, got {list(picks)}")
+    with _errors_of(path), _stream_of(content, path) as (container, stream):
+        if container.format.name != record.container:
+            raise VideoDecodeError(
+                path, 0, f"FFmpeg opens it as {container.format.name}, but its record is of {record.container}"
+            )
+        num_packets = int(record.packets[chosen].max()) + 1
+        packets = list(islice((packet for packet in container.demux(stream) if packet.size), num_packets))
+        if len(packets) < num_packets:
+            raise VideoDecodeError(path, 0, f"it has {len(packets)} packets, but frames up to {num_packets} are needed")
+        headers = _check_headers(stream, packets, path)
+        frames = _frames_to_decode(record, chosen, packets, headers)
+        numbers = np.sort(record.packets[frames])
+        places = np.searchsorted(frames, np.argsort(record.packets)[numbers])
+        kept = [packets[number] for number in numbers]
+        size = (record.width, record.height)
+        copy = _write(stream, kept, places, path, uncrop=uncrop, frame_size=size)
+        return Remuxed(content=copy, num_frames=len(frames), picks=np.searchsorted(frames, chosen))
+
+
+def _frames_to_decode(
+    record: VideoRecord, picks: NDArray[np.int64], packets: list[av.Packet[av.VideoStream]], headers: PacketHeaders
+) -> NDArray[np.int64]:
+    """Return the frames that must be decoded for the picks, int64 ``[N]``, increasing."""
+    assert record.packets is not None
+    keys = [key for key in record.key_frames.tolist() if record.packets[key] < len(packets)]
+    starts = [key for key in keys if headers.decoding_can_begin(bytes(packets[record.packets[key]]))]
+    closed = replace(record, key_frames=np.array(starts, np.int32))
+    wanted = record.referenced.copy()
+    wanted[picks] = True
+    needed = np.zeros(record.num_frames, bool)
+    for first, last in needed_packets(closed, picks.tolist()):
+        needed |= (record.packets >= first) & (record.packets <= last)
+    return np.flatnonzero(wanted & needed)
+
+
+@contextmanager
+def _errors_of(path: str) -> Iterator[None]:
+    """Raise errors of FFmpeg as a VideoDecodeError."""
+    try:
+        yield
+    except (av.error.FFmpegError, OSError) as error:
+        raise VideoDecodeError(path, 0, ffmpeg_message(error)) from error
+
+
+@contextmanager
+def _stream_of(content: bytes, path: str) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """Open a file, and yield its container and its best video stream, whose codec can be copied."""
+    with open_container(io.BytesIO(content), path, options=_WITHOUT_DECODING) as container:
+        stream = video_stream(container, path)
+        codec = stream.codec_context.codec.canonical_name
+        if codec not in CODECS:
+            raise VideoDecodeError(path, 0, f"packets of {codec} are not copied to another file")
+        if codec in _WITH_EXTRADATA and not stream.codec_context.extradata:
+            raise VideoDecodeError(path, 0, f"its beginning has no headers of {codec}")
+        yield container, stream
+
+
+def _check_headers(stream: av.VideoStream, packets: list[av.Packet[av.VideoStream]], path: str) -> PacketHeaders:
+    """Return the reader of the packets' headers; raise a VideoDecodeError if the packets cannot be copied."""
+    context = stream.codec_context
+    extradata = context.extradata or b""
+    headers = PacketHeaders(context.codec.canonical_name, extradata)
+    if not packets or not packets[0].is_keyframe:
+        raise VideoDecodeError(path, 0, "it does not begin with a key frame")
+    for number, packet in enumerate(packets):
+        changed = packet.has_sidedata("new_extradata") and bytes(packet.get_sidedata("new_extradata")) != extradata
+        if changed or headers.changes_parameter_sets(bytes(packet)):
+            raise VideoDecodeError(path, 0, f"its parameter sets change in packet {number}")
+    return headers
+
+
+def _order_of_times(packets: list[av.Packet[av.VideoStream]], path: str) -> NDArray[np.int32]:
+    """Return the numbers of packets in the order of their presentation times, int32 ``[T]``."""
+    times = [packet.pts for packet in packets if packet.pts is not None]
+    if len(times) < len(packets) or len(set(times)) < len(times):
+        raise VideoDecodeError(path, 0, "the times of its packets are incomplete or not unique")
+    return np.argsort(times).astype(np.int32)
+
+
+def _write(
+    source: av.VideoStream,
+    packets: list[av.Packet[av.VideoStream]],
+    places: NDArray[np.intp],
+    path: str,
+    *,
+    uncrop: bool,
+    frame_size: tuple[int, int] | None,
+) -> bytes:
+    """Return a Matroska file with packets of a stream.
+
+    Args:
+        source: The stream.
+        packets: N packets of the stream. They are used up.
+        places: Place of each packet in display order, int ``[N]``, a permutation of 0 to N - 1.
+        path: Path of the source, for errors.
+        uncrop: Whether to set the cropping to 0.
+        frame_size: Width and height of the decoded frames; None if they are unknown.
+    """
+    codec = source.codec_context.codec.canonical_name
+    if uncrop and codec not in _NO_CROP:
+        raise VideoDecodeError(path, 0, f"the cropping of {codec} cannot be changed in its headers")
+    shown, coded = _sizes(source, packets[0], path)
+    if frame_size not in (None, shown):
+        raise VideoDecodeError(path, 0, f"its frames have size {frame_size}, but its headers say {shown}")
+    # The decoding times must increase and be no later than the presentation times.
+    delay = int(np.max(np.arange(len(packets)) - places))
+    target = io.BytesIO()
+    with av.open(target, "w", format="matroska", container_options=_KEEP_TIMES) as container:
+        stream = container.add_stream_from_template(source, opaque=True)
+        uncropping = BitStreamFilterContext(_NO_CROP[codec], source, stream) if uncrop else None
+        context = stream.codec_context
+        # A tag of another container is not valid in Matroska.
+        context.codec_tag = "\0\0\0\0"
+        context.width, context.height = coded if uncrop else shown
+        for number, (packet, place) in enumerate(zip(packets, places.tolist(), strict=True)):
+            copy = packet if uncropping is None else _filtered(uncropping, packet, path)
+            copy.stream = stream
+            copy.time_base = _MILLISECOND
+            copy.pts = place * FRAME_STEP_MS
+            copy.dts = (number - delay) * FRAME_STEP_MS
+            copy.duration = FRAME_STEP_MS
+            container.mux(copy)
+    return target.getvalue()
+
+
+def _filtered(
+    uncropping: BitStreamFilterContext, packet: av.Packet[av.VideoStream], path: str
+) -> av.Packet[av.VideoStream]:
+    """Return a packet after a bitstream filter, which must return one packet for each."""
+    copies = uncropping.filter(packet)
+    if len(copies) != 1:
+        raise VideoDecodeError(path, 0, f"FFmpeg's filter returned {len(copies)} packets for one")
+    return copies[0]
+
+
+def _sizes(
+    stream: av.VideoStream, packet: av.Packet[av.VideoStream], path: str
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the width and height of the frames, and of the coded frames, according to the headers of a packet."""
+    context = stream.codec_context
+    if context.codec.canonical_name not in _NO_CROP:
+        shown = coded = (context.width, context.height)
+    else:
+        # The container's header may differ from those of the codec, which FFmpeg's parser reads without decoding.
+        parser = av.CodecContext.create(context.codec.canonical_name, "r")
+        assert isinstance(parser, av.VideoCodecContext)
+        parser.extradata = context.extradata
+        parser.parse(bytes(packet))
+        parser.parse(None)
+        shown, coded = (parser.width, parser.height), (parser.coded_width, parser.coded_height)
+    if not all((*shown, *coded)):
+        raise VideoDecodeError(path, 0, "its headers do not tell the size of its frames")
+    return shown, coded
