@@ -4,6 +4,7 @@ PYTHON ?= python3
 CUDA ?= cuda12
 VIDEOS ?=
 PYTEST_ARGS ?=
+GPU_CHECK_ARGS ?=
 FAST := not slow and not ray and not compiler and not gpu
 BIN := .venv/bin
 ENV := .venv/.installed-$(CUDA)
@@ -36,8 +37,9 @@ coverage: $(ENV)
 	  whole["percent_covered"], fast["covered_lines"] / whole["covered_lines"]))'
 
 # On a machine with a GPU, with the packages that its python3 finds: nothing is installed.
+# GPU_CHECK_ARGS="--only kernel-speed --again" runs one part once more.
 gpu-check:
-	$(PYTHON) benchmarks/gpu_check.py
+	$(PYTHON) benchmarks/gpu_check.py $(GPU_CHECK_ARGS)
 
 lint: $(ENV)
 	$(BIN)/ruff check .
