@@ -89,7 +89,7 @@ class Batch:
     def gather(self) -> Launch:
         kernel = self.kernels.function("gather", "gather_frames")
         grid = gather_grid(self.table, NUM_PICKS)
-        return self._launch(kernel, grid, GATHER_BLOCK, self.on_device, self.chosen, self.addresses)
+        return self._launch(kernel, grid, GATHER_BLOCK, self.on_device, self.chosen, np.uint64(0), self.addresses)
 
     @staticmethod
     def _launch(kernel: Any, grid: tuple[int, ...], block: int, *arguments: Any) -> Launch:

@@ -1,48 +1,55 @@
-// Computes image-level motion (Eq. 1): S[t] = sum |Y[t] - Y[t-1]|, over luma or over R, G and B, in integers.
+// Computes image-level motion (Eq. 1): S[t] = sum |Y[t] - Y[t-1]|, in integers: over the luma of RGB frames, over R, G
+// and B, or over luma planes.
 //
-// Bound by memory bandwidth: each frame is read from memory once, 3 bytes per pixel. A thread processes the same pixels
-// of all frames in order, and keeps those of the previous frame in registers. It does about 1.5 (luma) or 2 (RGB)
-// integer operations per byte.
+// Bound by memory bandwidth: each visible byte is read from memory once. A thread processes the same bytes of all frames
+// in order, and keeps those of the previous frame in registers. It does about 1 (luma of RGB) or 0.3 integer operations
+// per byte, and 0.8 more if the frames are not aligned to 16 bytes. The sum of four absolute differences is one
+// instruction from sm_75 to sm_100.
 
 #include "video.cuh"
 
 namespace {
 
 constexpr int kThreads = 128;
-constexpr int kPixels = 16;                 // per thread: 48 bytes, which are three loads of 16 bytes
-constexpr int kWords = kPixels * 3 / 4;
+constexpr int kBytes = 48;                  // per thread: 16 pixels of RGB, or 48 of a plane
+constexpr int kWords = kBytes / 4;
+constexpr int kQuadBytes = 16;
+constexpr int kQuads = kBytes / kQuadBytes + 1;   // aligned quads that contain 48 bytes at any address
+constexpr int kRawWords = 4 * kQuads;
 constexpr int kFramesAtOnce = 32;           // sums collected in shared memory before they are added to global memory
 
-// Returns byte `i` of the words.
-__device__ __forceinline__ unsigned byte_of(const unsigned (&words)[kWords], int i) {
-    return __byte_perm(words[i / 4], 0, 0x4440 + i % 4);
-}
-
+// Luma of a thread's pixels, four in each word.
 struct Luma {
-    unsigned values[kPixels];
+    static constexpr int kLumaWords = kBytes / 3 / 4;
+    unsigned words[kLumaWords];
 
-    __device__ __forceinline__ void set(const unsigned (&words)[kWords]) {
+    __device__ __forceinline__ void set(const unsigned (&rgb)[kWords]) {
         // 77 R + 150 G + 29 B. The fourth byte, which belongs to the next pixel, has weight 0.
         constexpr unsigned weights = 77u | 150u << 8 | 29u << 16;
 #pragma unroll
-        for (int i = 0; i < kPixels; ++i) {
-            const int first = 3 * i;
-            const int word = first / 4;
-            const unsigned next = word + 1 < kWords ? words[word + 1] : 0u;
-            const unsigned pixel = __funnelshift_r(words[word], next, 8 * (first % 4));
-            values[i] = __dp4a(pixel, weights, 0u) >> 8;
+        for (int i = 0; i < kLumaWords; ++i) {
+            unsigned sums[4];
+#pragma unroll
+            for (int k = 0; k < 4; ++k) {
+                const int first = 3 * (4 * i + k);
+                const int word = first / 4;
+                const unsigned next = word + 1 < kWords ? rgb[word + 1] : 0u;
+                sums[k] = __dp4a(__funnelshift_r(rgb[word], next, 8 * (first % 4)), weights, 0u);
+            }
+            // A sum has 16 bits, and luma is its upper byte.
+            words[i] = __byte_perm(__byte_perm(sums[0], sums[1], 0x4451), __byte_perm(sums[2], sums[3], 0x4451), 0x5410);
         }
     }
 
     __device__ __forceinline__ unsigned difference(const Luma& other) const {
         unsigned sum = 0;
 #pragma unroll
-        for (int i = 0; i < kPixels; ++i) sum = __usad(values[i], other.values[i], sum);
+        for (int i = 0; i < kLumaWords; ++i) sum += __vsadu4(words[i], other.words[i]);
         return sum;
     }
 };
 
-struct Rgb {
+struct Bytes {
     unsigned words[kWords];
 
     __device__ __forceinline__ void set(const unsigned (&from)[kWords]) {
@@ -50,101 +57,136 @@ struct Rgb {
         for (int i = 0; i < kWords; ++i) words[i] = from[i];
     }
 
-    __device__ __forceinline__ unsigned difference(const Rgb& other) const {
+    __device__ __forceinline__ unsigned difference(const Bytes& other) const {
         unsigned sum = 0;
 #pragma unroll
-        for (int i = 0; i < 4 * kWords; ++i) sum = __usad(byte_of(words, i), byte_of(other.words, i), sum);
+        for (int i = 0; i < kWords; ++i) sum += __vsadu4(words[i], other.words[i]);
         return sum;
     }
 };
 
-// Reads a thread's pixels, which have the same position in all frames of a video. Only the alignment may differ.
+// A thread's bytes of one frame, as they were loaded. The first byte is byte `past` of the words.
+struct Raw {
+    unsigned words[kRawWords];
+    unsigned past;
+};
+
+// The visible bytes of a frame, divided into groups of kBytes. If rows are visible in their whole width, the frame is
+// one run of bytes. Otherwise each row is a run, and its last group may have fewer bytes.
+struct Groups {
+    long long run_bytes;
+    int per_run;
+    int count;
+
+    __device__ Groups(const Video& video, int pixel_bytes) {
+        const bool whole_rows = video.width == video.columns;
+        const int runs = whole_rows ? 1 : video.height;
+        run_bytes = static_cast<long long>(pixel_bytes) * video.width * (whole_rows ? video.height : 1);
+        per_run = static_cast<int>((run_bytes + kBytes - 1) / kBytes);
+        count = runs * per_run;
+    }
+};
+
+// Reads a thread's group, which has the same position in all frames of a video. Only the alignment may differ.
 struct Reader {
-    const unsigned char* frames;
-    const unsigned char* end;     // end of the video's last frame
+    const unsigned char* first;   // the group in frame 0
+    const unsigned char* begin;   // of the video's frames
+    const unsigned char* end;
     long long frame_bytes;
-    long long first_byte;         // position of the thread's pixels within a frame
-    int count;                    // number of the thread's pixels: kPixels, fewer at the frame's end, or 0
-    bool vectors;                 // whether the pixels are aligned to 16 bytes in every frame
+    int bytes;                    // number of the thread's bytes: kBytes, fewer at the end of a run, or 0
 
-    __device__ Reader(const Video& video, int group) {
-        const long long pixels = static_cast<long long>(video.height) * video.width;
-        frames = video.frames;
-        frame_bytes = 3 * pixels;
-        end = frames + frame_bytes * video.num_frames;
-        first_byte = 3ll * kPixels * group;
-        const long long left = pixels - static_cast<long long>(kPixels) * group;
-        count = left < 0 ? 0 : left < kPixels ? static_cast<int>(left) : kPixels;
-        vectors = ((reinterpret_cast<unsigned long long>(frames) | static_cast<unsigned long long>(frame_bytes)) & 15) == 0;
+    __device__ Reader(const Video& video, int pixel_bytes, const Groups& groups, int group) {
+        const int run = group / groups.per_run;
+        const long long in_run = static_cast<long long>(kBytes) * (group % groups.per_run);
+        begin = video.frames;
+        frame_bytes = video.frame_bytes(pixel_bytes);
+        end = begin + frame_bytes * video.num_frames;
+        first = video.visible(0, pixel_bytes) + run * video.row_bytes(pixel_bytes) + in_run;
+        bytes = group < groups.count ? static_cast<int>(min(groups.run_bytes - in_run, static_cast<long long>(kBytes)))
+                                     : 0;
     }
 
-    // Reads the thread's pixels of frame t. If there are fewer than kPixels, the rest is 0.
-    __device__ __forceinline__ void read(int t, unsigned (&words)[kWords]) const {
-        const unsigned char* from = frames + t * frame_bytes + first_byte;
-        if (count == kPixels && vectors) {
-            const uint4* quads = reinterpret_cast<const uint4*>(from);
+    // Loads the aligned quads that contain the group in frame t. They are shifted only when they are used, so that the
+    // thread does not wait for them here.
+    __device__ __forceinline__ void load(int t, Raw& raw) const {
+        const unsigned char* from = first + t * frame_bytes;
+        const unsigned past = reinterpret_cast<unsigned long long>(from) % kQuadBytes;
+        const int needed = past + bytes;
+        const int quads = bytes ? (needed + kQuadBytes - 1) / kQuadBytes : 0;
+        const unsigned char* aligned = from - past;
+        // Next to the ends of the video's memory, a quad may also contain bytes outside it.
+        if (aligned >= begin && aligned + kQuadBytes * quads <= end) {
+            raw.past = past;
 #pragma unroll
-            for (int i = 0; i < kWords / 4; ++i) {
-                const uint4 quad = __ldg(quads + i);
-                words[4 * i] = quad.x;
-                words[4 * i + 1] = quad.y;
-                words[4 * i + 2] = quad.z;
-                words[4 * i + 3] = quad.w;
+            for (int i = 0; i < kQuads; ++i) {
+                uint4 quad = {0u, 0u, 0u, 0u};
+                if (i < quads) quad = __ldg(reinterpret_cast<const uint4*>(aligned) + i);
+                raw.words[4 * i] = quad.x;
+                raw.words[4 * i + 1] = quad.y;
+                raw.words[4 * i + 2] = quad.z;
+                raw.words[4 * i + 3] = quad.w;
             }
-        } else if (count == kPixels && from >= frames + 3 && from + sizeof(words) + 3 <= end) {
-            read_shifted(from, words);
         } else {
-            read_bytes(from, words);
+            raw.past = 0;
+#pragma unroll
+            for (int i = 0; i < kRawWords; ++i) raw.words[i] = 0;
+#pragma unroll
+            for (int i = 0; i < kBytes; ++i) {
+                if (i < bytes) raw.words[i / 4] |= static_cast<unsigned>(__ldg(from + i)) << (8 * (i % 4));
+            }
         }
     }
 
-private:
-    // Reads from any address in whole words: the aligned words around it are loaded and shifted.
-    __device__ __forceinline__ static void read_shifted(const unsigned char* from, unsigned (&words)[kWords]) {
-        const unsigned past = reinterpret_cast<unsigned long long>(from) & 3;
-        const unsigned* aligned = reinterpret_cast<const unsigned*>(from - past);
-        unsigned low = __ldg(aligned);
+    // Returns the group's bytes in `words`. If there are fewer than kBytes, the rest is 0.
+    __device__ __forceinline__ void shift(Raw& raw, unsigned (&words)[kWords]) const {
+        if (raw.past) {
+            // Shifts by 8, by 4, and then by single bytes, because registers have no index.
 #pragma unroll
-        for (int i = 0; i < kWords; ++i) {
-            // Without a shift, the word after the last is not needed, and may be outside the video.
-            const unsigned high = i + 1 < kWords || past ? __ldg(aligned + i + 1) : 0u;
-            words[i] = __funnelshift_r(low, high, 8 * past);
-            low = high;
+            for (int i = 0; i < kWords + 2; ++i) raw.words[i] = raw.past & 8 ? raw.words[i + 2] : raw.words[i];
+#pragma unroll
+            for (int i = 0; i < kWords + 1; ++i) raw.words[i] = raw.past & 4 ? raw.words[i + 1] : raw.words[i];
+#pragma unroll
+            for (int i = 0; i < kWords; ++i) {
+                raw.words[i] = __funnelshift_r(raw.words[i], raw.words[i + 1], 8 * (raw.past & 3));
+            }
         }
-    }
-
-    __device__ __forceinline__ void read_bytes(const unsigned char* from, unsigned (&words)[kWords]) const {
 #pragma unroll
-        for (int i = 0; i < kWords; ++i) words[i] = 0;
+        for (int i = 0; i < kWords; ++i) words[i] = raw.words[i];
+        if (bytes < kBytes) {
 #pragma unroll
-        for (int i = 0; i < 3 * kPixels; ++i) {
-            if (i < 3 * count) words[i / 4] |= static_cast<unsigned>(__ldg(from + i)) << (8 * (i % 4));
+            for (int i = 0; i < kWords; ++i) {
+                // A shift by 32 or more gives 0.
+                words[i] &= ~__funnelshift_lc(0u, ~0u, max(8 * (bytes - 4 * i), 0));
+            }
         }
     }
 };
 
-// Grid: x covers the pixels of the largest frame, y counts the videos.
+// Grid: x covers the groups of the largest frame, y counts the videos.
 // motion: [frames of the batch]. Must be 0 before the launch.
-template <class Pixels>
+template <class Pixels, int kPixelBytes>
 __device__ __forceinline__ void image_difference(const Video* videos, unsigned long long* motion) {
     const Video video = load_video(videos, blockIdx.y);
-    const long long groups = (static_cast<long long>(video.height) * video.width + kPixels - 1) / kPixels;
-    if (static_cast<long long>(blockIdx.x) * kThreads >= groups) return;
+    const Groups groups(video, kPixelBytes);
+    if (static_cast<int>(blockIdx.x) * kThreads >= groups.count || video.num_frames < 2) return;
 
     __shared__ unsigned sums[kFramesAtOnce];
     if (threadIdx.x < kFramesAtOnce) sums[threadIdx.x] = 0;
     __syncthreads();
 
-    const Reader reader(video, blockIdx.x * kThreads + threadIdx.x);
+    const Reader reader(video, kPixelBytes, groups, blockIdx.x * kThreads + threadIdx.x);
+    Raw raw;
     unsigned words[kWords];
     Pixels before, now;
-    reader.read(0, words);
+    reader.load(0, raw);
+    reader.shift(raw, words);
     before.set(words);
-    if (video.num_frames > 1) reader.read(1, words);
+    reader.load(1, raw);
     for (int t = 1; t < video.num_frames; ++t) {
+        reader.shift(raw, words);
         now.set(words);
         // The next frame is loaded while this one is summed.
-        if (t + 1 < video.num_frames) reader.read(t + 1, words);
+        if (t + 1 < video.num_frames) reader.load(t + 1, raw);
         const unsigned sum = warp_sum(now.difference(before));
         before = now;
         if (threadIdx.x % kWarp == 0) atomicAdd(&sums[t % kFramesAtOnce], sum);
@@ -164,10 +206,16 @@ __device__ __forceinline__ void image_difference(const Video* videos, unsigned l
 
 extern "C" __global__ void __launch_bounds__(kThreads)
     image_difference_luma(const Video* videos, unsigned long long* motion) {
-    image_difference<Luma>(videos, motion);
+    image_difference<Luma, 3>(videos, motion);
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads)
     image_difference_rgb(const Video* videos, unsigned long long* motion) {
-    image_difference<Rgb>(videos, motion);
+    image_difference<Bytes, 3>(videos, motion);
+}
+
+// The frames are luma planes, [num_frames, rows, columns].
+extern "C" __global__ void __launch_bounds__(kThreads)
+    image_difference_plane(const Video* videos, unsigned long long* motion) {
+    image_difference<Bytes, 1>(videos, motion);
 }

@@ -7,19 +7,22 @@
 // Streams of H.264 and HEVC are decoded with the whole coding blocks at their edges. The frames are therefore stored in
 // a larger size than they are shown. The kernels measure only the visible part.
 struct Video {
-    const unsigned char* frames;     // [num_frames, rows, columns, 3], R, G, B
+    const unsigned char* frames;     // [num_frames, rows, columns, 3], R, G, B; luma planes have no last dimension
     long long first;                 // index of this video's first value in arrays over all frames of the batch
     int num_frames;
     int rows, columns;               // stored size
     int top, left, height, width;    // visible part of the stored frame
     int unused;
 
-    __device__ __forceinline__ long long row_bytes() const { return 3ll * columns; }
-    __device__ __forceinline__ long long frame_bytes() const { return row_bytes() * rows; }
+    __device__ __forceinline__ long long row_bytes(int pixel_bytes = 3) const {
+        return static_cast<long long>(pixel_bytes) * columns;
+    }
+
+    __device__ __forceinline__ long long frame_bytes(int pixel_bytes = 3) const { return row_bytes(pixel_bytes) * rows; }
 
     // Returns the first visible pixel of frame t.
-    __device__ __forceinline__ const unsigned char* visible(long long t) const {
-        return frames + t * frame_bytes() + top * row_bytes() + 3ll * left;
+    __device__ __forceinline__ const unsigned char* visible(long long t, int pixel_bytes = 3) const {
+        return frames + t * frame_bytes(pixel_bytes) + top * row_bytes(pixel_bytes) + pixel_bytes * left;
     }
 };
 

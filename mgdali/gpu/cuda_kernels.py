@@ -68,7 +68,7 @@ IMAGE_BLOCK = 128
 FEATURE_BLOCK = 256
 PICK_BLOCK = 256
 GATHER_BLOCK = 256
-_IMAGE_PIXELS_PER_BLOCK = IMAGE_BLOCK * 16
+_IMAGE_BYTES_PER_THREAD = 48
 # Size of the tile of pixels that a block computes; the rows without and with tensor cores.
 _FEATURE_COLUMNS = 32
 _FEATURE_ROWS = {False: 8, True: 16}
@@ -100,7 +100,12 @@ def describe_videos(frames: Sequence[int], shapes: Sequence[tuple[int, int, int]
     Returns:
         An array of :data:`VIDEO`. The batch's frames are numbered one video after another, and all of them are visible
         as a whole.
+
+    Raises:
+        ValueError: If a video has no frame or no pixel.
     """
+    if any(0 in shape for shape in shapes):
+        raise ValueError(f"a video has no frame or no pixel: shapes are {list(shapes)}")
     videos = np.zeros(len(frames), VIDEO)
     videos["frames"] = frames
     for name, values in zip(("num_frames", "rows", "columns"), zip(*shapes, strict=True), strict=True):
@@ -110,10 +115,17 @@ def describe_videos(frames: Sequence[int], shapes: Sequence[tuple[int, int, int]
     return videos
 
 
-def image_grid(videos: NDArray[Any]) -> tuple[int, int]:
-    """Return the grid of the image-level kernels, in blocks, for a batch (an array of :data:`VIDEO`)."""
-    pixels = int((videos["height"].astype(np.int64) * videos["width"]).max())
-    return math.ceil(pixels / _IMAGE_PIXELS_PER_BLOCK), len(videos)
+def image_grid(videos: NDArray[Any], pixel_bytes: int = 3) -> tuple[int, int]:
+    """Return the grid of the image-level kernels, in blocks, for a batch (an array of :data:`VIDEO`).
+
+    It covers any visible part of the frames.
+
+    Args:
+        videos: The batch.
+        pixel_bytes: 3 for RGB, 1 for luma planes.
+    """
+    groups_per_row = -(-pixel_bytes * videos["columns"].astype(np.int64) // _IMAGE_BYTES_PER_THREAD)
+    return math.ceil(int((videos["rows"] * groups_per_row).max()) / IMAGE_BLOCK), len(videos)
 
 
 def feature_grid(videos: NDArray[Any], *, tensor_cores: bool) -> tuple[int, int, int]:
@@ -209,7 +221,7 @@ class Kernels:
         """Describe a batch of videos for the other methods.
 
         Args:
-            frames: Frames of each video, uint8 RGB ``[T, H, W, 3]``, contiguous.
+            frames: Frames of each video, uint8 RGB ``[T, H, W, 3]`` or luma ``[T, H, W]``, contiguous.
             visible: Visible part of each video's frames, int32 ``[4]`` (top, left, height, width) in pixels, on the
                 device. It is not copied to the host, so that nothing waits for the device. None means all of it.
 
@@ -237,14 +249,15 @@ class Kernels:
         Args:
             videos: The batch on the host.
             on_device: The batch on the device.
-            channels: ``"luma"`` or ``"rgb"``.
+            channels: ``"luma"`` or ``"rgb"``; or ``"plane"`` if the frames are luma planes, ``[T, H, W]``.
 
         Returns:
             S, uint64 ``[sum of T]``.
         """
         motion = self.no_motion(videos)
         kernel = self.function("image_difference", f"image_difference_{channels}")
-        kernel(image_grid(videos), (IMAGE_BLOCK,), (on_device, motion))
+        grid = image_grid(videos, pixel_bytes=1 if channels == "plane" else 3)
+        kernel(grid, (IMAGE_BLOCK,), (on_device, motion))
         return motion
 
     def feature_difference(
@@ -317,17 +330,27 @@ class Kernels:
         self.function("pick", "pick_top_motion")((len(videos),), (PICK_BLOCK,), arguments)
         return picks
 
-    def gather_frames(self, videos: NDArray[Any], on_device: Any, picks: Any) -> list[Any]:
-        """Return the picked frames of each video, whole, uint8 ``[N, H, W, 3]``.
+    def gather_frames(
+        self, videos: NDArray[Any], on_device: Any, picks: Any, colours: Sequence[Any] | None = None
+    ) -> list[Any]:
+        """Return the picked frames of each video in their stored size, uint8 ``[N, H, W, 3]``.
+
+        Pixels outside the visible part repeat the nearest visible pixel. A resize of the visible part therefore gives
+        the same as one that repeats the pixels at its edge, and its caller need not know the visible part.
 
         Args:
             videos: The batch on the host.
             on_device: The batch on the device.
-            picks: Indices of the frames, int64 ``[videos, N]``.
+            picks: Indices of the frames, int64 ``[videos, N]`` in ``[0, T)``. Other indices are limited to this range.
+            colours: A matrix for each video, float32 ``[9]`` in row order, which is applied to the (R, G, B) of its
+                pixels. The results are rounded to the nearest integer, halves to the even one, and limited to 0 to 255.
+                None leaves the colours unchanged, and so does the identity matrix.
         """
         count = picks.shape[1]
         clips = [self.arrays.empty((count, int(v["rows"]), int(v["columns"]), 3), np.uint8) for v in videos]
-        arguments = (on_device, picks, self._addresses(clips))
+        # A null pointer stands for no matrices.
+        matrices = np.uint64(0) if colours is None else self.arrays.stack(list(colours))
+        arguments = (on_device, picks, matrices, self._addresses(clips))
         self.function("gather", "gather_frames")(gather_grid(videos, count), (GATHER_BLOCK,), arguments)
         return clips
 

@@ -40,6 +40,9 @@ SHAPES = [(5, 33, 47), (1, 20, 20), (3, 1, 1), (9, 2, 3), (4, 64, 96), (2, 17, 1
 FEATURE_SHAPES = [(4, 33, 47), (1, 20, 20), (3, 1, 1), (3, 2, 3), (2, 64, 96), (2, 17, 130), (19, 5, 7), (2, 3, 260)]
 
 
+CHANNELS = ["luma", "rgb", "plane"]
+
+
 def random_videos(shapes: Sequence[tuple[int, int, int]], seed: int = 0) -> list[NDArray[np.uint8]]:
     rng = np.random.default_rng(seed)
     return [rng.integers(0, 256, (*shape, 3), np.uint8) for shape in shapes]
@@ -88,12 +91,25 @@ def split(values: NDArray[Any], table: NDArray[Any]) -> list[NDArray[Any]]:
 def image_motion(
     host_kernels: HostKernels, videos: Sequence[NDArray[np.uint8]], channels: str, **more: Any
 ) -> list[NDArray[Any]]:
-    table, structs = described(videos, more.pop("offset", 0))
+    """Return the motion of RGB videos, or of luma planes for `channels` "plane"."""
+    table, structs = described(videos, more.pop("offset", 0), more.pop("windows", None))
     out = Out(np.zeros(int(table["num_frames"].sum()), np.uint64))
+    grid = image_grid(table, pixel_bytes=1 if channels == "plane" else 3)
     (motion,) = host_kernels.run(
-        f"image_difference_{channels}", grid=image_grid(table), block=IMAGE_BLOCK, args=[structs, out], **more
+        f"image_difference_{channels}", grid=grid, block=IMAGE_BLOCK, args=[structs, out], **more
     )
     return split(motion, table)
+
+
+def image_reference(video: NDArray[np.uint8], channels: str) -> list[float]:
+    found = reference.image_difference(video, channels="rgb" if channels == "rgb" else "luma")
+    return found.tolist()  # type: ignore[no-any-return]
+
+
+def random_frames(shapes: Sequence[tuple[int, int, int]], channels: str, seed: int = 0) -> list[NDArray[np.uint8]]:
+    """Return RGB videos, or luma planes for `channels` "plane"."""
+    videos = random_videos(shapes, seed)
+    return [np.ascontiguousarray(video[..., 0]) for video in videos] if channels == "plane" else videos
 
 
 def feature_motion(
@@ -180,22 +196,64 @@ def top_picks_of(
 # --- Motion ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("channels", ["luma", "rgb"])
+@pytest.mark.parametrize("channels", CHANNELS)
 @pytest.mark.parametrize("order", ORDERS)
 def test_image_motion_of_a_ragged_batch_equals_the_reference(
-    host_kernels: HostKernels, channels: Any, order: int
+    host_kernels: HostKernels, channels: str, order: int
 ) -> None:
-    videos = random_videos(SHAPES, seed=order)
+    videos = random_frames(SHAPES, channels, seed=order)
     for video, motion in zip(videos, image_motion(host_kernels, videos, channels, order=order), strict=True):
-        assert motion.tolist() == reference.image_difference(video, channels=channels).tolist()
+        assert motion.tolist() == image_reference(video, channels)
 
 
-@pytest.mark.parametrize("channels", ["luma", "rgb"])
-@pytest.mark.parametrize("offset", [1, 2, 3, 4, 8])
-def test_frames_may_start_at_any_address(host_kernels: HostKernels, channels: Any, offset: int) -> None:
-    videos = random_videos([(3, 16, 16), (3, 9, 13), (2, 4, 4)])
-    for video, motion in zip(videos, image_motion(host_kernels, videos, channels, offset=offset), strict=True):
-        assert motion.tolist() == reference.image_difference(video, channels=channels).tolist()
+@pytest.mark.parametrize("channels", CHANNELS)
+def test_frames_may_start_at_any_address(host_kernels: HostKernels, channels: str) -> None:
+    # The memory of each video ends with its last frame, and the sanitizer reports reads before and after it.
+    videos = random_frames([(3, 16, 16), (4, 9, 13), (3, 4, 4), (2, 1, 1), (5, 7, 35)], channels)
+    for offset in range(16):
+        for video, motion in zip(videos, image_motion(host_kernels, videos, channels, offset=offset), strict=True):
+            assert motion.tolist() == image_reference(video, channels)
+
+
+@pytest.mark.parametrize("channels", CHANNELS)
+def test_frames_of_any_size_are_read_within_their_memory(host_kernels: HostKernels, channels: str) -> None:
+    # Up to three groups of bytes of a thread, in one row and in several.
+    shapes = [(2, 1, columns) for columns in range(1, 50)] + [(3, rows, 7) for rows in range(1, 15)]
+    for offset in (0, 5, 15):
+        videos = random_frames(shapes, channels, seed=offset)
+        for video, motion in zip(videos, image_motion(host_kernels, videos, channels, offset=offset), strict=True):
+            assert motion.tolist() == image_reference(video, channels)
+
+
+@pytest.mark.parametrize("channels", CHANNELS)
+@pytest.mark.parametrize("order", ORDERS)
+def test_image_motion_is_that_of_the_visible_part(host_kernels: HostKernels, channels: str, order: int) -> None:
+    # Two of them are whole rows, one is the stored size of 44x31 in coding blocks of 16.
+    shapes = [*SHAPES, (3, 40, 24), (3, 40, 24), (4, 32, 48)]
+    fixed = [(0, 0, 33, 24), (7, 0, 33, 24), (0, 0, 31, 44)]
+    for offset in (0, 3 * order + 1):
+        videos = random_frames(shapes, channels, seed=order)
+        windows = random_windows(videos[: -len(fixed)], seed=order) + fixed
+        motions = image_motion(host_kernels, videos, channels, windows=windows, offset=offset, order=order)
+        for video, window, motion in zip(videos, windows, motions, strict=True):
+            assert motion.tolist() == image_reference(np.ascontiguousarray(shown(video, window)), channels)
+
+
+@pytest.mark.parametrize("channels", CHANNELS)
+def test_a_visible_part_beyond_the_frame_is_limited_to_it(host_kernels: HostKernels, channels: str) -> None:
+    wrong = [(-3, -5, 1000, 1000), (8, 8, 100, 100), (1000, 1000, 5, 5), (3, 4, 0, -7)]
+    limited = [(0, 0, 9, 11), (8, 8, 1, 3), (8, 10, 1, 1), (3, 4, 1, 1)]
+    videos = random_frames([(3, 9, 11)] * 4, channels)
+    motions = image_motion(host_kernels, videos, channels, windows=wrong)
+    for video, window, motion in zip(videos, limited, motions, strict=True):
+        assert motion.tolist() == image_reference(np.ascontiguousarray(shown(video, window)), channels)
+
+
+def test_the_luma_of_nv12_frames_is_their_visible_part(host_kernels: HostKernels) -> None:
+    # NV12 has the rows of chroma below those of luma.
+    (frames,) = random_frames([(4, 24 * 3 // 2, 32)], "plane")
+    (motion,) = image_motion(host_kernels, [frames], "plane", windows=[(0, 0, 22, 30)])
+    assert motion.tolist() == image_reference(np.ascontiguousarray(frames[:, :22, :30]), "plane")
 
 
 @pytest.mark.parametrize("channels", ["luma", "rgb"])
@@ -378,36 +436,120 @@ def test_top_motion_picks_equal_the_reference(host_kernels: HostKernels, order: 
 # --- Gathering -------------------------------------------------------------------------------------------------------
 
 
+def gathered(
+    host_kernels: HostKernels,
+    videos: Sequence[NDArray[np.uint8]],
+    picks: NDArray[np.int64],
+    colours: NDArray[np.float32] | None = None,
+    *,
+    windows: Sequence[Window] | None = None,
+    offset: int = 0,
+    order: int = 0,
+) -> list[NDArray[Any]]:
+    table, structs = described(videos, offset, windows)
+    count = picks.shape[1]
+    outs = [Out(unset((count, *video.shape[1:]), np.uint8).array, offset=offset) for video in videos]
+    return host_kernels.run(
+        "gather_frames",
+        grid=gather_grid(table, count),
+        block=GATHER_BLOCK,
+        args=[structs, picks, np.uint64(0) if colours is None else colours, Structs(np.uint64, outs)],
+        order=order,
+    )
+
+
+def random_picks(videos: Sequence[NDArray[np.uint8]], count: int = 5) -> NDArray[np.int64]:
+    rng = np.random.default_rng(0)
+    return np.stack([rng.integers(0, len(video), count) for video in videos])
+
+
+def repeated_at_the_edge(frames: NDArray[np.uint8], window: Window) -> NDArray[np.uint8]:
+    top, left, height, width = window
+    below, right = frames.shape[1] - top - height, frames.shape[2] - left - width
+    return np.pad(shown(frames, window), ((0, 0), (top, below), (left, right), (0, 0)), mode="edge")
+
+
+def coloured(frames: NDArray[np.uint8], matrix: NDArray[np.float32]) -> NDArray[np.uint8]:
+    red, green, blue = np.moveaxis(frames.astype(np.float32), -1, 0)
+    sums = [m[0] * red + m[1] * green + m[2] * blue for m in matrix.reshape(3, 3)]
+    return np.clip(np.rint(np.stack(sums, axis=-1)), 0, 255).astype(np.uint8)
+
+
 @pytest.mark.parametrize("offset", [0, 4, 1])
 def test_gathered_frames_are_the_picked_ones(host_kernels: HostKernels, offset: int) -> None:
     videos = random_videos([*SHAPES, (3, 100, 180)])
-    table, structs = described(videos, offset)
-    rng = np.random.default_rng(0)
-    picks = np.stack([rng.integers(0, len(video), 5) for video in videos])
-    outs = [unset((5, *video.shape[1:]), np.uint8) for video in videos]
-    clips = host_kernels.run(
-        "gather_frames",
-        grid=gather_grid(table, 5),
-        block=GATHER_BLOCK,
-        args=[structs, picks, Structs(np.uint64, outs)],
-    )
-    for video, pick, clip in zip(videos, picks, clips, strict=True):
+    picks = random_picks(videos)
+    for video, pick, clip in zip(videos, picks, gathered(host_kernels, videos, picks, offset=offset), strict=True):
         assert np.array_equal(clip, video[pick])
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_gathered_frames_repeat_the_edge_of_the_visible_part(host_kernels: HostKernels, order: int) -> None:
+    videos = random_videos([*SHAPES, (3, 32, 48), (2, 16, 16)], seed=order)
+    windows = [*random_windows(videos[:-2], seed=order), (0, 0, 31, 44), (5, 0, 9, 16)]
+    picks = random_picks(videos)
+    for offset in (0, 4, 2 * order + 1):
+        clips = gathered(host_kernels, videos, picks, windows=windows, offset=offset, order=order)
+        for video, window, pick, clip in zip(videos, windows, picks, clips, strict=True):
+            assert np.array_equal(clip, repeated_at_the_edge(video, window)[pick])
+
+
+@pytest.mark.parametrize("offset", [0, 4, 7])
+def test_gathered_frames_have_corrected_colours(host_kernels: HostKernels, offset: int) -> None:
+    videos = random_videos([*SHAPES, (3, 32, 48)])
+    windows = random_windows(videos)
+    matrices = np.random.default_rng(1).normal(size=(len(videos), 9)).astype(np.float32)
+    # Halves are rounded, a colour is left as it is, and one is far out of range.
+    matrices[0] = np.diag([0.5, 0.5, 1.5]).ravel()
+    matrices[1] = np.eye(3).ravel()
+    matrices[2] = [1e9, 0, 0, 0, -1e9, 0, np.nan, 0, 0]
+    picks = random_picks(videos)
+    clips = gathered(host_kernels, videos, picks, matrices, windows=windows, offset=offset)
+    with np.errstate(invalid="ignore"):
+        for video, window, matrix, pick, clip in zip(videos, windows, matrices, picks, clips, strict=True):
+            expected = coloured(repeated_at_the_edge(video, window)[pick], matrix)
+            # CUDA converts NaN to 0.
+            expected[..., np.isnan(matrix.reshape(3, 3)).any(axis=1)] = 0
+            assert np.array_equal(clip, expected)
+
+
+def test_picks_outside_the_video_are_limited_to_it(host_kernels: HostKernels) -> None:
+    videos = random_videos([(3, 4, 5), (1, 2, 2)])
+    clips = gathered(host_kernels, videos, np.array([[-1, 3, 1], [-(2**40), 0, 2**40]]))
+    assert np.array_equal(clips[0], videos[0][[0, 2, 1]])
+    assert np.array_equal(clips[1], videos[1][[0, 0, 0]])
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 4), (2, 0, 4), (2, 4, 0)])
+def test_a_video_without_frames_or_pixels_is_an_error(shape: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match="no frame or no pixel"):
+        describe_videos([0, 0], [(3, 2, 2), shape])
 
 
 # --- The check itself ------------------------------------------------------------------------------------------------
 
 
-def test_a_planted_read_out_of_bounds_fails(program_cache: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("right", "planted"),
+    [
+        # The last group of bytes is read whole, as if the size of every frame were a multiple of 48.
+        ("bytes = group < groups.count ? ", "bytes = group < groups.count ? kBytes : group < groups.count ? "),
+        # Aligned quads are read at the ends of the memory too.
+        (
+            "if (aligned >= begin && aligned + kQuadBytes * quads <= end) {",
+            "if (aligned + kQuadBytes * quads <= end) {",
+        ),
+        ("if (aligned >= begin && aligned + kQuadBytes * quads <= end) {", "if (aligned >= begin) {"),
+    ],
+)
+def test_a_planted_read_out_of_bounds_fails(program_cache: Path, tmp_path: Path, right: str, planted: str) -> None:
     source = (kernel_folder() / "image_difference.cu").read_text()
-    # The planted error: the last group of pixels is read whole, as if the size of every frame were a multiple of 16.
-    bound = "count = left < 0 ? 0 : left < kPixels ? static_cast<int>(left) : kPixels;"
-    planted = source.replace(bound, "count = kPixels;")
-    assert planted != source
+    assert source.count(right) == 1
     path = tmp_path / "planted.cu"
-    path.write_text(planted)
-    video = random_videos([(2, 5, 7)])
-    table, structs = described(video)
-    out = Out(np.zeros(2, np.uint64))
-    with HostKernels(path, program_cache) as host, pytest.raises(KernelError, match="heap-buffer-overflow"):
+    path.write_text(source.replace(right, planted))
+    video = random_videos([(4, 5, 7)])
+    # The sanitizer reports bytes before an array in whole groups of eight.
+    table, structs = described(video, offset=11)
+    out = Out(np.zeros(4, np.uint64))
+    with HostKernels(path, program_cache) as host, pytest.raises(KernelError, match="overflow|use-after-poison"):
         host.run("image_difference_rgb", grid=image_grid(table), block=IMAGE_BLOCK, args=[structs, out])
