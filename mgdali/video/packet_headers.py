@@ -85,16 +85,16 @@ class PacketHeaders:
 
     def _units(self, content: bytes) -> Iterator[bytes]:
         """Yield the units of a packet of H.264, HEVC or MPEG-4, without zeros at their ends."""
-        if not self._length_bytes:
-            # A unit does not end with a zero byte: zeros belong to the next start code, or pad the packet.
-            yield from filter(None, (unit.rstrip(b"\0") for unit in content.split(_START_CODE)[1:]))
-            return
+        # A unit does not end with a zero byte: zeros belong to the next start code, or pad the packet.
+        parts = self._by_length(content) if self._length_bytes else content.split(_START_CODE)[1:]
+        yield from filter(None, (part.rstrip(b"\0") for part in parts))
+
+    def _by_length(self, content: bytes) -> Iterator[bytes]:
         at = 0
-        while at + self._length_bytes < len(content):
+        while at < len(content):
             start = at + self._length_bytes
             at = start + _number(content, at, self._length_bytes)
-            if at > start:
-                yield content[start:at].rstrip(b"\0")
+            yield content[start:at]
 
 
 def _avc_units(extradata: bytes) -> Iterator[bytes]:

@@ -44,8 +44,9 @@ FRAME_STEP_MS = 40
 _MILLISECOND = Fraction(1, 1000)
 # FFmpeg's analysis of a stream then decodes nothing. It still finds the headers and the size.
 _WITHOUT_DECODING = {"codec_whitelist": "none"}
-# By default FFmpeg's muxers shift all times if the first decoding time is negative.
-_KEEP_TIMES = {"avoid_negative_ts": "disabled"}
+# By default FFmpeg's muxers shift all times if the first decoding time is negative, and that of Matroska writes a
+# random number.
+_WRITING = {"avoid_negative_ts": "disabled", "fflags": "+bitexact"}
 _NO_CROP = {
     "h264": "h264_metadata=crop_left=0:crop_right=0:crop_top=0:crop_bottom=0",
     "hevc": "hevc_metadata=crop_left=0:crop_right=0:crop_top=0:crop_bottom=0",
@@ -230,7 +231,7 @@ def _write(
     # The decoding times must increase and be no later than the presentation times.
     delay = int(np.max(np.arange(len(packets)) - places))
     target = io.BytesIO()
-    with av.open(target, "w", format="matroska", container_options=_KEEP_TIMES) as container:
+    with av.open(target, "w", format="matroska", container_options=_WRITING) as container:
         stream = container.add_stream_from_template(source, opaque=True)
         uncropping = BitStreamFilterContext(_NO_CROP[codec], source, stream) if uncrop else None
         context = stream.codec_context
@@ -263,10 +264,11 @@ def _sizes(
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return the width and height of the frames, and of the coded frames, according to the headers of a packet."""
     context = stream.codec_context
-    if context.codec.canonical_name not in _NO_CROP:
+    if context.codec.canonical_name not in _WITH_EXTRADATA:
         shown = coded = (context.width, context.height)
     else:
-        # The container's header may differ from those of the codec, which FFmpeg's parser reads without decoding.
+        # The container's header may lack the size or differ from the codec's, which FFmpeg's parser reads without
+        # decoding.
         parser = av.CodecContext.create(context.codec.canonical_name, "r")
         assert isinstance(parser, av.VideoCodecContext)
         parser.extradata = context.extradata
