@@ -10,7 +10,8 @@ The functions refuse a file, so that it can be decoded in another way, if
 - its codec is not one of :data:`~mgdali.video.packet_headers.CODECS`;
 - its parameter sets change within the stream: a packet that is left out might contain those of a later packet, and
   NVDEC gets the first ones again at each key frame;
-- its frames are smaller than its headers say, for example because the container specifies a cropping.
+- its frames have another size than its headers say, for example because the container specifies a cropping;
+- the order of its packets differs from the order of display by more than DALI's decoder can restore.
 """
 
 from __future__ import annotations
@@ -51,6 +52,9 @@ _NO_CROP = {
     "h264": "h264_metadata=crop_left=0:crop_right=0:crop_top=0:crop_bottom=0",
     "hevc": "hevc_metadata=crop_left=0:crop_right=0:crop_top=0:crop_bottom=0",
 }
+# DALI 2.4 decodes until it holds 8 frames, and returns the one that is displayed first (FramesDecoderGpu's
+# ReadNextFrameWithoutIndex). A frame that is decoded later than that is returned in the wrong place.
+_MAX_DELAY = 7
 # Codecs that cannot be decoded without the headers in the extradata.
 _WITH_EXTRADATA = ("h264", "hevc", "mpeg4")
 
@@ -230,6 +234,9 @@ def _write(
         raise VideoDecodeError(path, 0, f"its frames have size {frame_size}, but its headers say {shown}")
     # The decoding times must increase and be no later than the presentation times.
     delay = int(np.max(np.arange(len(packets)) - places))
+    if delay > _MAX_DELAY:
+        reason = f"a frame is stored {delay} packets after its place, and DALI allows {_MAX_DELAY}"
+        raise VideoDecodeError(path, 0, reason)
     target = io.BytesIO()
     with av.open(target, "w", format="matroska", container_options=_WRITING) as container:
         stream = container.add_stream_from_template(source, opaque=True)
