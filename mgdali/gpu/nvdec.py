@@ -1,87 +1,88 @@
-"""Properties of a video stream that decide whether the GPU's decoder accepts it, and how large its frames become."""
+"""The way in which a video is decoded where a GPU is used: by DALI on the GPU, or by PyAV on the CPU.
+
+DALI hands the packets of a file to NVDEC and takes what comes back for the frames, in the order of the packets' times.
+It looks at nothing else, and reports no error if that is wrong. The rules here follow from the machine code and the
+published source of its version 2.4.0: a file is left to DALI only if it comes out with the frames of PyAV.
+"""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
-import av
-import av.error
-
-from mgdali.errors import VideoDecodeError
 from mgdali.gpu.driver import DecoderCaps
-from mgdali.video.containers import open_container
-from mgdali.video.frames import ffmpeg_message
-from mgdali.video.opening import video_stream
 from mgdali.video.record import VideoRecord
+from mgdali.video.stream_facts import TIMED_CONTAINERS, StreamFacts, probe, recorded_facts
 
-__all__ = ["NVDEC_BY_DALI", "NvdecTable", "StreamFacts", "nvdec_refusal", "probe", "recorded_facts"]
+__all__ = [
+    "ANY_GPU",
+    "GPU_CODECS",
+    "NVDEC_BY_DALI",
+    "NvdecTable",
+    "StreamFacts",
+    "Way",
+    "choose_way",
+    "nvdec_refusal",
+    "probe",
+    "recorded_facts",
+]
 
-NVDEC_BY_DALI = ("h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mjpeg")
+GPU_CODECS = ("h264", "hevc", "vp8", "vp9", "av1", "mpeg4")
 """FFmpeg's names of the codecs that ``fn.decoders.video`` of DALI decodes with NVDEC."""
+
+NVDEC_BY_DALI = (*GPU_CODECS, "mjpeg")
+"""FFmpeg's names of the codecs of :data:`GPU_CODECS`, and Motion JPEG, which DALI decodes on the CPU."""
 
 NvdecTable = Mapping[str, DecoderCaps]
 """FFmpeg's names of the codecs that a GPU decodes (4:2:0, 8 bits per sample), with its limits."""
 
-_CHROMA = {(1, 1): "4:2:0", (1, 0): "4:2:2", (0, 0): "4:4:4"}
+ANY_GPU: NvdecTable = {
+    codec: DecoderCaps(codec, "4:2:0", 8, 0, 0, 0, 1 << 16, 1 << 16, 1 << 32) for codec in GPU_CODECS
+}
+"""A GPU that decodes all codecs that DALI decodes, without limits; for machines without a GPU."""
+
+# Profiles that NVDEC decodes, by their numbers in the standards. H.264: Baseline, Main, High; HEVC: Main, Main 10 and
+# Main Still Picture; VP9 and AV1: the profile with 8 bits and 4:2:0.
+_PROFILES = {"h264": (66, 77, 100), "hevc": (1, 2, 3), "vp9": (0,), "av1": (0,)}
+# Codecs whose headers can be rewritten so that the whole coded picture is displayed.
+_CROP_IN_HEADER = ("h264", "hevc")
+# The correction of colours on the GPU knows these matrices.
+_MATRICES = ("bt601", "bt709", "bt2020")
+# DALI sorts frames in a buffer of 8.
+_MOST_REORDERED = 7
 
 
-@dataclass(frozen=True, kw_only=True)
-class StreamFacts:
-    """Properties of a file's best video stream.
+@dataclass(frozen=True)
+class Way:
+    """The way in which a video is decoded.
 
     Attributes:
-        codec: FFmpeg's name of the codec.
-        chroma: Chroma subsampling, ``"4:2:0"``, ``"4:2:2"`` or ``"4:4:4"``; FFmpeg's name of any other pixel format.
-        bit_depth: Number of bits per sample.
-        width, height: Size of the stored picture, in pixels.
-        rotation: Angle by which to turn the stored picture counterclockwise for display, in degrees, a multiple of 90.
-        num_frames: Number of packets. It differs from the number of frames only if the stream has hidden or repeated
-            frames.
+        kind: ``"as is"``: DALI decodes the unchanged file. ``"remuxed"``: DALI decodes the packets of the file, copied
+            into a new file. ``"pyav"``: PyAV decodes the file on the CPU.
+        reason: Reason that DALI cannot decode the unchanged file, as a clause; empty for ``"as is"``.
     """
 
-    codec: str
-    chroma: str
-    bit_depth: int
-    width: int
-    height: int
-    rotation: int
-    num_frames: int
-
-    @property
-    def frame_bytes(self) -> int:
-        """Number of bytes of a frame as 8-bit RGB."""
-        return 3 * self.height * self.width
+    kind: Literal["as is", "remuxed", "pyav"]
+    reason: str = ""
 
 
-def probe(content: bytes, path: str) -> StreamFacts:
-    """Return the properties of an encoded file.
-
-    The packets are counted and the first frame is decoded, because FFmpeg reports the rotation with frames only, and to
-    find files without any decodable frame.
+def choose_way(facts: StreamFacts, table: NvdecTable, *, record: VideoRecord | None = None) -> Way:
+    """Return the way in which a video is decoded.
 
     Args:
-        content: The file.
-        path: Path of the file, for errors.
-
-    Raises:
-        VideoDecodeError: If the file cannot be opened, has no video stream, or has no frame that can be decoded.
+        facts: Facts about the file (:func:`~mgdali.video.stream_facts.probe`).
+        table: Codecs and limits of the GPU.
+        record: Valid record of the video in the motion index, which knows the order of its packets; None if the video
+            has no valid record.
     """
-    try:
-        with open_container(io.BytesIO(content), path) as container:
-            stream = video_stream(container, path)
-            first: av.VideoFrame | None = None
-            packets = 0
-            for packet in container.demux(stream):
-                packets += packet.size > 0
-                if first is None:
-                    first = next(iter(stream.codec_context.decode(packet)), None)
-            if first is None:
-                raise VideoDecodeError(path, 0, "it contains no frame that can be displayed")
-            return _facts(stream.codec_context.codec.canonical_name, first.format, first.rotation, packets)
-    except (av.error.FFmpegError, OSError) as error:
-        raise VideoDecodeError(path, 0, ffmpeg_message(error)) from error
+    for reason in _not_for_nvdec(facts, table, record):
+        return Way("pyav", reason)
+    order = next(_without_order(facts, record), "")
+    if order and (record is None or record.packets is None):
+        return Way("pyav", f"{order}, and no index tells their order")
+    reason = order or next(_not_as_it_is(facts), "")
+    return Way("remuxed", reason) if reason else Way("as is")
 
 
 def nvdec_refusal(facts: StreamFacts, table: NvdecTable) -> str | None:
@@ -102,22 +103,66 @@ def nvdec_refusal(facts: StreamFacts, table: NvdecTable) -> str | None:
     return None
 
 
-def recorded_facts(record: VideoRecord) -> StreamFacts:
-    """Return the properties of a video from its record in a motion index, without reading the file."""
-    pixels = av.VideoFormat(record.pixel_format, record.width, record.height)
-    return _facts(record.codec, pixels, record.rotation, record.num_frames)
+def _not_for_nvdec(facts: StreamFacts, table: NvdecTable, record: VideoRecord | None) -> Iterator[str]:
+    """Yield the reasons that DALI cannot decode the packets of a video, in whatever container."""
+    size, coded = f"{facts.width}x{facts.height}", f"{facts.coded_width}x{facts.coded_height}"
+    if facts.codec not in GPU_CODECS:
+        yield f"DALI does not decode {facts.codec} on a GPU"
+    elif facts.codec not in table:
+        yield f"NVDEC of this GPU does not decode {facts.codec}"
+    elif facts.profile not in _PROFILES.get(facts.codec, (facts.profile,)):
+        yield f"NVDEC does not decode profile {facts.profile} of {facts.codec}"
+    if facts.chroma != "4:2:0" or facts.bit_depth != 8:
+        yield f"NVDEC does not decode {facts.chroma} with {facts.bit_depth} bits to 8-bit RGB"
+    if facts.rotation:
+        yield f"it is rotated by {facts.rotation} degrees"
+    if facts.width % 2 or facts.height % 2:
+        yield f"its size {size} is odd"
+    if not facts.progressive:
+        yield "it is interlaced, or its headers allow it"
+    if facts.oddity:
+        yield facts.oddity
+    if facts.coded_frames != facts.num_packets:
+        yield f"it has {facts.coded_frames} coded frames in {facts.num_packets} packets"
+    if facts.odd_packets:
+        yield f"{facts.odd_packets} of its {facts.num_packets} packets do not contain exactly one displayed frame"
+    if facts.discarded or facts.corrupt:
+        yield f"its container marks {facts.discarded} packets to be discarded and {facts.corrupt} as corrupt"
+    if facts.declared_frames not in (0, facts.num_packets):
+        yield f"its container declares {facts.declared_frames} frames but has {facts.num_packets} packets"
+    if record is not None and record.num_frames != facts.num_packets:
+        yield f"its index row has {record.num_frames} frames but the file has {facts.num_packets} packets"
+    if facts.headers_change:
+        yield "its headers or its size change midway"
+    if facts.codec not in _CROP_IN_HEADER and coded != size:
+        yield f"its coded size {coded} differs from its size {size}"
+    if facts.matrix not in _MATRICES:
+        yield f"its colours follow {facts.matrix}"
+    if facts.reordering > _MOST_REORDERED:
+        yield f"{facts.reordering} frames are coded before one that is displayed earlier, and DALI sorts 8"
+    if facts.codec in table and not table[facts.codec].fits(facts.coded_width, facts.coded_height):
+        yield f"NVDEC of this GPU does not decode {facts.codec} of {coded} pixels"
 
 
-def _facts(codec: str, pixels: av.VideoFormat, rotation: float, num_frames: int) -> StreamFacts:
-    """Return the properties of a stream, with the chroma subsampling and the bit depth of its pixel format."""
-    halved = (pixels.chroma_width(16) == 8, pixels.chroma_height(16) == 8)
-    planar = not pixels.is_rgb and len(pixels.components) >= 3
-    return StreamFacts(
-        codec=codec,
-        chroma=_CHROMA.get((int(halved[0]), int(halved[1])), pixels.name) if planar else pixels.name,
-        bit_depth=pixels.components[0].bits,
-        width=pixels.width,
-        height=pixels.height,
-        rotation=round(rotation / 90) * 90,
-        num_frames=num_frames,
-    )
+def _without_order(facts: StreamFacts, record: VideoRecord | None) -> Iterator[str]:
+    """Yield the reasons that the container does not tell the order of the frames."""
+    if facts.container not in TIMED_CONTAINERS:
+        yield f"its container {facts.container} does not have reliable presentation times"
+    if facts.times:
+        yield facts.times
+    known = None if record is None else record.packets
+    if known is not None and facts.order is not None and known.tolist() != facts.order.tolist():
+        yield "its presentation times differ from the order of its frames"
+
+
+def _not_as_it_is(facts: StreamFacts) -> Iterator[str]:
+    """Yield the reasons that DALI can decode the packets of a video, but not in its container."""
+    size = f"{facts.width}x{facts.height}"
+    if (facts.coded_width, facts.coded_height) != (facts.width, facts.height):
+        yield f"its coded size {facts.coded_width}x{facts.coded_height} differs from its size {size}"
+    if 0 in (facts.declared_width, facts.declared_height):
+        yield "its container does not declare its size"
+    elif (facts.declared_width, facts.declared_height) != (facts.width, facts.height):
+        yield f"its container declares {facts.declared_width}x{facts.declared_height} pixels but it has {size}"
+    if facts.streams > 1:
+        yield f"it has {facts.streams} video streams"

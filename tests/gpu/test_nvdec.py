@@ -1,4 +1,4 @@
-"""Properties of a stream, found before decoding, and whether the GPU's decoder accepts it."""
+"""The way in which a video is decoded where a GPU is used, and the reason."""
 
 from __future__ import annotations
 
@@ -6,80 +6,161 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from mgdali.errors import VideoDecodeError
 from mgdali.gpu.driver import DecoderCaps
-from mgdali.gpu.nvdec import StreamFacts, nvdec_refusal, probe
-from mgdali.video.frames import read_frames
-from tests.support.videos import moving_square, rotate_by_metadata, write_sound, write_video
+from mgdali.gpu.nvdec import ANY_GPU, GPU_CODECS, StreamFacts, Way, choose_way, nvdec_refusal, recorded_facts
+from mgdali.index.measure import measure_video
+from mgdali.video.media import Media
+from mgdali.video.record import VideoRecord
+from mgdali.video.stream_facts import probe
+from tests.support.index_records import make_record
 
-CODECS = ("h264", "hevc", "vp9", "av1", "mpeg4")
-TABLE = {codec: DecoderCaps(codec, "4:2:0", 8, 1, 48, 16, 4096, 4096, 65536) for codec in CODECS}
-FACTS = StreamFacts(codec="h264", chroma="4:2:0", bit_depth=8, width=340, height=256, rotation=0, num_frames=10)
-
-
-def facts_of(path: Path) -> StreamFacts:
-    return probe(path.read_bytes(), str(path))
-
-
-def test_properties_of_real_files_match_their_decoded_frames(real_videos: Path) -> None:
-    for path in sorted((real_videos / "formats").iterdir()):
-        facts = facts_of(path)
-        frames = list(read_frames(path))
-        assert (facts.width, facts.height, facts.num_frames) == (frames[0].width, frames[0].height, len(frames)), path
-        assert facts.codec == path.name.split("_")[0]
-        assert facts.bit_depth == (10 if "10bit" in path.name else 8)
-        assert facts.chroma == ("4:4:4" if "yuv444" in path.name else "4:2:0")
-        taken = nvdec_refusal(facts, TABLE) is None
-        assert taken == (not any(word in path.name for word in ("10bit", "yuv444", "rotated", "mjpeg")))
-
-
-@pytest.mark.parametrize(
-    ("pixel_format", "chroma", "depth"),
-    [("yuv420p", "4:2:0", 8), ("yuv422p", "4:2:2", 8), ("yuv444p", "4:4:4", 8), ("yuv420p10le", "4:2:0", 10)],
+MP4, AVI = "mov,mp4,m4a,3gp,3g2,mj2", "avi"
+TABLE = {codec: DecoderCaps(codec, "4:2:0", 8, 1, 48, 16, 4096, 4096, 65536) for codec in GPU_CODECS}
+ORDER = np.array([0, 2, 1, 4, 3, 5, 6, 7, 8, 9], np.int32)
+FACTS = StreamFacts(
+    container=MP4,
+    codec="h264",
+    profile=100,
+    chroma="4:2:0",
+    bit_depth=8,
+    width=320,
+    height=256,
+    coded_width=320,
+    coded_height=256,
+    declared_width=320,
+    declared_height=256,
+    num_packets=10,
+    declared_frames=10,
+    coded_frames=10,
+    order=ORDER,
+    reordering=1,
 )
-def test_chroma_and_depth_match_the_pixel_format(tmp_path: Path, pixel_format: str, chroma: str, depth: int) -> None:
-    facts = facts_of(write_video(tmp_path / "clip.mp4", moving_square(5, 48, 64), pixel_format=pixel_format))
-    assert (facts.chroma, facts.bit_depth) == (chroma, depth)
-    assert facts.frame_bytes == 3 * 48 * 64
+RECORD = make_record("clip.mp4", 10, packets=ORDER)
 
 
-def test_rgb_and_grey_formats_are_named(tmp_path: Path) -> None:
-    frames = moving_square(3, 48, 64)
-    rgb = facts_of(write_video(tmp_path / "rgb.mov", frames, codec="png", pixel_format="rgb24"))
-    grey = facts_of(write_video(tmp_path / "grey.mkv", frames, codec="ffv1", pixel_format="gray"))
-    assert (rgb.chroma, grey.chroma) == ("rgb24", "gray")
+def way(*, record: VideoRecord | None = None, table: dict[str, DecoderCaps] | None = None, **changes: Any) -> Way:
+    return choose_way(dataclasses.replace(FACTS, **changes), TABLE if table is None else table, record=record)
 
 
-def test_rotation_is_found(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "clip.mp4", moving_square(5, 48, 64))
-    rotate_by_metadata(path, 1)
-    assert facts_of(path).rotation == -90
+def test_a_plain_file_is_decoded_as_it_is_with_and_without_a_row_of_an_index() -> None:
+    assert way() == way(record=RECORD) == way(declared_frames=0) == Way("as is", "")
+    assert way(reordering=7).kind == "as is"
+    for matrix in ("bt601", "bt709", "bt2020"):
+        assert way(matrix=matrix).kind == "as is"
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("changes", "reason"),
     [
-        ({"codec": "prores"}, "does not decode prores"),
-        ({"codec": "vp8"}, "does not decode vp8"),
-        ({"chroma": "4:4:4"}, "4:4:4 with 8 bits"),
-        ({"bit_depth": 10}, "4:2:0 with 10 bits"),
-        ({"rotation": 90}, "does not rotate"),
-        ({"width": 5000}, "5000x256"),
-        ({"height": 8}, "340x8"),
+        ({"codec": "mjpeg"}, "DALI does not decode mjpeg on a GPU"),
+        ({"codec": "prores"}, "DALI does not decode prores on a GPU"),
+        ({"profile": 110}, "NVDEC does not decode profile 110 of h264"),
+        ({"chroma": "4:4:4"}, "NVDEC does not decode 4:4:4 with 8 bits to 8-bit RGB"),
+        ({"bit_depth": 10}, "NVDEC does not decode 4:2:0 with 10 bits to 8-bit RGB"),
+        ({"rotation": -90}, "it is rotated by -90 degrees"),
+        ({"width": 319}, "its size 319x256 is odd"),
+        ({"height": 255}, "its size 320x255 is odd"),
+        ({"progressive": False}, "it is interlaced, or its headers allow it"),
+        ({"oddity": "a packet is damaged"}, "a packet is damaged"),
+        ({"coded_frames": 12}, "it has 12 coded frames in 10 packets"),
+        ({"odd_packets": 2}, "2 of its 10 packets do not contain exactly one displayed frame"),
+        ({"discarded": 3}, "its container marks 3 packets to be discarded and 0 as corrupt"),
+        ({"corrupt": 1}, "its container marks 0 packets to be discarded and 1 as corrupt"),
+        ({"declared_frames": 13}, "its container declares 13 frames but has 10 packets"),
+        ({"headers_change": True}, "its headers or its size change midway"),
+        ({"matrix": "smpte240m"}, "its colours follow smpte240m"),
+        ({"reordering": 8}, "8 frames are coded before one that is displayed earlier, and DALI sorts 8"),
+        ({"coded_width": 4112}, "NVDEC of this GPU does not decode h264 of 4112x256 pixels"),
+        ({"coded_height": 0}, "NVDEC of this GPU does not decode h264 of 320x0 pixels"),
+        ({"codec": "vp8", "coded_height": 272}, "its coded size 320x272 differs from its size 320x256"),
+        ({"codec": "mpeg4", "coded_height": 272}, "its coded size 320x272 differs from its size 320x256"),
     ],
 )
-def test_a_stream_that_nvdec_cannot_decode_is_rejected_with_the_reason(change: dict[str, Any], words: str) -> None:
+def test_a_file_that_dali_decodes_wrongly_goes_to_pyav_with_the_reason(changes: dict[str, Any], reason: str) -> None:
+    assert way(**changes) == way(record=RECORD, **changes) == Way("pyav", reason)
+
+
+def test_a_codec_that_the_gpu_lacks_goes_to_pyav() -> None:
+    table = {codec: caps for codec, caps in TABLE.items() if codec != "h264"}
+    assert way(table=table) == Way("pyav", "NVDEC of this GPU does not decode h264")
+    assert {
+        choose_way(dataclasses.replace(FACTS, codec=codec, profile=0), ANY_GPU).kind for codec in ("vp8", "av1")
+    } == {"as is"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"container": AVI}, "its container avi does not have reliable presentation times"),
+        ({"times": "3 of its 10 packets have no presentation time", "order": None}, "3 of its 10 packets have no"),
+    ],
+)
+def test_a_file_without_usable_times_is_remuxed_if_an_index_tells_the_order(
+    changes: dict[str, Any], reason: str
+) -> None:
+    remuxed = way(record=RECORD, **changes)
+    assert remuxed.kind == "remuxed"
+    assert remuxed.reason.startswith(reason)
+    packed = make_record("clip.avi", 10, packets=None)
+    for without in (way(**changes), way(record=packed, **changes)):
+        assert without.kind == "pyav"
+        assert without.reason.startswith(reason)
+        assert without.reason.endswith("and no index tells their order")
+
+
+def test_times_that_contradict_the_index_are_not_used() -> None:
+    record = make_record("clip.mp4", 10, packets=np.arange(10, dtype=np.int32))
+    assert way(record=record) == Way("remuxed", "its presentation times differ from the order of its frames")
+
+
+def test_an_index_row_of_another_number_of_frames_sends_the_file_to_pyav() -> None:
+    record = make_record("clip.mp4", 9, packets=None)
+    assert way(record=record) == Way("pyav", "its index row has 9 frames but the file has 10 packets")
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
+def test_a_cropped_picture_is_remuxed(codec: str) -> None:
+    found = way(codec=codec, profile=100 if codec == "h264" else 1, width=318, height=250)
+    assert found == Way("remuxed", "its coded size 320x256 differs from its size 318x250")
+
+
+def test_a_container_that_contradicts_the_stream_or_has_more_streams_is_remuxed() -> None:
+    declared = way(declared_width=640)
+    assert declared == Way("remuxed", "its container declares 640x256 pixels but it has 320x256")
+    assert way(declared_height=0) == Way("remuxed", "its container does not declare its size")
+    assert way(streams=2) == Way("remuxed", "it has 2 video streams")
+
+
+def test_real_files_go_the_expected_way_and_every_other_way_has_a_reason(real_videos: Path) -> None:
+    ways = {}
+    for path in sorted((real_videos / "formats").iterdir()):
+        ways[path.name] = found = choose_way(probe(path.read_bytes(), str(path)), ANY_GPU)
+        assert bool(found.reason) == (found.kind != "as is"), path
+        if any(word in path.name for word in ("10bit", "yuv444", "rotated", ".avi")):
+            assert found.kind == "pyav", path
+    assert {"as is", "remuxed", "pyav"} == {found.kind for found in ways.values()}
+
+
+def test_avi_files_with_an_index_are_remuxed_unless_their_packets_contain_several_frames(real_videos: Path) -> None:
+    kinds = {}
+    for path in sorted((real_videos / "formats").glob("*.avi")):
+        record = measure_video(Media(str(path)), path.name, ())
+        facts = probe(path.read_bytes(), str(path))
+        found = choose_way(facts, ANY_GPU, record=record)
+        kinds[path.name] = found.kind
+        expected = record.packets is not None and facts.codec != "mjpeg" and facts.coded_frames == facts.num_packets
+        if facts.codec == "mpeg4":
+            expected &= (facts.coded_width, facts.coded_height) == (facts.width, facts.height)
+        assert found.kind == ("remuxed" if expected else "pyav"), (path, found)
+    assert "remuxed" in kinds.values()
+
+
+def test_the_former_refusal_still_answers_for_facts_and_for_records() -> None:
+    record = dataclasses.replace(RECORD, width=320, height=256, rotation=0)
     assert nvdec_refusal(FACTS, TABLE) is None
-    assert words in str(nvdec_refusal(dataclasses.replace(FACTS, **change), TABLE))
-
-
-def test_a_file_without_frames_is_a_decode_error_with_its_path(tmp_path: Path) -> None:
-    video = write_video(tmp_path / "clip.mp4", moving_square(5, 48, 64)).read_bytes()
-    for content in (b"", b"garbage" * 99, video[: len(video) // 2]):
-        with pytest.raises(VideoDecodeError, match=r"some\.mp4"):
-            probe(content, "some.mp4")
-    sound = write_sound(tmp_path / "sound.wav")
-    with pytest.raises(VideoDecodeError, match=r"some\.wav.*no video stream"):
-        probe(sound.read_bytes(), "some.wav")
+    assert nvdec_refusal(recorded_facts(record), TABLE) is None
+    assert "10 bits" in str(nvdec_refusal(dataclasses.replace(FACTS, bit_depth=10), TABLE))
+    assert "does not rotate" in str(nvdec_refusal(recorded_facts(RECORD), TABLE))

@@ -1,0 +1,299 @@
+"""Facts about a file's video stream that decide how it can be decoded, found without decoding more than one frame."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+from av.container import InputContainer
+from numpy.typing import NDArray
+
+from mgdali.errors import VideoDecodeError
+from mgdali.video.coded_frames import AV1Frames, CodedFrames, MPEG4Frames, VP8Frames, VP9Frames
+from mgdali.video.coded_units import H264Frames, HEVCFrames
+from mgdali.video.containers import open_container
+from mgdali.video.frames import ffmpeg_message
+from mgdali.video.opening import video_stream
+from mgdali.video.record import VideoRecord
+from mgdali.video.sequence_headers import SequenceHeader
+
+__all__ = ["TIMED_CONTAINERS", "StreamFacts", "probe", "recorded_facts"]
+
+TIMED_CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+"""FFmpeg's names of the containers whose packets have presentation times, and whose headers describe the stream."""
+
+# DALI opens files in this way: FFmpeg decodes nothing, and takes the times from the container alone.
+_WITHOUT_DECODING = {"codec_whitelist": "none", "probesize": "32"}
+_CHROMA = {(1, 1): "4:2:0", (1, 0): "4:2:2", (0, 0): "4:4:4"}
+_CODED_FRAMES: dict[str, Callable[[av.VideoStream], CodedFrames]] = {
+    "h264": H264Frames,
+    "hevc": HEVCFrames,
+    "vp8": VP8Frames,
+    "vp9": VP9Frames,
+    "mpeg4": MPEG4Frames,
+    "av1": AV1Frames,
+}
+# The matrix that libswscale applies for each value of AVColorSpace; BT.601 for streams without a value.
+_MATRICES = {0: "bt601", 1: "bt709", 2: "bt601", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020"}
+# DALI keeps presentation times in 32 bits.
+_TIMES = np.iinfo(np.int32)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StreamFacts:
+    """Properties of a file's best video stream.
+
+    Attributes:
+        container: FFmpeg's name of the container format.
+        codec: FFmpeg's name of the codec.
+        profile: Number of the profile in the codec's standard; 0 if unknown.
+        chroma: Chroma subsampling, ``"4:2:0"``, ``"4:2:2"`` or ``"4:4:4"``; FFmpeg's name of any other pixel format.
+        bit_depth: Number of bits per sample.
+        width, height: Size of the displayed picture before rotation, in pixels.
+        coded_width, coded_height: Size of the coded picture, in pixels; 0 if unknown.
+        left, top: Position of the displayed picture in the coded picture, in pixels.
+        declared_width, declared_height: Size of the picture according to the container, in pixels; 0 if unknown.
+        rotation: Angle by which to turn the picture counterclockwise for display, in degrees, a multiple of 90.
+        matrix: Matrix by which libswscale converts the frames to RGB: ``"bt601"``, also for untagged streams,
+            ``"bt709"``, ``"bt2020"``, ``"smpte240m"``, ``"fcc"``; ``"matrix "`` and a number if it converts none.
+        progressive: Whether every coded picture is a whole frame. False also if the headers only allow fields.
+        num_packets: Number of packets that are not empty.
+        declared_frames: Number of frames according to the container; 0 if unknown.
+        coded_frames: Number of frames, or fields, that the packets contain, displayed or not; 0 if unknown.
+        odd_packets: Number of packets that do not contain exactly one frame that is displayed.
+        discarded, corrupt: Number of packets that the container marks so.
+        headers_change: Whether the stream has several sequence headers, or changes its size.
+        oddity: Something that decoders treat differently, as a clause such as ``"a packet is damaged"``; empty if
+            nothing was found.
+        streams: Number of video streams in the file.
+        times: What is wrong with the presentation times of the packets, as a clause; empty if all are there, differ
+            from each other, and can be told apart by DALI.
+        order: Numbers of the packets in the order of their presentation times, int32 ``[num_packets]``; None if
+            ``times`` is not empty.
+        reordering: Largest number of frames that are coded before a frame but displayed after it; 0 if ``order`` is
+            None.
+    """
+
+    container: str = ""
+    codec: str
+    profile: int = 0
+    chroma: str
+    bit_depth: int
+    width: int
+    height: int
+    coded_width: int = 0
+    coded_height: int = 0
+    left: int = 0
+    top: int = 0
+    declared_width: int = 0
+    declared_height: int = 0
+    rotation: int = 0
+    matrix: str = "bt601"
+    progressive: bool = True
+    num_packets: int
+    declared_frames: int = 0
+    coded_frames: int = 0
+    odd_packets: int = 0
+    discarded: int = 0
+    corrupt: int = 0
+    headers_change: bool = False
+    oddity: str = ""
+    streams: int = 1
+    times: str = ""
+    order: NDArray[np.int32] | None = None
+    reordering: int = 0
+
+    @property
+    def num_frames(self) -> int:
+        """Number of packets. It differs from the number of frames only if ``odd_packets`` is not 0."""
+        return self.num_packets
+
+    @property
+    def frame_bytes(self) -> int:
+        """Number of bytes of a displayed frame as 8-bit RGB."""
+        return 3 * self.height * self.width
+
+
+def probe(content: bytes, path: str) -> StreamFacts:
+    """Return the facts about an encoded file.
+
+    All packets are read, with some bytes of the headers in each. The first frame is decoded, because FFmpeg reports the
+    rotation and the colours with frames only, and to find files without any decodable frame.
+
+    Args:
+        content: The file.
+        path: Path of the file, for errors.
+
+    Raises:
+        VideoDecodeError: If the file cannot be opened, has no video stream, or has no frame that can be decoded.
+    """
+    try:
+        with _opened(content, path) as (container, stream):
+            return _read(container, stream, path)
+    except (av.error.FFmpegError, OSError) as error:
+        raise VideoDecodeError(path, 0, ffmpeg_message(error)) from error
+
+
+def recorded_facts(record: VideoRecord) -> StreamFacts:
+    """Return the facts that a record in a motion index contains, without reading the file."""
+    pixels = av.VideoFormat(record.pixel_format, record.width, record.height)
+    chroma, bit_depth = _pixels(pixels)
+    return StreamFacts(
+        container=record.container,
+        codec=record.codec,
+        chroma=chroma,
+        bit_depth=bit_depth,
+        width=record.width,
+        height=record.height,
+        rotation=record.rotation,
+        num_packets=record.num_frames,
+    )
+
+
+@contextmanager
+def _opened(content: bytes, path: str) -> Iterator[tuple[InputContainer, av.VideoStream]]:
+    """Open a file; as DALI does it, if its container has presentation times."""
+    file = _Named(content, path)
+    with open_container(file, path, options=_WITHOUT_DECODING) as container:
+        if container.format.name in TIMED_CONTAINERS and len(container.streams.video) == 1:
+            yield container, video_stream(container, path)
+            return
+    with open_container(file, path) as container:
+        yield container, video_stream(container, path)
+
+
+class _Named(io.BytesIO):
+    """The content of a file with its name, whose extension FFmpeg considers."""
+
+    def __init__(self, content: bytes, name: str) -> None:
+        super().__init__(content)
+        self.name = name
+
+
+def _read(container: InputContainer, stream: av.VideoStream, path: str) -> StreamFacts:
+    context = stream.codec_context
+    declared = context.width, context.height
+    read_frames = _CODED_FRAMES.get(context.codec.canonical_name)
+    frames = None if read_frames is None else read_frames(stream)
+    first = _FirstFrame(context)
+    times: list[int | None] = []
+    discarded = corrupt = 0
+    extra_headers = False
+    for packet in container.demux(stream):
+        if packet.size == 0:
+            continue
+        times.append(packet.pts)
+        discarded += packet.is_discard
+        corrupt += packet.is_corrupt
+        extra_headers |= packet.has_sidedata("new_extradata") and len(times) > 1
+        first.decode(packet)
+        if frames is not None:
+            frames.add(packet)
+    frame = first.finish()
+    if frame is None:
+        raise VideoDecodeError(path, 0, "it contains no frame that can be displayed")
+    chroma, bit_depth = _pixels(frame.format)
+    header = frames.header if frames is not None else None
+    problem, order = _order(times)
+    reordering = 0 if order is None else int(np.max(order - np.arange(len(order)), initial=0))
+    return StreamFacts(
+        container=container.format.name,
+        codec=context.codec.canonical_name,
+        profile=header.profile if header else 0,
+        chroma=chroma,
+        bit_depth=bit_depth,
+        width=frame.width,
+        height=frame.height,
+        coded_width=header.width if header else 0,
+        coded_height=header.height if header else 0,
+        left=header.left if header else 0,
+        top=header.top if header else 0,
+        declared_width=declared[0],
+        declared_height=declared[1],
+        rotation=round(frame.rotation / 90) * 90,
+        matrix=_MATRICES.get(int(frame.colorspace), f"matrix {int(frame.colorspace)}"),
+        progressive=not frame.interlaced_frame and (header is None or header.progressive),
+        num_packets=len(times),
+        declared_frames=stream.frames,
+        coded_frames=frames.count if frames else 0,
+        odd_packets=frames.odd if frames else 0,
+        discarded=discarded,
+        corrupt=corrupt,
+        headers_change=extra_headers or (frames is not None and frames.changed),
+        oddity=(frames.oddity if frames else "") or _oddity(header, frame),
+        streams=len(container.streams.video),
+        times=problem,
+        order=order,
+        reordering=reordering,
+    )
+
+
+class _FirstFrame:
+    """Decodes packets until there is a frame, without waiting for frames that are displayed before it."""
+
+    def __init__(self, context: av.VideoCodecContext) -> None:
+        self._context = context
+        self._frame: av.VideoFrame | None = None
+        self._begun = False
+
+    def decode(self, packet: av.Packet[Any]) -> None:
+        """Decode the packet, if there is no frame yet."""
+        if self._frame is not None:
+            return
+        frames = self._context.decode(packet)
+        if not self._begun:
+            # The decoder delays the first frame if it expects reordered ones. At the end of a file it delays none.
+            self._begun = True
+            if not frames:
+                frames = self._context.decode(None)
+                self._context.flush_buffers()
+        self._frame = next(iter(frames), None)
+
+    def finish(self) -> av.VideoFrame | None:
+        """Return the frame; None if there is none."""
+        if self._frame is None:
+            self._frame = next(iter(self._context.decode(None)), None)
+        return self._frame
+
+
+def _order(times: list[int | None]) -> tuple[str, NDArray[np.int32] | None]:
+    """Return what is wrong with the times of packets, and the packets in the order of their times."""
+    known = np.array([time for time in times if time is not None], np.int64)
+    if len(known) < len(times):
+        return f"{len(times) - len(known)} of its {len(times)} packets have no presentation time", None
+    order = np.argsort(known, kind="stable")
+    repeated = int(np.count_nonzero(np.diff(known[order]) == 0))
+    if repeated:
+        return f"{repeated} of its {len(times)} packets have the presentation time of another", None
+    # DALI marks unused memory with the time -1.
+    if known.size and (known.min() < _TIMES.min or known.max() > _TIMES.max or np.any(known == -1)):
+        return f"its presentation times, {known.min()} to {known.max()}, contain -1 or exceed 32 bits", None
+    return "", order.astype(np.int32)
+
+
+def _oddity(header: SequenceHeader | None, frame: av.VideoFrame) -> str:
+    """Return what a header contains that decoders treat differently, as a clause."""
+    if header is None:
+        return ""
+    if header.tools:
+        return f"it uses {header.tools[0]}"
+    # FFmpeg does not cut off the left edge to the pixel, because decoders need aligned memory. It also believes a
+    # container that declares slightly less than the header.
+    shown = header.width - header.left - header.right, header.height - header.top - header.bottom
+    if (header.left or header.top or header.right or header.bottom) and shown != (frame.width, frame.height):
+        return f"PyAV returns {frame.width}x{frame.height} of the {shown[0]}x{shown[1]} pixels that are displayed"
+    return ""
+
+
+def _pixels(pixels: av.VideoFormat) -> tuple[str, int]:
+    """Return the chroma subsampling and the number of bits per sample of a pixel format."""
+    halved = (pixels.chroma_width(16) == 8, pixels.chroma_height(16) == 8)
+    planar = not pixels.is_rgb and len(pixels.components) >= 3
+    chroma = _CHROMA.get((int(halved[0]), int(halved[1])), pixels.name) if planar else pixels.name
+    return chroma, pixels.components[0].bits
