@@ -44,7 +44,7 @@ def session_bytes(frame_bytes: int) -> int:
 def session_cache_bytes(decoded: Mapping[int, int], most_at_once: int) -> int:
     """Return the number of bytes of the NVDEC sessions that DALI keeps in this process, at most.
 
-    A decoder takes an unused session of its frames' size, and opens another one if there is none (``NVDECCache``). So
+    A decoder takes an unused session of its frames' size, and opens another one if all are in use (``NVDECCache``). So
     there are as many sessions of a size as decoders that used this size at the same time. Streams of the same size that
     differ in the codec or in the number of surfaces are counted as if they shared sessions.
 

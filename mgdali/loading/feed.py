@@ -1,26 +1,18 @@
-"""The loop that runs a source's batches through its graph, epoch after epoch, and cleans up after errors."""
+"""The loop that runs a source's batches through its graphs, epoch after epoch, and recovers from errors."""
 
 from __future__ import annotations
 
-from collections import deque
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 
-from mgdali.errors import VideoDecodeError, WorkerError
 from mgdali.gpu.picking import FramePicker
-from mgdali.loading.batch import Arrays, Part
-from mgdali.loading.graph import (
-    OUTPUTS,
-    DALIGenericIterator,
-    LastBatchPolicy,
-    Picker,
-    Pipeline,
-    clips_pipeline,
-    decoding_pipeline,
-)
+from mgdali.loading.batch import Part
+from mgdali.loading.graph import Picker, clips_pipeline, decoding_pipeline
+from mgdali.loading.graphs import Graph, Graphs
 from mgdali.loading.order import Share
 from mgdali.loading.read_ahead import ReadAhead
 from mgdali.loading.settings import LoaderSettings
@@ -33,6 +25,12 @@ __all__ = ["Batch", "Feed", "make_pool"]
 Batch = tuple[dict[str, torch.Tensor], list[str]]
 """The graph's outputs by name, and the paths of the clips' videos."""
 
+WAIT_SECONDS = 60.0
+"""How long to wait for a part in a graph that decodes, in seconds: afterwards its decoder counts as stuck."""
+
+RECOVERY_SECONDS = 60.0
+"""How long PyAV and a new graph may take for a part on which a graph has failed, in seconds."""
+
 
 def make_pool(settings: LoaderSettings) -> Pool:
     """Start a loader's workers."""
@@ -42,17 +40,22 @@ def make_pool(settings: LoaderSettings) -> Pool:
 
 
 class Feed:
-    """The pool, the source and the graph of a loader.
+    """The pool, the source and the graphs of a loader.
 
-    They are created when they are first needed, and again after an error that left them in an unknown state. The graph
-    runs in the caller's thread, because CUDA streams belong to threads. A source with workers prepares its next batch
-    in a separate thread (:class:`ReadAhead`); that thread is idle whenever a method of this class uses the source.
+    They are created when they are first needed, and again after an error that left them in an unknown state. The graphs
+    are given their parts in the caller's thread, because CUDA streams belong to threads. A source with workers prepares
+    its next part in a separate thread (:class:`ReadAhead`); that thread is idle whenever a method of this class uses
+    the source.
+
+    If a graph that decodes fails on a part, or does not return it within :data:`WAIT_SECONDS`, PyAV decodes that part
+    again, and a new graph takes the place of the failed one. The batches stay the same and in order.
 
     Args:
         settings: Settings of the loader.
         make_source: Creates the source that uses a pool, with the settings.
         make_pool: Starts the workers.
-        picker: Picks frames on the GPU; by default a new :class:`FramePicker`. Used only if the graph decodes.
+        make_picker: Creates the object with which one graph picks frames; by default a :class:`FramePicker`. Used only
+            if the graphs decode.
     """
 
     def __init__(
@@ -61,19 +64,20 @@ class Feed:
         make_source: Callable[[Pool, LoaderSettings], ClipSource],
         *,
         make_pool: Callable[[LoaderSettings], Pool] = make_pool,
-        picker: Picker | None = None,
+        make_picker: Callable[[], Picker] | None = None,
     ) -> None:
         self._settings = settings
         self._make_source = make_source
         self._make_pool = make_pool
-        self._picker = picker
+        self._make_picker = make_picker
         self._pool: Pool | None = None
         self._source: ClipSource | None = None
         self._ahead: ReadAhead[Part] | None = None
-        self._dali: DALIGenericIterator | None = None
-        # One entry per part that the graph was given and has not returned yet: its paths, and whether it completes a
-        # batch.
-        self._given: deque[tuple[list[str], bool]] = deque()
+        self._graphs: Graphs | None = None
+        # The next part, if the GPU's memory does not suffice for it beside the parts in the graphs.
+        self._pending: Part | None = None
+        # Whether the source has returned all parts of the epoch.
+        self._exhausted = False
         self._drained = True
 
     @property
@@ -95,19 +99,13 @@ class Feed:
             # Without workers, a pool does its jobs in the thread that asks for the results.
             self._ahead = ReadAhead(self._source) if self._settings.num_workers else None
         self._guarded(partial(self._source.start, epoch, share, taken))
-        self._given.clear()
+        self._pending = None
+        self._exhausted = False
         self._drained = False
-        if self._dali is None:
-            self._dali = DALIGenericIterator(
-                self._make_pipeline(_noting(self._ahead or self._source, self._given)),
-                OUTPUTS,
-                size=-1,
-                auto_reset=False,
-                last_batch_policy=LastBatchPolicy.PARTIAL,
-                prepare_first_batch=False,
-            )
-        else:
-            self._guarded(self._dali.reset)
+        if self._graphs is None:
+            settings = self._settings
+            make_graphs = partial(Graphs, self._make_graph, settings.graphs, settings.queue_depth)
+            self._graphs = self._guarded(make_graphs)
 
     def next(self) -> Batch | None:
         """Return the next batch, or None at the end of the epoch.
@@ -115,32 +113,28 @@ class Feed:
         Raises:
             VideoDecodeError: If the next batch contains a video that cannot be decoded.
             WorkerError: If a worker ended or failed.
-            RuntimeError: If the graph failed; the message names the videos that it had.
+            RuntimeError: If the graph failed for another reason than a video, or picking frames did, or a failed batch
+                could not be decoded again in time. The message names the videos.
         """
-        assert self._dali is not None
+        assert self._graphs is not None
         assert self._source is not None
-        source = self._source
         parts: list[dict[str, torch.Tensor]] = []
         paths: list[str] = []
         complete = False
         while not complete:
-            try:
-                (outputs,) = self._guarded(self._dali.__next__)
-            except StopIteration:
+            self._guarded(self._give)
+            if not self._graphs:
                 self._drained = True
-                if source.error is not None:
-                    raise source.error from None
+                if self._source.error is not None:
+                    raise self._source.error from None
                 return None
-            except (VideoDecodeError, WorkerError):
-                raise
-            except RuntimeError as error:
-                raise _with_paths(error, [path for given, _ in self._given for path in given]) from error
+            part, outputs = self._guarded(self._take)
             parts.append(outputs)
-            part_paths, complete = self._given.popleft()
-            paths += part_paths
-            # Started only now, because the thread would slow the graph down while it takes its inputs. If the graph
-            # was given nothing, the epoch has ended.
-            if self._ahead is not None and self._given:
+            paths += part.paths
+            complete = part.last
+            self._guarded(self._give)
+            # Started only now, because the thread would slow the graph down while it takes its inputs.
+            if self._ahead is not None and self._pending is None and not self._exhausted:
                 self._guarded(self._ahead.begin)
         return _joined(parts), paths
 
@@ -150,57 +144,121 @@ class Feed:
             self._guarded(self._drain)
 
     def close(self) -> None:
-        """End the workers and free the graph."""
-        pool, ahead = self._pool, self._ahead
-        self._pool, self._source, self._ahead, self._dali = None, None, None, None
+        """End the workers and free the graphs."""
+        pool, ahead, graphs = self._pool, self._ahead, self._graphs
+        self._pool, self._source, self._ahead, self._graphs = None, None, None, None
+        self._pending = None
         self._drained = True
         if pool is not None:
             # The workers end first, because the thread may be waiting for them.
             pool.kill()
             if ahead is not None:
                 ahead.close()
+            if graphs is not None:
+                graphs.close()
             pool.close()
 
-    def _make_pipeline(self, source: Callable[[], Arrays]) -> Pipeline:
-        if not self._settings.decodes_in_graph:
-            return clips_pipeline(source, self._settings)
-        return decoding_pipeline(source, self._settings, self._picker or FramePicker(self._settings.sampler))
+    def _make_graph(self) -> Graph:
+        settings = self._settings
+        if not settings.decodes_in_graph:
+            return Graph(partial(clips_pipeline, settings=settings))
+        picker = FramePicker(settings.sampler) if self._make_picker is None else self._make_picker()
+        return Graph(partial(decoding_pipeline, settings=settings, picker=picker), picker=picker, bounded=True)
 
     def _guarded(self, step: Callable[[], Any]) -> Any:
         """Call ``step``. If it is interrupted by Ctrl-C or fails, close everything that may be in an unknown state."""
         try:
             return step()
-        except StopIteration:
-            raise
         except BaseException:
             self.close()
             raise
 
-    def _drain(self) -> None:
-        """Let the graph finish the batches that it was given, because it reads them from the source's memory."""
+    def _give(self) -> None:
+        """Give the graphs as many parts as they may have."""
+        assert self._graphs is not None
         assert self._source is not None
+        while not self._exhausted and not self._graphs.full:
+            if self._pending is None:
+                try:
+                    self._pending = (self._ahead or self._source)()
+                except StopIteration:
+                    self._exhausted = True
+                    return
+            if not self._graphs.has_room(self._pending):
+                return
+            self._graphs.give(self._pending)
+            self._pending = None
+
+    def _take(self) -> tuple[Part, dict[str, torch.Tensor]]:
+        """Wait for the oldest part in the graphs, and return it with its outputs."""
+        assert self._graphs is not None
+        try:
+            taken = self._graphs.take(WAIT_SECONDS)
+        except (RuntimeError, TimeoutError) as error:
+            if not self._settings.decodes_in_graph:
+                raise RuntimeError(f"DALI failed on the clips of {', '.join(self._graphs.paths)}: {error}") from error
+            return self._recovered(error)
+        if self._graphs.error is not None:
+            names = ", ".join(taken[0].paths + self._graphs.paths)
+            raise RuntimeError(f"picking frames failed on one of these videos: {names}") from self._graphs.error
+        return taken
+
+    def _recovered(self, error: RuntimeError | TimeoutError) -> tuple[Part, dict[str, torch.Tensor]]:
+        """Decode the part on which a graph failed by PyAV, and return it with its outputs from a new graph.
+
+        DALI reports a failure with the part on which it failed, so the other parts of that graph are given to the new
+        one as they are. That happens when the new graph has returned the first part, on which a decoder that is stuck
+        again must have no influence.
+
+        Args:
+            error: The graph's error.
+        """
+        assert self._graphs is not None
+        assert self._source is not None
+        deadline = time.monotonic() + RECOVERY_SECONDS
+        graph, (failed, *others) = self._graphs.replace_oldest()
+        names = ", ".join(failed.paths)
+        try:
+            if self._ahead is not None:
+                self._ahead.settle(deadline)
+            graph.give(self._source.decode_again(failed, str(error), deadline))
+            taken = self._taken_again(deadline - time.monotonic(), names)
+        except TimeoutError as late:
+            raise RuntimeError(
+                f"the GPU's decoder failed on one of these videos, and decoding them by PyAV took longer than "
+                f"{RECOVERY_SECONDS:g} seconds: {names}"
+            ) from late
+        for part in others:
+            graph.give(part)
+        return taken
+
+    def _taken_again(self, seconds: float, names: str) -> tuple[Part, dict[str, torch.Tensor]]:
+        assert self._graphs is not None
+        try:
+            return self._graphs.take(seconds)
+        except RuntimeError as error:
+            # The part has only finished clips now: no video is the reason.
+            message = f"DALI failed twice on these videos, the second time without decoding any: {names}"
+            raise RuntimeError(message) from error
+
+    def _drain(self) -> None:
+        """Let the graphs finish the parts that they were given, because they read them from the source's memory."""
+        assert self._source is not None
+        assert self._graphs is not None
         error = None if self._ahead is None else self._ahead.rest()
         if error is not None and not isinstance(error, StopIteration):
             # The error belongs to a batch that nobody needs any more. As after any error, start again with a new pool.
             self.close()
             return
         self._source.stop()
-        while self.next() is not None:
-            pass
-
-
-def _noting(ask: Callable[[], Part], given: deque[tuple[list[str], bool]]) -> Callable[[], Arrays]:
-    """Return the function from which the graph gets its inputs; it notes in ``given`` what the graph was given.
-
-    It is not a method, so that the graph does not keep its feed alive.
-    """
-
-    def give() -> Arrays:
-        part = ask()
-        given.append((part.paths, part.last))
-        return part.arrays
-
-    return give
+        while self._graphs:
+            try:
+                self._graphs.take(WAIT_SECONDS)
+            except (RuntimeError, TimeoutError):
+                # As above: nobody needs the part on which the graph failed.
+                self.close()
+                return
+        self._drained = True
 
 
 def _joined(parts: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
@@ -208,11 +266,3 @@ def _joined(parts: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     if len(parts) == 1:
         return parts[0]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-
-def _with_paths(error: RuntimeError, paths: list[str]) -> RuntimeError:
-    """Return the graph's error with the paths of its videos: DALI does not report which video of a batch failed."""
-    return RuntimeError(
-        f'DALI failed on one of these videos: {", ".join(paths)}. Load them with decode="cpu" to see which and why, '
-        f"then create a new loader without it. DALI's error: {error}"
-    )

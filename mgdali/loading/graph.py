@@ -78,12 +78,14 @@ def decoding_pipeline(source: Callable[[], Arrays], settings: LoaderSettings, pi
 
 
 def _execution(settings: LoaderSettings) -> dict[str, Any]:
-    # One batch ahead is enough: the source prepares further batches itself, and each batch in DALI takes memory.
+    # The source prepares further batches itself, and each batch in DALI takes memory.
     return {
         "batch_size": settings.order.batch_size,
         "num_threads": settings.num_threads,
         "device_id": settings.route.device_id,
-        "prefetch_queue_depth": 1,
+        "prefetch_queue_depth": settings.queue_depth,
+        # Outputs then own their memory, and a failure belongs to one batch.
+        "exec_dynamic": True,
         "py_num_workers": 0,
         "enable_conditionals": True,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from queue import SimpleQueue
@@ -40,6 +41,19 @@ class ReadAhead(Generic[T]):
             return _finished(self._begun()).result()
         finally:
             self._next = None
+
+    def settle(self, deadline: float) -> None:
+        """Wait for a running call, and keep its outcome for the next call of this object.
+
+        Args:
+            deadline: Time on the monotonic clock at which to stop waiting, in seconds.
+
+        Raises:
+            TimeoutError: If the call has not ended by the deadline.
+        """
+        while self._next is not None and wait([self._next], CTRL_C_SECONDS).not_done:
+            if time.monotonic() > deadline:
+                raise TimeoutError
 
     def rest(self) -> BaseException | None:
         """Wait for a running call, drop its result, and return the exception that it raised, or None."""

@@ -14,15 +14,17 @@ from mgdali.transforms import OutputFormat, SpatialTransform
 from mgdali.video.decoder import MEMORY_BUDGET
 from mgdali.workers.clip_job import ClipConfig
 
-__all__ = ["HELD_BATCHES", "LoaderSettings", "OnError"]
+__all__ = ["LoaderSettings", "OnError"]
 
 OnError = Literal["raise", "replace", "keep"]
 
-HELD_BATCHES = 3
-"""Number of batches that occupy slots in addition to those that workers prepare.
-
-These are the last two batches that the graph was given, because it may still read them, and the next batch, which is
-requested ahead of time."""
+# Batches in a graph: with two, NVDEC decodes one while the kernels work on the other. The graph of finished clips has
+# nothing to decode, and each batch in it takes memory.
+_DECODING_DEPTH, _CLIPS_DEPTH = 2, 1
+# Decoder threads per NVDEC engine. A thread waits for each of its frames, so an engine needs several to be busy.
+_THREADS_PER_ENGINE = 3
+# The decoding graph has two decoders, one for known picks and one for whole videos. Each has its own threads.
+_DECODERS_IN_GRAPH = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,9 @@ class LoaderSettings:
         memory_budget: Number of bytes of decoded frames that a worker may hold for one video, >= 0.
         gpu_memory_budget: Number of bytes of decoded frames that the GPU may hold at a time.
         make_records: Whether workers make records for an index that is built while training.
+        decoder_threads: Number of threads of each graph in which NVDEC's sessions are driven, >= 1; None for three per
+            NVDEC engine. Used only if the graph decodes.
+        num_graphs: Number of graphs that take turns, >= 1. Used only if the graph decodes.
 
     Raises:
         ValueError: If a setting is out of range.
@@ -59,6 +64,8 @@ class LoaderSettings:
     memory_budget: int = MEMORY_BUDGET
     gpu_memory_budget: float = math.inf
     make_records: bool = False
+    decoder_threads: int | None = None
+    num_graphs: int = 1
 
     def __post_init__(self) -> None:
         check_sampler(self.sampler)
@@ -68,18 +75,47 @@ class LoaderSettings:
         check_integer("prefetch_factor", self.prefetch_factor, least=1)
         check_timeout(self.timeout, self.num_workers)
         check_integer("memory_budget", self.memory_budget, least=0)
+        check_integer("num_graphs", self.num_graphs, least=1)
+        if self.decoder_threads is not None:
+            check_integer("decoder_threads", self.decoder_threads, least=1)
         if self.gpu_memory_budget < 1:
             raise ValueError(f"gpu_memory_budget must be >= 1 byte, got {self.gpu_memory_budget!r}")
 
     @property
     def slots(self) -> int:
         """Number of slots of the pool: one for each clip that is being made, is finished, or may still be read."""
-        return self.order.batch_size * (HELD_BATCHES + self.prefetch_factor)
+        return self.order.batch_size * (self.held_batches + self.prefetch_factor)
+
+    @property
+    def held_batches(self) -> int:
+        """Number of batches that occupy slots in addition to those that workers prepare.
+
+        These are the batches in the graphs, the one that was returned last, and the next one, which is requested ahead
+        of time.
+        """
+        return self.graphs * self.queue_depth + 2
+
+    @property
+    def graphs(self) -> int:
+        """Number of DALI graphs."""
+        return self.num_graphs if self.decodes_in_graph else 1
+
+    @property
+    def queue_depth(self) -> int:
+        """Number of batches that each graph has at a time."""
+        return _DECODING_DEPTH if self.decodes_in_graph else _CLIPS_DEPTH
 
     @property
     def num_threads(self) -> int:
-        """Number of threads of the DALI graph; each of them can drive one NVDEC engine."""
-        return max(self.num_workers, self.route.engines)
+        """Number of threads of a DALI graph."""
+        if not self.decodes_in_graph:
+            return max(self.num_workers, 1)
+        return self.decoder_threads or _THREADS_PER_ENGINE * self.route.engines
+
+    @property
+    def decoders_at_once(self) -> int:
+        """Largest number of videos that all graphs decode at the same time."""
+        return self.num_threads * _DECODERS_IN_GRAPH * self.graphs if self.decodes_in_graph else 0
 
     @property
     def decodes_in_graph(self) -> bool:

@@ -6,7 +6,8 @@ finished first, changes nothing in the batches.
 
 from __future__ import annotations
 
-from collections import deque
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -18,12 +19,13 @@ from numpy.typing import NDArray
 from mgdali.choices import draw
 from mgdali.datasets.video_dataset import VideoDataset
 from mgdali.errors import VideoDecodeError
-from mgdali.loading.batch import Arrays, Part, arrange_clips, arrange_encoded
+from mgdali.gpu.decoder_memory import decoding_bytes, session_cache_bytes
+from mgdali.loading.batch import Part, arrange_clips, arrange_encoded
 from mgdali.loading.order import WHOLE, Share
-from mgdali.loading.settings import HELD_BATCHES, LoaderSettings
+from mgdali.loading.settings import LoaderSettings
 from mgdali.loading.tally import Tally
 from mgdali.video.record import VideoRecord
-from mgdali.workers.clip_job import ClipJob, ClipResult, EncodedResult, Result
+from mgdali.workers.clip_job import GRAPH_FAILED, ClipJob, ClipResult, EncodedResult, Result
 from mgdali.workers.protocols import Outcome, Pool
 
 __all__ = ["ClipSource", "Index"]
@@ -52,6 +54,8 @@ class _Sample:
         self.result: Result | None = None
         self.error: Exception | None = None
         self.abandoned = False
+        # Whether the graph may decode it.
+        self.on_gpu = True
 
     @property
     def done(self) -> bool:
@@ -60,10 +64,10 @@ class _Sample:
 
 @dataclass
 class _Held:
-    """A part that the graph may still read: its slots, and its arrays, which must stay alive."""
+    """A part that a graph may still read: its samples with their slots, and its arrays, which must stay alive."""
 
-    slots: list[int]
-    arrays: Arrays | None = None
+    samples: list[_Sample]
+    part: Part
 
 
 class ClipSource:
@@ -107,6 +111,8 @@ class ClipSource:
         self._under_way: dict[int, _Sample] = {}
         self._ahead: deque[_Sample] = deque()
         self._held: deque[_Held] = deque()
+        # Number of videos that the graphs were given to decode, by the number of bytes of a frame.
+        self._decoded: Counter[int] = Counter()
         self._todo: NDArray[np.int64] = np.empty(0, np.int64)
         self._submitted = 0
         # CPU time that each video took when it was last loaded; 0 if unknown. It takes 4 bytes per video.
@@ -126,7 +132,7 @@ class ClipSource:
         """
         self.stop()
         while self._held:
-            self._release(self._held.popleft().slots)
+            self._release(self._held.popleft().samples)
         self._epoch = epoch
         self._share = share
         most = self._order.num_batches(share, taken) * self._order.batch_size
@@ -142,46 +148,121 @@ class ClipSource:
         for sample in self._ahead:
             sample.abandoned = True
             if sample.done:
-                self._release([sample.slot])
+                self._release([sample])
             else:
                 self._pool.cancel(sample.slot)
         self._ahead.clear()
 
     def __call__(self) -> Part:
-        while len(self._held) >= HELD_BATCHES:
-            self._release(self._held.popleft().slots)
+        while len(self._held) >= self._settings.held_batches:
+            self._release(self._held.popleft().samples)
         self._fill()
         if self._missing == 0:
             self._missing = min(self._order.batch_size, len(self._ahead) + len(self._todo) - self._submitted)
         if self._missing <= 0:
             raise StopIteration
-        part = self._next_part()
-        error = next((sample.error for sample in part if sample.error), None)
+        samples = self._next_samples()
+        error = next((sample.error for sample in samples if sample.error), None)
         if error is not None:
             self.stop()
             self.error = error
             raise StopIteration
-        for _ in part:
+        for _ in samples:
             self._ahead.popleft()
-        self._missing -= len(part)
-        held = _Held([sample.slot for sample in part])
-        self._held.append(held)
-        videos = [self._dataset[sample.index] for sample in part]
-        results = [sample.result for sample in part if sample.result is not None]
-        memory = [self._pool.memory(sample.slot, result.shape) for sample, result in zip(part, results, strict=True)]
-        held.arrays = self._arrange(videos, results, memory)
-        return Part(held.arrays, [video.path for video in videos], self._missing == 0)
-
-    def _next_part(self) -> list[_Sample]:
-        """Return the next samples of the current batch, as many as the GPU can decode at a time."""
-        decoded_bytes = 0
-        for size in range(1, self._missing + 1):
-            part = self._await(size)
-            result = part[-1].result
-            decoded_bytes += result.decoded_bytes if isinstance(result, EncodedResult) else 0
-            if size > 1 and decoded_bytes > self._settings.gpu_memory_budget:
-                return part[:-1]
+        self._missing -= len(samples)
+        part = self._arranged(samples, last=self._missing == 0)
+        self._held.append(_Held(samples, part))
         return part
+
+    def decode_again(self, part: Part, reason: str, deadline: float) -> Part:
+        """Let PyAV decode the videos of a part that the graph should have decoded, after the graph has failed on it.
+
+        The new files and clips use the slots of the old ones. Threads of the failed graph may still read these: they
+        then read other bytes, which can do no more harm than a broken file. The memory stays mapped as long as the
+        failed graph refers to its arrays.
+
+        PyAV decodes the videos of the part from then on, also in later epochs. If PyAV finds one broken, it is the
+        one at fault, and the others go to the graph again.
+
+        Args:
+            part: A part that was returned and that the graphs have not given back.
+            reason: The graph's error, for the warning.
+            deadline: Time on the monotonic clock at which to stop waiting, in seconds.
+
+        Returns:
+            The part with finished clips in place of files.
+
+        Raises:
+            VideoDecodeError: If a video cannot be decoded and is not replaced.
+            WorkerError: If a worker ended or failed.
+            TimeoutError: If the videos were not decoded by the deadline.
+        """
+        self._tally.note_graph_failure(part.paths, reason)
+        held = next(held for held in self._held if held.part is part)
+        again = {sample: sample.index for sample in held.samples if isinstance(sample.result, EncodedResult)}
+        for sample in again:
+            self._pool.release(sample.slot)
+            sample.result = None
+            sample.on_gpu = False
+            self._submit(sample)
+        while not all(sample.done for sample in again):
+            if time.monotonic() > deadline:
+                raise TimeoutError
+            self._receive()
+        for sample in again:
+            if sample.error is not None:
+                raise sample.error
+        broken = [index for sample, index in again.items() if sample.index != index or _damaged(sample.result)]
+        self._tally.failed_on_gpu.update(dict.fromkeys(broken or again.values(), GRAPH_FAILED))
+        for sample in self._ahead:
+            self._redo_if_failed(sample)
+        held.part = self._arranged(held.samples, last=part.last)
+        return held.part
+
+    def _redo_if_failed(self, sample: _Sample) -> None:
+        """Submit a finished sample again if it is a file on which a graph has failed in the meantime."""
+        if isinstance(sample.result, EncodedResult) and not sample.abandoned and not self._may_use_gpu(sample):
+            sample.result = None
+            self._pool.release(sample.slot)
+            self._submit(sample)
+
+    def _arranged(self, samples: list[_Sample], *, last: bool) -> Part:
+        """Return a part of a batch from its finished samples."""
+        videos = [self._dataset[sample.index] for sample in samples]
+        results = [sample.result for sample in samples if sample.result is not None]
+        memory = [self._pool.memory(sample.slot, result.shape) for sample, result in zip(samples, results, strict=True)]
+        files = [result for result in results if isinstance(result, EncodedResult)]
+        self._decoded.update(result.frame_bytes for result in files)
+        return Part(
+            self._arrange(videos, results, memory),
+            [video.path for video in videos],
+            last,
+            gpu_bytes=sum(decoding_bytes(result.decoded_bytes, result.frame_bytes) for result in files),
+            gpu_limit=self._gpu_room(self._decoded),
+        )
+
+    def _next_samples(self) -> list[_Sample]:
+        """Return the next samples of the current batch, as many as fit into the GPU's memory beside other parts."""
+        needed, decoded = 0, Counter(self._decoded)
+        parts = self._settings.graphs * self._settings.queue_depth
+        for size in range(1, self._missing + 1):
+            samples = self._await(size)
+            result = samples[-1].result
+            if isinstance(result, EncodedResult):
+                needed += decoding_bytes(result.decoded_bytes, result.frame_bytes)
+                decoded[result.frame_bytes] += 1
+                if size > 1 and needed * parts > self._gpu_room(decoded):
+                    return samples[:-1]
+        return samples
+
+    def _gpu_room(self, decoded: Counter[int]) -> float:
+        """Return the number of bytes of the GPU's memory budget that NVDEC's sessions leave, >= 0.
+
+        Args:
+            decoded: Number of decoded videos, by the number of bytes of a frame.
+        """
+        sessions = session_cache_bytes(decoded, self._settings.decoders_at_once)
+        return max(0.0, self._settings.gpu_memory_budget - sessions)
 
     def _fill(self) -> None:
         while self._free and self._submitted < len(self._todo):
@@ -224,7 +305,12 @@ class ClipSource:
         num_frames, training = self._settings.sampler.num_frames, self._settings.transform.training
         choices = draw(self._order.seed, self._epoch, sample.index, num_frames, training=training)
         self._under_way[sample.slot] = sample
-        self._pool.submit(sample.slot, ClipJob(self._dataset[sample.index].media, choices, sample.record))
+        on_gpu = self._may_use_gpu(sample)
+        self._pool.submit(sample.slot, ClipJob(self._dataset[sample.index].media, choices, sample.record, on_gpu))
+
+    def _may_use_gpu(self, sample: _Sample) -> bool:
+        """Return whether the graph may decode a sample's video."""
+        return sample.on_gpu and sample.index not in self._tally.failed_on_gpu
 
     def _await(self, size: int) -> list[_Sample]:
         """Wait until the next ``size`` samples are done, and return them."""
@@ -232,21 +318,26 @@ class ClipSource:
             batch = list(islice(self._ahead, size))
             if len(batch) == size and all(sample.done for sample in batch):
                 return batch
-            for slot, outcome in self._pool.receive():
-                self._settle(self._under_way.pop(slot), outcome)
+            self._receive()
             self._fill()
+
+    def _receive(self) -> None:
+        """Wait a short time for jobs to finish, and store their outcomes."""
+        for slot, outcome in self._pool.receive():
+            self._settle(self._under_way.pop(slot), outcome)
 
     def _settle(self, sample: _Sample, outcome: Outcome) -> None:
         """Store the outcome of a sample's job."""
         if isinstance(outcome, ClipResult | EncodedResult):
             sample.result = outcome
             self._note(sample.index, outcome)
+            self._redo_if_failed(sample)
         elif isinstance(outcome, VideoDecodeError) and self._settings.on_error != "raise" and not sample.abandoned:
             self._replace(sample, outcome)
         else:
             sample.error = outcome
         if sample.abandoned:
-            self._release([sample.slot])
+            self._release([sample])
 
     def _note(self, index: int, result: Result) -> None:
         """Note the facts about a result that are of interest beyond its batch."""
@@ -255,6 +346,8 @@ class ClipSource:
             self._tally.note_unindexed(self._dataset[index].path, result.unindexed)
         if isinstance(result, ClipResult):
             self._seconds[index] = result.seconds
+            if result.not_on_gpu is not None:
+                self._tally.by_pyav.setdefault(self._dataset[index].path, result.not_on_gpu)
             if result.damage is not None:
                 self._tally.note_damaged(result.damage)
             if result.record is not None and self._on_record is not None:
@@ -272,7 +365,12 @@ class ClipSource:
             sample.record = self._find(other)
             self._submit(sample)
 
-    def _release(self, slots: list[int]) -> None:
-        for slot in slots:
-            self._pool.release(slot)
-        self._free.extend(slots)
+    def _release(self, samples: list[_Sample]) -> None:
+        for sample in samples:
+            self._pool.release(sample.slot)
+            self._free.append(sample.slot)
+
+
+def _damaged(result: Result | None) -> bool:
+    """Return whether a clip is made of the frames before a damage."""
+    return isinstance(result, ClipResult) and result.damage is not None

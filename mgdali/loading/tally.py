@@ -23,12 +23,19 @@ class Tally:
         crashed: Videos that were replaced because their worker died or took too long, which may be chance: index to
             error. They are replaced from then on, also in a resumed run.
         unindexed: Videos without a valid record in the index: path to reason.
+        by_pyav: Videos that PyAV decoded although the loader's graph decodes: path to reason.
+        failed_on_gpu: Videos on which the graph failed, or other videos of such a batch: index to reason. PyAV decodes
+            them from then on, also in a resumed run.
+        graph_failures: Number of times that a graph failed.
         frames_decoded: Number of frames that decoders returned.
     """
 
     bad_videos: dict[str, VideoDecodeError] = field(default_factory=dict)
     crashed: dict[int, VideoCrashError] = field(default_factory=dict)
     unindexed: dict[str, str] = field(default_factory=dict)
+    by_pyav: dict[str, str] = field(default_factory=dict)
+    failed_on_gpu: dict[int, str] = field(default_factory=dict)
+    graph_failures: int = 0
     frames_decoded: int = 0
 
     def note_replaced(self, index: int, error: VideoDecodeError) -> None:
@@ -49,6 +56,28 @@ class Tally:
         if len(self.unindexed) == 1:
             message = f"{path} {reason}: measuring it while loading; further such videos are not reported"
             warnings.warn(message, RuntimeWarning, stacklevel=3)
+
+    def note_graph_failure(self, paths: Sequence[str], reason: str) -> None:
+        """Count a failure of a graph and warn about it.
+
+        Args:
+            paths: Paths of the videos that the graph decoded at that time; it failed on one of them.
+            reason: The graph's error.
+        """
+        self.graph_failures += 1
+        message = (
+            f"the GPU's decoder failed on one of these videos, and PyAV decodes them instead: {', '.join(paths)}. "
+            f"The error: {reason}"
+        )
+        warnings.warn(message, RuntimeWarning, stacklevel=9)
+
+    def failures(self) -> list[list[int | str]]:
+        """Return the videos in :attr:`failed_on_gpu` for a state: index and reason of each."""
+        return [[index, reason] for index, reason in sorted(self.failed_on_gpu.items())]
+
+    def restore_failures(self, failures: Iterable[tuple[int, str]]) -> None:
+        """Take over the videos of a state, so that PyAV decodes them. ``failures`` is from :meth:`failures`."""
+        self.failed_on_gpu = dict(failures)
 
     def crashes(self) -> list[list[int | str]]:
         """Return the videos in :attr:`crashed` for a state: index and reason of each."""

@@ -6,9 +6,6 @@ A GPU differs in the device that runs the graph and in the codecs that DALI's de
 from __future__ import annotations
 
 import dataclasses
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -164,7 +161,7 @@ def feed_of(
         settings,
         partial(ClipSource, dataset, tally=Tally()),
         make_pool=make_pool if workers else lambda settings: PicksKnown(settings.clip_config, known or {}),
-        picker=FramePicker(sampler, kernels) if kernels else None,
+        make_picker=partial(FramePicker, sampler, kernels) if kernels else None,
     )
 
 
@@ -358,48 +355,6 @@ def test_an_epoch_that_ends_within_a_split_batch_is_followed_by_a_complete_one(
     again = epoch_of(feed)
     assert [paths for _, paths in again] == [paths for _, paths in whole]
     assert all((a["clips"] == b["clips"]).all() for (a, _), (b, _) in zip(again, whole, strict=True))
-
-
-def error_of_failed_epoch(paths: list[Path], more: str = "") -> str:
-    """Return the loader's error for an epoch in which DALI's decoder fails."""
-    # Runs in a separate process, because DALI's CPU decoder may hang after an error.
-    script = f"""
-import os
-from tests.loading.test_decoding_graph import *
-dataset = VideoDataset({list(map(str, paths))!r}, {[0] * len(paths)!r})
-try:
-    epoch_of(feed_of(dataset, Segment(num_frames=2), Kernels, batch_size=2, {more}))
-except RuntimeError as error:
-    print(error, flush=True)
-os._exit(0)
-"""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    result = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, env=environment, check=True
-    )
-    return result.stdout
-
-
-def test_an_error_of_dalis_decoder_names_the_videos_of_its_batch(tmp_path: Path) -> None:
-    vp9: dict[str, Any] = {"codec": "libvpx-vp9", "options": {"crf": "20", "b": "0", "cpu-used": "8"}}
-    fine = write_video(tmp_path / "fine.webm", moving_square(26, 48, 76, seed=4), **vp9)
-    content = bytearray(fine.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    broken = tmp_path / "broken.webm"
-    broken.write_bytes(bytes(content))
-    words = error_of_failed_epoch([fine, broken])
-    assert "DALI failed on one of these videos: " in words
-    assert str(broken) in words
-    assert "Invalid data found" in words
-
-
-@pytest.mark.parametrize("pick", [8, -1])
-def test_a_known_pick_that_is_not_in_the_video_is_an_error_that_names_it(tmp_path: Path, pick: int) -> None:
-    path = write_video(tmp_path / "short.webm", moving_square(8, 48, 64), codec="libvpx-vp9")
-    words = error_of_failed_epoch([path], f"known={{{str(path)!r}: [0, {pick}]}}")
-    assert "DALI failed on one of these videos: " in words
-    assert str(path) in words
-    assert f"out-of-bounds frame index {pick} " in words
 
 
 def test_a_folder_of_jpeg_frames_loads_whole_and_with_known_picks(
