@@ -1,9 +1,10 @@
-"""Measuring motion and picking on the GPU: the function that the decoding graph calls for each batch of videos."""
+"""Measuring motion, picking and gathering on the GPU: the functions that the decoding graph calls for its videos."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,90 @@ from numpy.typing import NDArray
 from mgdali.gpu.cuda_kernels import Kernels
 from mgdali.samplers import MotionGuided, Sampler, Segment, Stride, TopMotion, checked_picks
 
-__all__ = ["FramePicker"]
+__all__ = ["FrameGatherer", "FramePicker", "Guarded"]
+
+Arrays = list[Any]
+"""One array for each video of a batch."""
+
+
+class GraphFunction(Protocol):
+    """A function of a graph, which takes lists of arrays, and what it returns if it could not do its work."""
+
+    def __call__(self, frames: Arrays, which: Arrays, /, *more: Arrays) -> Any: ...
+
+    def placeholders(self, frames: Arrays, which: Arrays) -> Any:
+        """Return outputs of the right number, dimensions and dtypes, whose content has no meaning.
+
+        It must not fail, so it computes nothing on the device.
+        """
+
+
+class Guarded:
+    """A function of a graph that raises nothing.
+
+    DALI calls the function with its own CUDA stream wrapped in an object of CuPy's. If the function raises, DALI does
+    not take the stream out of the object again, and CuPy destroys the stream together with the object. Therefore an
+    exception is caught here, and the function's placeholders are returned. The caller of the graph must look at
+    ``error`` after each batch. Once there is an error, the function is not called again.
+
+    Args:
+        function: The function.
+
+    Attributes:
+        error: The first exception, or None.
+    """
+
+    def __init__(self, function: GraphFunction) -> None:
+        self._function = function
+        self.error: BaseException | None = None
+
+    def __call__(self, frames: Arrays, which: Arrays, *more: Arrays) -> Any:
+        """Return what the function returns, or its placeholders."""
+        if self.error is None:
+            try:
+                return self._function(frames, which, *more)
+            except BaseException as error:  # Ctrl-C too: nothing may reach DALI.
+                self.error = error
+                # The arrays of the failed call would stay on the device as long as the exception.
+                cause: BaseException | None = error
+                while cause is not None:
+                    traceback.clear_frames(cause.__traceback__)
+                    cause = cause.__context__
+        return self._function.placeholders(frames, which)
+
+
+class FrameGatherer:
+    """Gathers frames whose indices are known, with the CUDA kernels, on CuPy's current stream.
+
+    Args:
+        make_kernels: Creates the kernels at the first call, in DALI's thread and on DALI's device.
+    """
+
+    def __init__(self, make_kernels: Callable[[], Kernels] = Kernels) -> None:
+        self._kernels = _Once(make_kernels)
+
+    def __call__(
+        self, frames: Arrays, picks: Arrays, visible: Arrays | None = None, colours: Arrays | None = None
+    ) -> Arrays:
+        """Gather the picked frames of a batch of videos.
+
+        Args:
+            frames: The videos, CuPy arrays, uint8 ``[T, H, W, 3]`` each.
+            picks: Indices of the frames, int64 ``[N]`` each, in ``[0, T)``. They are not checked, because that would
+                wait for the device: the caller compares T with the number of frames that it expects.
+            visible: Visible part of the frames, int32 ``[4]`` each (top, left, height, width); None means all of it.
+            colours: Matrix for the colours, float32 ``[9]`` each, as :meth:`Kernels.gather_frames` applies it.
+
+        Returns:
+            The frames, uint8 ``[N, H, W, 3]`` each, as :meth:`Kernels.gather_frames` returns them.
+        """
+        kernels = self._kernels()
+        videos, on_device = _described(kernels, frames, visible)
+        return kernels.gather_frames(videos, on_device, kernels.arrays.stack(picks), colours)
+
+    def placeholders(self, frames: Arrays, picks: Arrays) -> Arrays:
+        """Return clips of the right shape: each the beginning of its video."""
+        return _beginnings(frames, picks)
 
 
 class FramePicker:
@@ -34,31 +118,74 @@ class FramePicker:
             self._filters = self._representation.filters
         # A subclass may override pick(): what counts is the method, not the class.
         self._pick_on_device = _ON_DEVICE.get(getattr(sampler.pick, "__func__", None), _pick_on_host)
-        self._make_kernels = make_kernels
-        self._kernels: Kernels | None = None
+        self._kernels = _Once(make_kernels)
 
-    def __call__(self, frames: list[Any], offsets: list[Any]) -> tuple[list[Any], list[Any]]:
+    def __call__(
+        self, frames: Arrays, offsets: Arrays, visible: Arrays | None = None, colours: Arrays | None = None
+    ) -> tuple[Arrays, Arrays]:
         """Pick frames from a batch of videos.
 
         Args:
             frames: The videos, CuPy arrays, uint8 ``[T, H, W, 3]`` each.
             offsets: Position of each pick within its part of the cumulative distribution, float64 ``[N]`` each, in
                 [0, 1).
+            visible: Visible part of the frames, int32 ``[4]`` each (top, left, height, width); None means all of it.
+                Motion is measured there.
+            colours: Matrix for the colours of the picked frames, float32 ``[9]`` each, as
+                :meth:`Kernels.gather_frames` applies it. Motion is measured without it.
 
         Returns:
-            The picked frames, uint8 ``[N, H, W, 3]`` each, and the picks, int64 ``[N]`` each.
+            The picked frames, uint8 ``[N, H, W, 3]`` each, as :meth:`Kernels.gather_frames` returns them, and the
+            picks, int64 ``[N]`` each.
         """
-        if self._kernels is None:
-            self._kernels = self._make_kernels()
-        kernels = self._kernels
-        videos, on_device = kernels.describe(frames)
+        kernels = self._kernels()
+        videos, on_device = _described(kernels, frames, visible)
         batch = _Batch(kernels, videos, on_device, kernels.arrays.stack(offsets))
         if self._filters is not None:
             batch.motion, batch.unit = kernels.feature_difference(videos, on_device, self._filters)
         elif self._representation is not None:
             batch.motion = kernels.image_difference(videos, on_device, self._representation.channels)
         picks = self._pick_on_device(self._sampler, batch)
-        return kernels.gather_frames(videos, on_device, picks), list(picks)
+        return kernels.gather_frames(videos, on_device, picks, colours), list(picks)
+
+    def placeholders(self, frames: Arrays, offsets: Arrays) -> tuple[Arrays, Arrays]:
+        """Return clips and picks of the right shapes: the beginnings of the videos, and the bits of the offsets."""
+        return _beginnings(frames, offsets), [each.view(np.int64) for each in offsets]
+
+
+class _Once:
+    """Creates the kernels at the first call, and returns the same ones afterwards."""
+
+    def __init__(self, make_kernels: Callable[[], Kernels]) -> None:
+        self._make_kernels = make_kernels
+        self._kernels: Kernels | None = None
+
+    def __call__(self) -> Kernels:
+        if self._kernels is None:
+            self._kernels = self._make_kernels()
+        return self._kernels
+
+
+def _described(kernels: Kernels, frames: Arrays, visible: Sequence[Any] | None) -> tuple[NDArray[Any], Any]:
+    return kernels.describe(frames) if visible is None else kernels.describe(frames, visible)
+
+
+def _beginnings(frames: Arrays, which: Arrays) -> Arrays:
+    """Return the first N frames of each video, for ``which`` of N elements each.
+
+    They are views, because allocating memory may be what has failed. Only a video with fewer frames than N needs memory
+    for its repeated frames; without memory, its clip has fewer frames.
+    """
+    return [_beginning(video, len(own)) for video, own in zip(frames, which, strict=True)]
+
+
+def _beginning(video: Any, count: int) -> Any:
+    if len(video) < count:
+        try:
+            return video[:1].repeat(count, axis=0)
+        except Exception:
+            return video
+    return video[:count]
 
 
 class _Batch:
