@@ -230,7 +230,7 @@ class Kernels:
             ``visible`` is given, only the copy has the visible parts; on the host, the whole frames are an upper bound.
         """
         videos = describe_videos([self._address(array) for array in frames], [array.shape[:3] for array in frames])
-        on_device = self.arrays.asarray(videos.view(np.int32).reshape(-1, _WORDS))
+        on_device = self.arrays.array(videos.view(np.int32).reshape(-1, _WORDS))
         if visible is not None:
             on_device[:, _VISIBLE_WORDS] = self.arrays.stack(list(visible))
         return videos, on_device

@@ -29,7 +29,7 @@ LENGTHS = [1, 2, 3, 7, 31, 129, 300, 1024, 1025, 2500]
 REPEATS = 10
 POISON = 0xCD
 
-Level = Literal["luma", "rgb", "float32", "tensor cores"]
+Level = Literal["luma", "rgb", "plane", "float32", "tensor cores"]
 
 
 @pytest.fixture(scope="module")
@@ -93,12 +93,34 @@ def split(values: Any, table: NDArray[Any]) -> list[NDArray[Any]]:
     return np.split(values.get(), table["first"][1:])
 
 
+def random_windows(videos: Sequence[NDArray[np.uint8]], seed: int = 0) -> list[NDArray[np.int32]]:
+    """Return a visible part of each video: any position and size; of every second video in whole rows."""
+    rng = np.random.default_rng(seed)
+    windows = []
+    for i, video in enumerate(videos):
+        rows, columns = video.shape[1:3]
+        top, left = int(rng.integers(rows)), 0 if i % 2 else int(rng.integers(columns))
+        width = columns if i % 2 else int(rng.integers(1, columns - left + 1))
+        windows.append(np.array([top, left, rng.integers(1, rows - top + 1), width], np.int32))
+    return windows
+
+
+def shown(video: NDArray[np.uint8], window: NDArray[np.int32]) -> NDArray[np.uint8]:
+    top, left, height, width = (int(value) for value in window)
+    return np.ascontiguousarray(video[:, top : top + height, left : left + width])
+
+
 def measured(
-    kernels: Kernels, arrays: Sequence[Any], level: Level, filters: NDArray[np.float32] | None = None
+    kernels: Kernels,
+    arrays: Sequence[Any],
+    level: Level,
+    filters: NDArray[np.float32] | None = None,
+    windows: Sequence[NDArray[np.int32]] | None = None,
 ) -> list[NDArray[np.float64]]:
     """Return the motion S of each video."""
-    table, on_device = kernels.describe(arrays)
-    if level in ("luma", "rgb"):
+    visible = None if windows is None else [kernels.arrays.asarray(window) for window in windows]
+    table, on_device = kernels.describe(arrays, visible)
+    if level in ("luma", "rgb", "plane"):
         return [part.astype(np.float64) for part in split(kernels.image_difference(table, on_device, level), table)]
     chosen = reference.default_filters() if filters is None else filters
     motion, unit = kernels.feature_difference(table, on_device, chosen, tensor_cores=level == "tensor cores")
@@ -125,11 +147,33 @@ def test_image_motion_equals_the_reference_bit_for_bit(
 
 
 @pytest.mark.parametrize("channels", ["luma", "rgb"])
-@pytest.mark.parametrize("offset", [1, 2, 3, 4, 7, 8, 13])
+@pytest.mark.parametrize("offset", range(16))
 def test_image_motion_of_frames_at_any_address(cupy: Any, kernels: Kernels, channels: Any, offset: int) -> None:
     videos = random_videos([*RAGGED, (4, 256, 340)], seed=offset)
     for video, motion in zip(videos, measured(kernels, uploaded(cupy, videos, offset), channels), strict=True):
         assert motion.tolist() == reference.image_difference(video, channels=channels).tolist()
+
+
+@pytest.mark.parametrize("channels", ["luma", "rgb"])
+@pytest.mark.parametrize("offset", [0, 7])
+def test_image_motion_is_that_of_the_visible_part(cupy: Any, kernels: Kernels, channels: Any, offset: int) -> None:
+    videos = random_videos([*RAGGED, *REAL, (4, 256, 352), (2, 1088, 1920)], seed=offset)
+    windows = random_windows(videos[:-2], seed=offset)
+    windows += [np.array([0, 0, 256, 340], np.int32), np.array([0, 0, 1080, 1920], np.int32)]
+    motions = measured(kernels, uploaded(cupy, videos, offset), channels, windows=windows)
+    for video, window, motion in zip(videos, windows, motions, strict=True):
+        assert motion.tolist() == reference.image_difference(shown(video, window), channels=channels).tolist()
+
+
+@pytest.mark.parametrize("offset", [0, 5])
+def test_motion_of_luma_planes_equals_the_reference_bit_for_bit(cupy: Any, kernels: Kernels, offset: int) -> None:
+    videos = [np.ascontiguousarray(video[..., 0]) for video in random_videos([*RAGGED, *REAL], seed=offset)]
+    arrays = uploaded(cupy, videos, offset)
+    for video, motion in zip(videos, measured(kernels, arrays, "plane"), strict=True):
+        assert motion.tolist() == reference.image_difference(video).tolist()
+    windows = random_windows(videos)
+    for video, window, motion in zip(videos, windows, measured(kernels, arrays, "plane", windows=windows), strict=True):
+        assert motion.tolist() == reference.image_difference(shown(video, window)).tolist()
 
 
 @pytest.mark.parametrize("channels", ["luma", "rgb"])
@@ -162,6 +206,16 @@ def test_feature_motion_of_a_ragged_batch_is_near_the_reference(
     assert motions[0][3] == 0
     for video, motion in zip(videos, motions, strict=True):
         np.testing.assert_allclose(motion, reference.feature_difference(video, bank), rtol=tolerance, atol=1e-6)
+
+
+@pytest.mark.parametrize("level", ["float32", "tensor cores"])
+def test_feature_motion_is_that_of_the_visible_part(cupy: Any, kernels: Kernels, level: Level) -> None:
+    tolerance = tolerance_of(kernels, level)
+    videos = random_videos(RAGGED)
+    windows = random_windows(videos)
+    motions = measured(kernels, uploaded(cupy, videos), level, windows=windows)
+    for video, window, motion in zip(videos, windows, motions, strict=True):
+        np.testing.assert_allclose(motion, reference.feature_difference(shown(video, window)), tolerance, 1e-6)
 
 
 @pytest.mark.parametrize("level", ["float32", "tensor cores"])
@@ -364,6 +418,31 @@ def test_gathered_frames_are_the_picked_ones(cupy: Any, kernels: Kernels, offset
     for video, pick, clip in zip(videos, picks, clips, strict=True):
         assert clip.dtype == np.uint8
         assert np.array_equal(clip.get(), video[pick])
+
+
+@pytest.mark.parametrize("offset", [0, 4, 13])
+@pytest.mark.parametrize("corrected", [False, True], ids=["same colours", "corrected colours"])
+def test_gathered_frames_repeat_the_edge_of_the_visible_part(
+    cupy: Any, kernels: Kernels, offset: int, corrected: bool
+) -> None:
+    videos = random_videos([*RAGGED, (7, 256, 352), (2, 1088, 1920), (3, 101, 181)], seed=offset)
+    windows = random_windows(videos, seed=offset)
+    rng = np.random.default_rng(offset)
+    picks = np.stack([rng.integers(0, len(video), 5) for video in videos])
+    matrices = rng.normal(size=(len(videos), 9)).astype(np.float32)
+    matrices[1::3] = np.eye(3).ravel()
+    table, on_device = kernels.describe(uploaded(cupy, videos, offset), [cupy.asarray(window) for window in windows])
+    colours = [cupy.asarray(matrix) for matrix in matrices] if corrected else None
+    clips = kernels.gather_frames(table, on_device, cupy.asarray(picks), colours)
+    for video, window, pick, matrix, clip in zip(videos, windows, picks, matrices, clips, strict=True):
+        top, left, height, width = (int(value) for value in window)
+        below, right = video.shape[1] - top - height, video.shape[2] - left - width
+        expected = np.pad(shown(video, window)[pick], ((0, 0), (top, below), (left, right), (0, 0)), mode="edge")
+        if corrected:
+            red, green, blue = np.moveaxis(expected.astype(np.float32), -1, 0)
+            sums = [row[0] * red + row[1] * green + row[2] * blue for row in matrix.reshape(3, 3)]
+            expected = np.clip(np.rint(np.stack(sums, axis=-1)), 0, 255).astype(np.uint8)
+        assert np.array_equal(clip.get(), expected)
 
 
 # --- Repeats and streams ---------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from mgdali.gpu.cuda_kernels import (
     IMAGE_BLOCK,
     PICK_BLOCK,
     VIDEO,
+    Kernels,
     describe_videos,
     feature_grid,
     feature_units,
@@ -524,6 +525,31 @@ def test_picks_outside_the_video_are_limited_to_it(host_kernels: HostKernels) ->
 def test_a_video_without_frames_or_pixels_is_an_error(shape: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="no frame or no pixel"):
         describe_videos([0, 0], [(3, 2, 2), shape])
+
+
+class NumpyKernels(Kernels):
+    """`Kernels` whose device is the host."""
+
+    def __init__(self) -> None:
+        self.arrays = np
+
+    def _address(self, array: Any) -> int:
+        return int(array.ctypes.data)
+
+
+@pytest.mark.parametrize("channels", ["rgb", "plane"])
+def test_only_the_description_on_the_device_has_the_visible_parts(channels: str) -> None:
+    frames = random_frames([(5, 16, 24), (2, 32, 48)], channels)
+    windows = [(1, 2, 10, 20), (0, 0, 31, 44)]
+    videos, on_device = NumpyKernels().describe(frames, [np.array(window, np.int32) for window in windows])
+    rows = np.ascontiguousarray(on_device).view(VIDEO).ravel()
+    assert rows[["top", "left", "height", "width"]].tolist() == windows
+    assert videos[["top", "left", "height", "width"]].tolist() == [(0, 0, 16, 24), (0, 0, 32, 48)]
+    for name in ("frames", "first", "num_frames", "rows", "columns"):
+        assert rows[name].tolist() == videos[name].tolist()
+    whole, on_device = NumpyKernels().describe(frames)
+    assert np.array_equal(np.ascontiguousarray(on_device).view(VIDEO).ravel(), whole)
+    assert whole["first"].tolist() == [0, 5]
 
 
 # --- The check itself ------------------------------------------------------------------------------------------------

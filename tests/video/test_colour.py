@@ -74,15 +74,15 @@ def ycbcr(frame: av.VideoFrame) -> NDArray[np.float64]:
 def converted_by_dali(frame: av.VideoFrame, *, full: bool) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Return RGB as DALI's decoder on the GPU writes it, and where at least one channel is clipped.
 
-    Source: ``dali/operators/video/color_space.cu`` and ``color_space_conversion_impl.h`` of NVIDIA/DALI. The neutral
-    value of chroma is 127.5 there, and black is 15.9375 in the limited range; the coefficients have three decimals.
+    Source: the machine code of ``VideoColorSpaceConversionKernel`` in DALI 2.4.0. The neutral value of chroma is 127.5
+    there instead of 128, and black is 15.9375 instead of 16 in the limited range. RGB is therefore off by up to 1.1.
     """
     y, blue, red = np.moveaxis(ycbcr(frame) / 255 - (0, 0.5, 0.5), -1, 0)
     if full:
         rgb = [y + 1.402 * red, y - 0.34413629 * blue - 0.71413629 * red, y + 1.772 * blue]
     else:
-        y = 1.164 * (y - 0.0625)
-        rgb = [y + 1.596 * red, y - 0.813 * red - 0.392 * blue, y + 2.017 * blue]
+        y = 1.16438353 * (y - 0.0625)
+        rgb = [y + 1.59602678 * red, y - 0.81296766 * red - 0.39176229 * blue, y + 2.01723218 * blue]
     exact = 255 * np.stack(rgb, axis=-1)
     return np.clip(np.rint(exact), 0, 255).astype(np.uint8), ((exact < -0.5) | (exact > 255.5)).any(axis=-1)
 
