@@ -92,7 +92,7 @@ def remux_whole(content: bytes, path: str, *, order: NDArray[np.int32] | None, u
             headers cannot be changed, or the file is of a kind that is refused (see the module).
     """
     with _errors_of(path), _stream_of(content, path) as (container, stream):
-        packets = [packet for packet in container.demux(stream) if packet.size]
+        packets = list(_packets_of(container, stream))
         _check_headers(stream, packets, path)
         if order is None:
             order = _order_of_times(packets, path)
@@ -134,7 +134,7 @@ def remux_picked(content: bytes, path: str, record: VideoRecord, picks: Sequence
                 path, 0, f"FFmpeg opens it as {container.format.name}, but its record is of {record.container}"
             )
         num_packets = int(record.packets[chosen].max()) + 1
-        packets = list(islice((packet for packet in container.demux(stream) if packet.size), num_packets))
+        packets = list(islice(_packets_of(container, stream), num_packets))
         if len(packets) < num_packets:
             raise VideoDecodeError(path, 0, f"it has {len(packets)} packets, but frames up to {num_packets} are needed")
         headers = _check_headers(stream, packets, path)
@@ -183,6 +183,16 @@ def _stream_of(content: bytes, path: str) -> Iterator[tuple[av.container.InputCo
         if codec in _WITH_EXTRADATA and not stream.codec_context.extradata:
             raise VideoDecodeError(path, 0, f"its beginning has no headers of {codec}")
         yield container, stream
+
+
+def _packets_of(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet[av.VideoStream]]:
+    """Yield the packets of a stream that have content."""
+    try:
+        yield from (packet for packet in container.demux(stream) if packet.size)
+    except IndexError:
+        # After the last packet, PyAV also yields an empty packet for streams that FFmpeg found while reading, as in
+        # damaged MPEG-TS files, and fails because it does not know them (InputContainer.demux, PyAV 17.1 and 18.1).
+        return
 
 
 def _check_headers(stream: av.VideoStream, packets: list[av.Packet[av.VideoStream]], path: str) -> PacketHeaders:
@@ -240,7 +250,7 @@ def _write(
     target = io.BytesIO()
     with av.open(target, "w", format="matroska", container_options=_WRITING) as container:
         stream = container.add_stream_from_template(source, opaque=True)
-        uncropping = BitStreamFilterContext(_NO_CROP[codec], source, stream) if uncrop else None
+        uncropping = BitStreamFilterContext(_NO_CROP[codec], source, stream) if uncrop and shown != coded else None
         context = stream.codec_context
         # A tag of another container is not valid in Matroska.
         context.codec_tag = "\0\0\0\0"

@@ -21,6 +21,7 @@ class Coded:
         pixel_format: Pixel format that is encoded.
         num_frames: Number of frames.
         times: Presentation times in 1/1000 s; None for 30 frames per second.
+        height, width: Size of the frames, in pixels.
         skips: Whether the stream marks some frames as not referenced by others, so that a decoder may skip them.
     """
 
@@ -31,9 +32,11 @@ class Coded:
     num_frames: int = 50
     times: tuple[int, ...] | None = None
     skips: bool = False
+    height: int = 64
+    width: int = 96
 
     def write(self, folder: Path) -> Path:
-        frames = moving_square(self.num_frames, 64, 96, seed=3)
+        frames = moving_square(self.num_frames, self.height, self.width, seed=3)
         return write_video(
             folder / self.file,
             frames,
