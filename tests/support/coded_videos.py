@@ -66,7 +66,8 @@ CODED = {
     "mpeg2-mpg": Coded("mpeg2video", "mpeg2.mpg", {"bf": "2", "g": "12"}, skips=True),
     "mpeg2-ts": Coded("mpeg2video", "mpeg2.ts", {"bf": "2", "g": "12"}, skips=True),
     "mjpeg-avi": Coded("mjpeg", "mjpeg.avi", pixel_format="yuvj420p"),
-    "vp8": Coded("libvpx", "vp8.webm", {"g": "12"}),
+    # On busy cores, several threads of this encoder can wait for each other for minutes.
+    "vp8": Coded("libvpx", "vp8.webm", {"g": "12", "threads": "1"}),
     "vp9": Coded("libvpx-vp9", "vp9.webm", {"g": "12"}),
     "vp9-hidden-frames": Coded("libvpx-vp9", "hidden.webm", {"g": "30", "auto-alt-ref": "1", "lag-in-frames": "16"}),
     "av1": Coded("libsvtav1", "av1.mp4", {"g": "12", "svtav1-params": "lookahead=0"}),
