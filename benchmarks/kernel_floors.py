@@ -24,6 +24,11 @@ CACHES = 4
 """The batches that are used in turn are together at least this many times as large as the L2 cache."""
 
 
+HIDDEN_ROWS, HIDDEN_COLUMNS = 8, 12
+"""Rows and columns at the bottom and right edges that are not visible in the rows "visible part" and "corrected": those
+of a 340x256 or 1080p video in coding blocks of 16."""
+
+
 @dataclass(frozen=True)
 class Case:
     """Number and size of the videos of a batch; all have the same size."""
@@ -70,6 +75,11 @@ class Work:
 def image_work(case: Case) -> Work:
     """Return the work of image-level motion: each frame is read once."""
     return Work(bytes=case.batch_bytes)
+
+
+def visible_image_work(case: Case) -> Work:
+    """Return the work of image-level motion of the visible part of the frames."""
+    return Work(bytes=3 * case.videos * case.frames * (case.height - HIDDEN_ROWS) * (case.width - HIDDEN_COLUMNS))
 
 
 def feature_work(case: Case, *, tensor_cores: bool, taps: int = TAPS) -> Work:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from kernel_floors import Case
+from kernel_floors import HIDDEN_COLUMNS, HIDDEN_ROWS, Case
 from kernel_timing import Device, Launch
 from numpy.typing import NDArray
 
@@ -47,6 +47,12 @@ class Batch:
         shape = (case.videos, case.frames, case.height, case.width, 3)
         self.frames = self.device.random_bytes(case.batch_bytes).reshape(shape)
         self.table, self.on_device = self.kernels.describe(list(self.frames))
+        window = np.array([0, 0, case.height - HIDDEN_ROWS, case.width - HIDDEN_COLUMNS], np.int32)
+        _, self.partly_visible = self.kernels.describe(list(self.frames), [cupy.asarray(window)] * case.videos)
+        # The same bytes as luma planes of three times the height.
+        planes = self.frames.reshape(case.videos, case.frames, 3 * case.height, case.width)
+        self.planes_table, self.planes = self.kernels.describe(list(planes))
+        self.matrices = cupy.asarray(np.tile(np.linspace(-0.1, 1, 9, dtype=np.float32), (case.videos, 1)))
         self.motion = cupy.zeros(case.videos * case.frames, np.uint64)
         rng = np.random.default_rng()
         whole = rng.integers(0, 2**40, len(self.motion)).astype(np.uint64)
@@ -61,9 +67,15 @@ class Batch:
     # These functions only launch kernels, because the methods of Kernels also allocate outputs and upload arguments.
     # Motion adds up over the launches and is not read; `check` has compared the results before.
 
-    def image(self, channels: str) -> Launch:
+    def image(self, channels: str, *, partly_visible: bool = False) -> Launch:
         kernel = self.kernels.function("image_difference", f"image_difference_{channels}")
-        return self._launch(kernel, image_grid(self.table), IMAGE_BLOCK, self.on_device, self.motion)
+        videos = self.partly_visible if partly_visible else self.on_device
+        return self._launch(kernel, image_grid(self.table), IMAGE_BLOCK, videos, self.motion)
+
+    def image_of_planes(self) -> Launch:
+        kernel = self.kernels.function("image_difference", "image_difference_plane")
+        grid = image_grid(self.planes_table, pixel_bytes=1)
+        return self._launch(kernel, grid, IMAGE_BLOCK, self.planes, self.motion)
 
     def feature(self, tensor_cores: bool) -> Launch:
         name = "feature_difference_mma" if tensor_cores else "feature_difference"
@@ -86,10 +98,13 @@ class Batch:
             self.kernels.function("pick", "pick_top_motion"), (self.case.videos,), PICK_BLOCK, *arguments
         )
 
-    def gather(self) -> Launch:
+    def gather(self, *, corrected: bool = False) -> Launch:
+        """Return a launch for whole frames; ``corrected`` is for partly visible ones whose colours are changed."""
         kernel = self.kernels.function("gather", "gather_frames")
         grid = gather_grid(self.table, NUM_PICKS)
-        return self._launch(kernel, grid, GATHER_BLOCK, self.on_device, self.chosen, np.uint64(0), self.addresses)
+        # A null pointer stands for no matrices.
+        videos, matrices = (self.partly_visible, self.matrices) if corrected else (self.on_device, np.uint64(0))
+        return self._launch(kernel, grid, GATHER_BLOCK, videos, self.chosen, matrices, self.addresses)
 
     @staticmethod
     def _launch(kernel: Any, grid: tuple[int, ...], block: int, *arguments: Any) -> Launch:
@@ -106,7 +121,8 @@ def check(device: Device, kernels: Kernels) -> list[str]:
     videos = [rng.integers(0, 256, (*shape, 3), np.uint8) for shape in shapes]
     arrays = [device.cupy.asarray(video) for video in videos]
     described = kernels.describe(arrays)
-    return _wrong_motion(kernels, described, videos) + _wrong_picks(device.cupy, kernels, described, videos)
+    wrong = _wrong_motion(kernels, described, videos) + _wrong_picks(device.cupy, kernels, described, videos)
+    return wrong + _wrong_visible_parts(device.cupy, kernels, arrays, videos)
 
 
 def _wrong_motion(kernels: Kernels, described: tuple[NDArray[Any], Any], videos: list[NDArray[np.uint8]]) -> list[str]:
@@ -146,6 +162,29 @@ def _wrong_picks(
     triples = zip(clips, videos, expected, strict=True)
     if not all(np.array_equal(clip.get(), video[picks]) for clip, video, picks in triples):
         wrong.append("gather")
+    return wrong
+
+
+def _wrong_visible_parts(cupy: Any, kernels: Kernels, arrays: list[Any], videos: list[NDArray[np.uint8]]) -> list[str]:
+    wrong = []
+    sizes = [(video.shape[1] - 1, video.shape[2] - 3) for video in videos]
+    visible = [cupy.asarray(np.array([0, 0, *size], np.int32)) for size in sizes]
+    described = kernels.describe(arrays, visible)
+    shown = [np.ascontiguousarray(v[:, :rows, :columns]) for v, (rows, columns) in zip(videos, sizes, strict=True)]
+    found = _parts(kernels.image_difference(*described, "luma"), described[0])
+    if not all(map(np.array_equal, found, map(reference.image_difference, shown))):
+        wrong.append("image luma, visible")
+    planes = [np.ascontiguousarray(video[..., 0]) for video in videos]
+    described_planes = kernels.describe([cupy.asarray(plane) for plane in planes])
+    found = _parts(kernels.image_difference(*described_planes, "plane"), described_planes[0])
+    if not all(map(np.array_equal, found, map(reference.image_difference, planes))):
+        wrong.append("image planes")
+    # This matrix exchanges the colours: (R, G, B) becomes (B, R, G).
+    matrices = [cupy.asarray(np.roll(np.eye(3, dtype=np.float32), 1, axis=0).ravel())] * len(videos)
+    clips = kernels.gather_frames(*described, cupy.zeros((len(videos), 1), np.int64), matrices)
+    expected = [np.roll(np.pad(v[0], ((0, 1), (0, 3), (0, 0)), mode="edge"), 1, axis=-1) for v in shown]
+    if not all(np.array_equal(clip.get()[0], right) for clip, right in zip(clips, expected, strict=True)):
+        wrong.append("gather, corrected")
     return wrong
 
 

@@ -35,6 +35,7 @@ from kernel_floors import (
     shared_memory_ms,
     summary,
     targets,
+    visible_image_work,
 )
 from kernel_launches import NUM_PICKS, Batch, check
 from kernel_timing import Device, Launch, measure_ceilings
@@ -62,15 +63,18 @@ def measure_case(device: Device, kernels: Kernels, case: Case, ceilings: Ceiling
     plans: list[tuple[str, Work, Callable[[Batch], Launch]]] = [
         ("image luma", image_work(case), lambda batch: batch.image("luma")),
         ("image rgb", image_work(case), lambda batch: batch.image("rgb")),
+        ("image luma, visible", visible_image_work(case), lambda batch: batch.image("luma", partly_visible=True)),
+        ("image planes", image_work(case), lambda batch: batch.image_of_planes()),
         ("feature float32", feature_work(case, tensor_cores=False), lambda batch: batch.feature(False)),
         ("pick", pick_work(case), lambda batch: batch.pick(0.5)),
         ("pick, mu 0.3", pick_work(case), lambda batch: batch.pick(0.3)),
         ("top motion", Work(), lambda batch: batch.top_motion()),
         ("gather", gather_work(case, NUM_PICKS), lambda batch: batch.gather()),
+        ("gather, corrected", gather_work(case, NUM_PICKS), lambda batch: batch.gather(corrected=True)),
     ]
     if kernels.tensor_cores:
         work = feature_work(case, tensor_cores=True)
-        plans.insert(3, ("feature tensor cores", work, lambda batch: batch.feature(True)))
+        plans.insert(5, ("feature tensor cores", work, lambda batch: batch.feature(True)))
     rows = []
     for name, work, launch in plans:
         times = summary(device.times_ms([launch(batch) for batch in batches]))
