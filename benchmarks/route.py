@@ -149,7 +149,7 @@ def _run(
         decoder_percent=decoder_percent(start, time.perf_counter()),
         facts=dict(timing.facts),
     )
-    return time.perf_counter() - start
+    return timing.seconds
 
 
 def _reason(error: Exception) -> str:
