@@ -53,7 +53,7 @@ class CodedFrames:
         raise NotImplementedError
 
     def note(self, frames: int, *, shown: bool = True) -> None:
-        """Count the coded frames of a packet, of which one is displayed if ``shown``."""
+        """Count the coded frames of a packet; one of them is displayed if ``shown``."""
         self.count += frames
         self.odd += frames != 1 or not shown
 
@@ -71,7 +71,7 @@ class CodedFrames:
 
 
 class VP8Frames(CodedFrames):
-    """Coded frames of VP8, one per packet, of which some are only references for others."""
+    """Coded frames of VP8, one per packet. Some are only references for others."""
 
     def __init__(self, stream: av.VideoStream) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class VP8Frames(CodedFrames):
 
 
 class VP9Frames(CodedFrames):
-    """Coded frames of VP9, of which a packet contains several in a superframe."""
+    """Coded frames of VP9. A packet contains several if it is a superframe."""
 
     def __init__(self, stream: av.VideoStream) -> None:
         super().__init__()
@@ -152,7 +152,7 @@ class VP9Frames(CodedFrames):
 
 
 class MPEG4Frames(CodedFrames):
-    """Coded frames of MPEG-4 Part 2, of which a packet may contain two or none."""
+    """Coded frames of MPEG-4 Part 2. A packet may contain two or none."""
 
     def __init__(self, stream: av.VideoStream) -> None:
         super().__init__()

@@ -42,7 +42,7 @@ class _Units(CodedFrames):
         raise NotImplementedError
 
     def _add_set(self, kind: int, unit: bytes) -> None:
-        """Note a parameter set of a type of which all must be equal."""
+        """Note a parameter set. All sets of its type must be equal."""
         unit = unit.rstrip(b"\0")
         if self._sets.setdefault(kind, unit) != unit:
             self.changed = True
@@ -61,11 +61,10 @@ class _Units(CodedFrames):
         while at + size <= total:
             start = at + size
             at = start + int.from_bytes(content[at:start], "big")
-            if at > total:
+            if at > total or at == start:
                 self.note_oddity(DAMAGED)
                 return
-            if at > start:
-                yield start, at
+            yield start, at
         if at != total:
             self.note_oddity(DAMAGED)
 

@@ -256,7 +256,7 @@ class _FirstFrame:
         self._frame = next(iter(frames), None)
 
     def finish(self) -> av.VideoFrame | None:
-        """Return the frame; None if there is none."""
+        """Return the frame; None if the stream has no frame."""
         if self._frame is None:
             self._frame = next(iter(self._context.decode(None)), None)
         return self._frame
