@@ -89,38 +89,39 @@ struct Groups {
 
 // Reads a thread's group, which has the same position in all frames of a video. Only the alignment may differ.
 struct Reader {
-    const unsigned char* first;   // the group in frame 0
-    const unsigned char* begin;   // of the video's frames
-    const unsigned char* end;
+    const unsigned char* from;    // the group in the frame that is loaded next
     long long frame_bytes;
     int bytes;                    // number of the thread's bytes: kBytes, fewer at the end of a run, or 0
+    int safe_begin, safe_end;     // in these frames, the aligned quads that contain the group are in the video's memory
 
     __device__ Reader(const Video& video, int pixel_bytes, const Groups& groups, int group) {
         const int run = group / groups.per_run;
         const long long in_run = static_cast<long long>(kBytes) * (group % groups.per_run);
-        begin = video.frames;
         frame_bytes = video.frame_bytes(pixel_bytes);
-        end = begin + frame_bytes * video.num_frames;
-        first = video.visible(0, pixel_bytes) + run * video.row_bytes(pixel_bytes) + in_run;
+        from = video.visible(0, pixel_bytes) + run * video.row_bytes(pixel_bytes) + in_run;
         bytes = group < groups.count ? static_cast<int>(min(groups.run_bytes - in_run, static_cast<long long>(kBytes)))
                                      : 0;
+        // The quads begin and end at most 15 bytes outside the group. More frames than one are unsafe at an end of the
+        // memory only if frames have fewer bytes than that.
+        constexpr int kOutside = kQuadBytes - 1;
+        const int step = static_cast<int>(min(frame_bytes, static_cast<long long>(kOutside)));
+        const long long before = from - video.frames;
+        const long long after = frame_bytes - before - bytes;
+        safe_begin = before < kOutside ? (kOutside - static_cast<int>(before) + step - 1) / step : 0;
+        safe_end = video.num_frames - (after < kOutside ? (kOutside - static_cast<int>(after) + step - 1) / step : 0);
     }
 
-    // Loads the aligned quads that contain the group in frame t. They are shifted only when they are used, so that the
-    // thread does not wait for them here.
-    __device__ __forceinline__ void load(int t, Raw& raw) const {
-        const unsigned char* from = first + t * frame_bytes;
-        const unsigned past = reinterpret_cast<unsigned long long>(from) % kQuadBytes;
-        const int needed = past + bytes;
-        const int quads = bytes ? (needed + kQuadBytes - 1) / kQuadBytes : 0;
-        const unsigned char* aligned = from - past;
-        // Next to the ends of the video's memory, a quad may also contain bytes outside it.
-        if (aligned >= begin && aligned + kQuadBytes * quads <= end) {
-            raw.past = past;
+    // Loads the aligned quads that contain the group in frame t, and moves on to the next frame. The quads are shifted
+    // only when they are used, so that the thread does not wait for them here.
+    __device__ __forceinline__ void load(int t, Raw& raw) {
+        if (t >= safe_begin && t < safe_end) {
+            raw.past = reinterpret_cast<unsigned long long>(from) % kQuadBytes;
+            const uint4* quads = reinterpret_cast<const uint4*>(from - raw.past);
+            const int needed = bytes ? raw.past + bytes : 0;
 #pragma unroll
             for (int i = 0; i < kQuads; ++i) {
                 uint4 quad = {0u, 0u, 0u, 0u};
-                if (i < quads) quad = __ldg(reinterpret_cast<const uint4*>(aligned) + i);
+                if (kQuadBytes * i < needed) quad = __ldg(quads + i);
                 raw.words[4 * i] = quad.x;
                 raw.words[4 * i + 1] = quad.y;
                 raw.words[4 * i + 2] = quad.z;
@@ -135,6 +136,7 @@ struct Reader {
                 if (i < bytes) raw.words[i / 4] |= static_cast<unsigned>(__ldg(from + i)) << (8 * (i % 4));
             }
         }
+        from += frame_bytes;
     }
 
     // Returns the group's bytes in `words`. If there are fewer than kBytes, the rest is 0.
@@ -174,7 +176,7 @@ __device__ __forceinline__ void image_difference(const Video* videos, unsigned l
     if (threadIdx.x < kFramesAtOnce) sums[threadIdx.x] = 0;
     __syncthreads();
 
-    const Reader reader(video, kPixelBytes, groups, blockIdx.x * kThreads + threadIdx.x);
+    Reader reader(video, kPixelBytes, groups, blockIdx.x * kThreads + threadIdx.x);
     Raw raw;
     unsigned words[kWords];
     Pixels before, now;

@@ -349,7 +349,7 @@ class Kernels:
         count = picks.shape[1]
         clips = [self.arrays.empty((count, int(v["rows"]), int(v["columns"]), 3), np.uint8) for v in videos]
         # A null pointer stands for no matrices.
-        matrices = np.uint64(0) if colours is None else self.arrays.stack(list(colours))
+        matrices = np.uint64(0) if colours is None else self.arrays.stack(list(colours)).astype(np.float32, copy=False)
         arguments = (on_device, picks, matrices, self._addresses(clips))
         self.function("gather", "gather_frames")(gather_grid(videos, count), (GATHER_BLOCK,), arguments)
         return clips

@@ -91,7 +91,8 @@ class FrameGatherer:
         """
         kernels = self._kernels()
         videos, on_device = _described(kernels, frames, visible)
-        return kernels.gather_frames(videos, on_device, kernels.arrays.stack(picks), colours)
+        chosen = kernels.arrays.stack(picks).astype(np.int64, copy=False)
+        return kernels.gather_frames(videos, on_device, chosen, colours)
 
     def placeholders(self, frames: Arrays, picks: Arrays) -> Arrays:
         """Return clips of the right shape: each the beginning of its video."""

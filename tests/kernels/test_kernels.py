@@ -561,11 +561,8 @@ def test_only_the_description_on_the_device_has_the_visible_parts(channels: str)
         # The last group of bytes is read whole, as if the size of every frame were a multiple of 48.
         ("bytes = group < groups.count ? ", "bytes = group < groups.count ? kBytes : group < groups.count ? "),
         # Aligned quads are read at the ends of the memory too.
-        (
-            "if (aligned >= begin && aligned + kQuadBytes * quads <= end) {",
-            "if (aligned + kQuadBytes * quads <= end) {",
-        ),
-        ("if (aligned >= begin && aligned + kQuadBytes * quads <= end) {", "if (aligned >= begin) {"),
+        ("if (t >= safe_begin && t < safe_end) {", "if (t < safe_end) {"),
+        ("if (t >= safe_begin && t < safe_end) {", "if (t >= safe_begin) {"),
     ],
 )
 def test_a_planted_read_out_of_bounds_fails(program_cache: Path, tmp_path: Path, right: str, planted: str) -> None:

@@ -19,7 +19,7 @@ TAGS = {"bt601": 6, "bt709": 1, "bt2020": 9, "untagged": 2}
 
 
 def planes(seed: int) -> NDArray[np.uint8]:
-    """Return smooth planes of Y, U and V, uint8 [FRAMES, 3/2 HEIGHT, WIDTH], of which some are outside RGB's range."""
+    """Return smooth planes of Y, U and V, uint8 [FRAMES, 3/2 HEIGHT, WIDTH]; some are outside RGB's range."""
     rng = np.random.default_rng(seed)
     frames = []
     for _ in range(FRAMES):
