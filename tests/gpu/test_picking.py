@@ -125,6 +125,32 @@ def test_colours_are_corrected_in_picked_and_in_gathered_frames(make_kernels: An
     assert np.array_equal(clips[1], plain[1])
 
 
+def resized(clip: NDArray[np.uint8], start: tuple[int, int], end: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return a region of the frames, resized by DALI as in the decoding graph."""
+    from nvidia.dali import fn, pipeline_def
+
+    @pipeline_def(batch_size=1, num_threads=1, device_id=None)
+    def graph() -> Any:
+        frames = fn.external_source(source=lambda: [clip], layout="FHWC")
+        return fn.resize(frames, roi_start=list(start), roi_end=list(end), size=(24, 24))
+
+    pipeline = graph()
+    pipeline.build()
+    (clips,) = pipeline.run()
+    return clips.as_array()
+
+
+@pytest.mark.parametrize("start", [(0, 0), (9, 23), (24, 38)], ids=["smaller", "same size", "larger"])
+def test_dali_resizes_gathered_frames_as_frames_of_the_visible_size(make_kernels: Any, start: tuple[int, int]) -> None:
+    stored = np.random.default_rng(0).integers(0, 256, (2, 48, 64, 3), np.uint8)
+    window = np.array([0, 0, 33, 47], np.int32)
+    (clip,) = FrameGatherer(make_kernels)([stored], [np.arange(2)], [window])
+    expected = resized(shown(stored, window), start, (33, 47))
+    assert np.array_equal(resized(clip, start, (33, 47)), expected)
+    if start != (9, 23):
+        assert not np.array_equal(resized(stored, start, (33, 47)), expected), "the edge does not matter here"
+
+
 # --- Errors ----------------------------------------------------------------------------------------------------------
 
 
