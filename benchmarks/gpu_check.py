@@ -90,19 +90,24 @@ def check(parts: Sequence[Part], folder: Path, *, again: bool = False, seconds: 
 
 def read_result(part: Part, folder: Path) -> Result | None:
     """Return the result of a part; None if it has none."""
+    found: Result | None = _read(part.file(folder))
+    return found
+
+
+def _read(path: Path) -> Any:
+    """Return the content of a JSON file; None if it is missing or contains something else."""
     try:
-        found: Result = json.loads(part.file(folder).read_text())
+        return json.loads(path.read_text())
     except (OSError, ValueError):
         return None
-    return found
 
 
 def summarized(folder: Path) -> Result:
     """Return the summary of the results in a folder."""
     results: dict[str, Result] = {}
     for path in sorted(folder.glob("*.json")):
-        found = json.loads(path.read_text())
-        if "part" in found:
+        found = _read(path)
+        if isinstance(found, dict) and "part" in found:
             results[found["part"]] = found
     kept = ("state", "error", "date", "seconds", "limit", "counts")
     order = [part.name for part in (*PARTS, ALL_TESTS)]

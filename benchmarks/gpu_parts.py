@@ -202,7 +202,8 @@ class _Attempts:
             problems.append("no test ran")
         stopped = [line for line in lines if line["kind"] == "stopped"]
         if ended.status and not (problems or stopped or ended.signals):
-            problems.append(f"exit status {ended.status}")
+            last = ended.printed.strip().rpartition("\n")[2][:300]
+            problems.append(": ".join(filter(None, [f"exit status {ended.status}", last])))
         if ended.signals:
             problems.append(f"not finished after {self._limit:.0f} s: {', '.join(ended.signals)} sent")
             if hanging := unfinished(lines):
@@ -246,7 +247,7 @@ def environment() -> dict[str, str]:
 
 
 def unfinished(lines: Sequence[Line]) -> str | None:
-    """Return the test that was started and has no outcome; None if there is none."""
+    """Return the test that was started and has no outcome; None if all have one."""
     ended = {line["case"] for line in lines if line["kind"] == "case"}
     return next((line["case"] for line in lines if line["kind"] == "started" and line["case"] not in ended), None)
 

@@ -20,7 +20,7 @@ TOLD = 0.85
 _SIGNALS = ((0.9, signal.SIGINT), (0.95, signal.SIGTERM), (1.0, signal.SIGKILL))
 """Share of the time limit after which each signal is sent."""
 _PATIENCE = 3.0
-"""Time between the signals if the user interrupts the run, in seconds."""
+"""Time between the signals if the user interrupts the run, and after the last signal, in seconds."""
 _TAIL = 12_000
 """Number of characters of the output that are kept."""
 
@@ -30,13 +30,14 @@ class Ended:
     """How a command ended.
 
     Attributes:
-        status: Its exit status; the negative number of the signal that ended it.
+        status: Its exit status, or the negative number of the signal that ended it; None if it did not end after it was
+            killed, because it hangs in a driver.
         seconds: Its duration, in seconds.
         signals: Names of the signals that were sent to it, in order.
         printed: The end of its standard output and standard error together.
     """
 
-    status: int
+    status: int | None
     seconds: float
     signals: tuple[str, ...]
     printed: str
@@ -81,7 +82,6 @@ def run_limited(
                 if _wait(process, start + share * limit, look, look_seconds):
                     break
                 _send(process, number, sent)
-            process.wait()
         except BaseException:
             _end(process, sent)
             raise
@@ -116,10 +116,11 @@ def _send(process: subprocess.Popen[bytes], number: signal.Signals, sent: list[s
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill what is left of the process group, and wait for the command itself."""
+    """Kill what is left of the process group, and wait a few seconds for the command itself."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_PATIENCE)
 
 
 def _tail(printed: IO[str]) -> str:

@@ -1,8 +1,8 @@
 """A pytest plugin that writes each test's outcome as it comes, and ends a run that would exceed its time limit.
 
 ``pytest -p pytest_lines --lines FILE --seconds 60 --case-seconds 30`` writes a line of kind ``started`` before each
-test and a line of kind ``case`` after it. Tests of which FILE already has a line do not run again. So if a test ends
-the process, the same command continues with the next test.
+test and a line of kind ``case`` after it. Tests that FILE already names do not run again. So if a test ends the
+process, the same command continues with the next test.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
-GIVE_UP = 20.0
+GIVE_UP = 60.0
 """Time after which a wait of a test fails, in seconds."""
 
 
@@ -123,7 +123,10 @@ def test_parts_run_in_order_and_one_that_fails_does_not_stop_the_next(
     note = f"open({str(log)!r}, 'a').write(NAME)"
     chosen = [
         part("first", f"NAME = 'a'; {note}; line('case', case='one', outcome='passed', seconds=0.1)"),
-        part("second", f"NAME = 'b'; {note}; line('fact', value=7); print('last words'); os.kill(os.getpid(), 11)"),
+        part(
+            "second",
+            f"NAME = 'b'; {note}; line('fact', value=7); print('last words', flush=True); os.kill(os.getpid(), 11)",
+        ),
         part("third", f"NAME = 'c'; {note}; line('targets', targets=[dict(met=True), dict(met=False)])"),
     ]
     report = gpu_check.check(chosen, tmp_path / "out")
@@ -134,7 +137,7 @@ def test_parts_run_in_order_and_one_that_fails_does_not_stop_the_next(
         ("third", "passed"),
     ]
     second = result_of(tmp_path / "out", "second")
-    assert second["error"] == "exit status -11"
+    assert second["error"] == "exit status -11: last words"
     assert second["lines"] == [{"kind": "fact", "value": 7}]
     assert second["printed"] == "last words\n"
     assert not report["passed"]
@@ -151,10 +154,10 @@ def test_a_part_that_ignores_interrupts_is_killed_at_its_limit_and_keeps_its_lin
     # A process that the part leaves behind ends with it.
     child = "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
     code = f"{deaf}{child}line('child', pid=child.pid)\nprint('hanging', flush=True)\ntime.sleep(600)"
-    chosen = [part("deaf", code, seconds=3.0), part("next", "line('fact')")]
+    chosen = [part("deaf", code, seconds=6.0), part("next", "line('fact')")]
     start = time.monotonic()
     report = gpu_check.check(chosen, tmp_path)
-    assert 3 <= time.monotonic() - start < 15
+    assert 6 <= time.monotonic() - start < 30
     deaf_result = result_of(tmp_path, "deaf")
     assert deaf_result["state"] == "out of time"
     assert "SIGINT, SIGTERM, SIGKILL" in deaf_result["error"]
@@ -168,11 +171,11 @@ def test_a_part_is_interrupted_before_its_limit_so_that_it_can_finish(
     gpu_check: Any, part: Any, tmp_path: Path
 ) -> None:
     code = "try: time.sleep(600)\nexcept KeyboardInterrupt: line('case', case='last', outcome='passed', seconds=1)"
-    gpu_check.check([part("polite", code, seconds=4.0)], tmp_path)
+    gpu_check.check([part("polite", code, seconds=8.0)], tmp_path)
     found = result_of(tmp_path, "polite")
     assert (found["state"], found["counts"]) == ("out of time", {"passed": 1})
-    assert found["error"] == "not finished after 4 s: SIGINT sent"
-    assert found["seconds"] < 4
+    assert found["error"] == "not finished after 8 s: SIGINT sent"
+    assert found["seconds"] < 8
 
 
 def test_a_part_knows_a_limit_that_ends_before_the_interrupt(gpu_check: Any, part: Any, tmp_path: Path) -> None:
@@ -221,6 +224,9 @@ def test_a_second_call_runs_only_parts_without_a_result(gpu_check: Any, part: An
     }
     gpu_check.check([good], out, again=True)
     assert log.read_text() == "...."
+    # Other files in the folder do not matter.
+    (out / "list.json").write_text("[]")
+    (out / "cut.json").write_text("{")
     # A part that was cut off has a file, but no result.
     for state in ("running", "interrupted"):
         (out / "good.json").write_text(json.dumps(result_of(out, "good") | {"state": state}))
@@ -352,7 +358,7 @@ def test_last(): pass
 def test_a_test_that_ends_the_process_or_hangs_does_not_stop_the_others(
     parts: Any, gpu_check: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "CASE_SECONDS", 3.0)
+    monkeypatch.setattr(parts, "CASE_SECONDS", 5.0)
     file = tmp_path / "test_some.py"
     file.write_text(TESTS)
     tests = parts.Part("tests", "some tests", 90.0, parts.pytest_on(str(file)), continues=True)
@@ -384,7 +390,7 @@ def test_tests_stop_by_themselves_at_the_time_limit(parts: Any, gpu_check: Any, 
         "import time, pytest\npytestmark = pytest.mark.gpu\n"
         "@pytest.mark.parametrize('i', range(500))\ndef test_it(i): time.sleep(0.1)"
     )
-    tests = parts.Part("tests", "some tests", 8.0, parts.pytest_on(str(file)), continues=True)
+    tests = parts.Part("tests", "some tests", 16.0, parts.pytest_on(str(file)), continues=True)
     gpu_check.check([tests], tmp_path)
     found = result_of(tmp_path, "tests")
     (stopped,) = (line for line in found["lines"] if line["kind"] == "stopped")
