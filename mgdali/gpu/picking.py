@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mgdali.gpu.cuda_kernels import Kernels
 from mgdali.samplers import MotionGuided, Sampler, Segment, Stride, TopMotion, checked_picks
 
-__all__ = ["FrameGatherer", "FramePicker", "Guarded"]
+__all__ = ["FrameFunctions", "FrameGatherer", "FramePicker", "Guarded"]
 
 Arrays = list[Any]
 """One array for each video of a batch."""
@@ -21,7 +21,7 @@ Arrays = list[Any]
 class GraphFunction(Protocol):
     """A function of a graph, which takes lists of arrays, and what it returns if it could not do its work."""
 
-    def __call__(self, frames: Arrays, which: Arrays, /, *more: Arrays) -> Any: ...
+    def __call__(self, frames: Arrays, which: Arrays, visible: Arrays | None, colours: Arrays | None, /) -> Any: ...
 
     def placeholders(self, frames: Arrays, which: Arrays) -> Any:
         """Return outputs of the right number, dimensions and dtypes, whose content has no meaning.
@@ -49,11 +49,13 @@ class Guarded:
         self._function = function
         self.error: BaseException | None = None
 
-    def __call__(self, frames: Arrays, which: Arrays, *more: Arrays) -> Any:
+    def __call__(
+        self, frames: Arrays, which: Arrays, visible: Arrays | None = None, colours: Arrays | None = None
+    ) -> Any:
         """Return what the function returns, or its placeholders."""
         if self.error is None:
             try:
-                return self._function(frames, which, *more)
+                return self._function(frames, which, visible, colours)
             except BaseException as error:  # Ctrl-C too: nothing may reach DALI.
                 self.error = error
                 # The arrays of the failed call would stay on the device as long as the exception.
@@ -152,6 +154,29 @@ class FramePicker:
     def placeholders(self, frames: Arrays, offsets: Arrays) -> tuple[Arrays, Arrays]:
         """Return clips and picks of the right shapes: the beginnings of the videos, and the bits of the offsets."""
         return _beginnings(frames, offsets), [each.view(np.int64) for each in offsets]
+
+
+class FrameFunctions:
+    """The functions of one decoding graph, which raise nothing and share their kernels.
+
+    Args:
+        sampler: The sampling strategy.
+        make_kernels: Creates the kernels at the first call, in DALI's thread and on DALI's device.
+
+    Attributes:
+        pick: Measures motion and picks (:class:`FramePicker`).
+        gather: Gathers frames whose indices are known (:class:`FrameGatherer`).
+    """
+
+    def __init__(self, sampler: Sampler, make_kernels: Callable[[], Kernels] = Kernels) -> None:
+        kernels = _Once(make_kernels)
+        self.pick = Guarded(FramePicker(sampler, kernels))
+        self.gather = Guarded(FrameGatherer(kernels))
+
+    @property
+    def error(self) -> BaseException | None:
+        """The first exception of a function, or None."""
+        return self.pick.error or self.gather.error
 
 
 class _Once:

@@ -68,13 +68,20 @@ ENCODED_INPUTS = (
     _PIXELS,
     _PICKS,
     _NUM_FRAMES,
+    GraphInput("places", np.int64, ndim=1),
+    GraphInput("visible", np.int32, ndim=1),
+    GraphInput("colours", np.float32, ndim=1),
     GraphInput("window", np.float32, ndim=1),
     _FLIP,
     _LABEL,
 )
 """Inputs of the graph that decodes: those of :data:`CLIP_INPUTS` and, in addition, the encoded file, the offsets
-``[N]``, the sample's kind and the crop window (top, left, bottom, right). An input that a sample does not need holds
-one element of any value."""
+``[N]``, the sample's kind, the index of each pick among the decoded frames ``[N]``, their visible part (top, left,
+height, width), the matrix for their colours ``[9]``, and the crop window in the decoded frames (top, left, bottom,
+right). An input that a sample does not need holds one element of any value."""
+
+_NOT_NEEDED = {each.name: np.zeros((1,) * each.ndim, each.dtype) for each in ENCODED_INPUTS if each.ndim}
+_NOT_NEEDED["pixels"] = np.zeros((1, 3, 1, 1), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -123,33 +130,33 @@ def arrange_encoded(videos: list[Video], results: list[Result], memory: list[NDA
         results: Their results.
         memory: Each file's bytes or clip's pixels.
     """
-    files, offsets, kinds, pixels, picks = [], [], [], [], []
-    for result, content in zip(results, memory, strict=True):
-        finished = isinstance(result, ClipResult)
-        kinds.append(KIND_CLIP if finished else KIND_MEASURE if result.picks is None else KIND_PICKS_KNOWN)
-        files.append(np.zeros(1, np.uint8) if finished else content)
-        pixels.append(content if finished else np.zeros((1, 3, 1, 1), np.uint8))
-        offsets.append(np.zeros(1) if isinstance(result, ClipResult) else result.offsets)
-        picks.append(np.zeros(1, np.int64) if result.picks is None else result.picks)
+    samples = [_encoded_sample(result, content) for result, content in zip(results, memory, strict=True)]
     return _in_order(
         ENCODED_INPUTS,
-        file=files,
-        offsets=offsets,
-        kind=kinds,
-        pixels=pixels,
-        picks=picks,
+        **{name: [sample[name] for sample in samples] for name in samples[0]},
         num_frames=[result.num_frames for result in results],
-        window=np.array([_window(result) for result in results], np.float32),
         flip=[result.flip for result in results],
         label=[video.label for video in videos],
     )
 
 
+def _encoded_sample(result: Result, content: NDArray[np.uint8]) -> dict[str, Any]:
+    """Return those inputs of a sample that depend on its kind."""
+    if isinstance(result, ClipResult):
+        sample: dict[str, Any] = {"kind": KIND_CLIP, "pixels": content}
+        sample["window"] = np.array((0, 0, *result.shape[2:4]), np.float32)
+    else:
+        top, left = result.visible[:2]
+        sample = {"kind": KIND_MEASURE if result.places is None else KIND_PICKS_KNOWN, "file": content}
+        sample |= {"offsets": result.offsets, "visible": np.array(result.visible, np.int32), "colours": result.colours}
+        sample["window"] = np.array(result.window, np.float32) + np.array((top, left, top, left), np.float32)
+        if result.places is not None:
+            sample["places"] = result.places
+    if result.picks is not None:
+        sample["picks"] = result.picks
+    return {**_NOT_NEEDED, **sample}
+
+
 def _in_order(inputs: tuple[GraphInput, ...], **values: Any) -> Arrays:
     """Return the values in the inputs' order; numbers become one array of the input's type."""
     return tuple(np.array(values[each.name], each.dtype) if each.ndim == 0 else values[each.name] for each in inputs)
-
-
-def _window(result: Result) -> tuple[int, ...]:
-    """Return the part of a sample's frames that becomes the clip: all of frames that are cropped already."""
-    return (0, 0, *result.shape[2:4]) if isinstance(result, ClipResult) else result.window

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from mgdali.gpu.picking import FramePicker
+from mgdali.gpu.picking import FrameFunctions
 from mgdali.loading.batch import Part
-from mgdali.loading.graph import Picker, clips_pipeline, decoding_pipeline
+from mgdali.loading.graph import clips_pipeline, decoding_pipeline
 from mgdali.loading.graphs import Graph, Graphs
 from mgdali.loading.order import Share
 from mgdali.loading.read_ahead import ReadAhead
@@ -54,8 +54,7 @@ class Feed:
         settings: Settings of the loader.
         make_source: Creates the source that uses a pool, with the settings.
         make_pool: Starts the workers.
-        make_picker: Creates the object with which one graph picks frames; by default a :class:`FramePicker`. Used only
-            if the graphs decode.
+        make_functions: Creates the functions of one graph that decodes; by default a :class:`FrameFunctions`.
     """
 
     def __init__(
@@ -64,12 +63,12 @@ class Feed:
         make_source: Callable[[Pool, LoaderSettings], ClipSource],
         *,
         make_pool: Callable[[LoaderSettings], Pool] = make_pool,
-        make_picker: Callable[[], Picker] | None = None,
+        make_functions: Callable[[], FrameFunctions] | None = None,
     ) -> None:
         self._settings = settings
         self._make_source = make_source
         self._make_pool = make_pool
-        self._make_picker = make_picker
+        self._make_functions = make_functions or partial(FrameFunctions, settings.sampler)
         self._pool: Pool | None = None
         self._source: ClipSource | None = None
         self._ahead: ReadAhead[Part] | None = None
@@ -162,8 +161,9 @@ class Feed:
         settings = self._settings
         if not settings.decodes_in_graph:
             return Graph(partial(clips_pipeline, settings=settings))
-        picker = FramePicker(settings.sampler) if self._make_picker is None else self._make_picker()
-        return Graph(partial(decoding_pipeline, settings=settings, picker=picker), picker=picker, bounded=True)
+        functions = self._make_functions()
+        build = partial(decoding_pipeline, settings=settings, functions=functions)
+        return Graph(build, functions=functions, bounded=True)
 
     def _guarded(self, step: Callable[[], Any]) -> Any:
         """Call ``step``. If it is interrupted by Ctrl-C or fails, close everything that may be in an unknown state."""
@@ -198,9 +198,12 @@ class Feed:
             if not self._settings.decodes_in_graph:
                 raise RuntimeError(f"DALI failed on the clips of {', '.join(self._graphs.paths)}: {error}") from error
             return self._recovered(error)
-        if self._graphs.error is not None:
+        caught = self._graphs.error
+        if isinstance(caught, KeyboardInterrupt):
+            raise caught
+        if caught is not None:
             names = ", ".join(taken[0].paths + self._graphs.paths)
-            raise RuntimeError(f"picking frames failed on one of these videos: {names}") from self._graphs.error
+            raise RuntimeError(f"picking frames failed on one of these videos: {names}") from caught
         return taken
 
     def _recovered(self, error: RuntimeError | TimeoutError) -> tuple[Part, dict[str, torch.Tensor]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mgdali.gpu.picking import FrameFunctions
 from mgdali.loading.batch import CLIP_INPUTS, ENCODED_INPUTS, KIND_CLIP, KIND_PICKS_KNOWN, Arrays, GraphInput
 from mgdali.loading.settings import LoaderSettings
 from mgdali.transforms import OutputFormat
@@ -25,7 +26,6 @@ __all__ = [
     "OUTPUTS",
     "DALIGenericIterator",
     "LastBatchPolicy",
-    "Picker",
     "Pipeline",
     "clips_pipeline",
     "decoding_pipeline",
@@ -33,11 +33,6 @@ __all__ = [
 
 OUTPUTS = ["clips", "labels", "frames", "num_frames"]
 """Outputs of every graph, in order: clips, labels int64 [N], picks int64 [N, T], frames in the video int64 [N]."""
-
-Picker = Callable[[list[Any], list[Any]], tuple[list[Any], list[Any]]]
-"""Picks frames of decoded videos: takes a batch's videos, uint8 ``[T, H, W, 3]`` each, and offsets, float64 ``[N]``
-each; returns the picked frames, uint8 ``[N, H, W, 3]`` each, and the picks, int64 ``[N]`` each. The arrays are CuPy's
-on DALI's stream, or NumPy's without a GPU."""
 
 _TYPES = {
     np.uint8: types.UINT8,
@@ -61,20 +56,20 @@ def clips_pipeline(source: Callable[[], Arrays], settings: LoaderSettings) -> Pi
     return build(source, settings.route.device_id is not None, settings.output)
 
 
-def decoding_pipeline(source: Callable[[], Arrays], settings: LoaderSettings, picker: Picker) -> Pipeline:
-    """Return the graph that gets encoded files: DALI decodes them, and ``picker`` measures motion and picks frames.
+def decoding_pipeline(source: Callable[[], Arrays], settings: LoaderSettings, functions: FrameFunctions) -> Pipeline:
+    """Return the graph that gets encoded files: DALI decodes them, and ``functions`` pick frames and gather them.
 
-    If the picks of a video are known, DALI decodes only what they need. Without a GPU (``settings.route``), DALI
-    decodes on the CPU; its releases support VP8, VP9 and MJPEG there.
+    If the picks of a video are known, its file contains only the frames that they need. Without a GPU
+    (``settings.route``), DALI decodes on the CPU; its releases support VP8, VP9 and MJPEG there.
 
     Args:
         source: Returns the next batch as :func:`mgdali.loading.batch.arrange_encoded` arranges it; memory as above.
         settings: Settings of the loader.
-        picker: Picks frames of decoded videos.
+        functions: What the graph calls with decoded videos. Arrays are CuPy's on DALI's stream; NumPy's without a GPU.
     """
     build = pipeline_def(**_execution(settings))(_decoding_graph)
     on_gpu = settings.route.device_id is not None
-    return build(source, picker, on_gpu, settings.transform.crop_size, settings.output)
+    return build(source, functions, on_gpu, settings.transform.crop_size, settings.output)
 
 
 def _execution(settings: LoaderSettings) -> dict[str, Any]:
@@ -102,42 +97,45 @@ def _clips_graph(source: Callable[[], Arrays], on_gpu: bool, output: OutputForma
 
 
 def _decoding_graph(
-    source: Callable[[], Arrays], picker: Picker, on_gpu: bool, crop_size: int, output: OutputFormat
+    source: Callable[[], Arrays], functions: FrameFunctions, on_gpu: bool, crop_size: int, output: OutputFormat
 ) -> tuple[Any, ...]:
     given = _inputs(source, ENCODED_INPUTS)
     files, kind, window = given["file"], given["kind"], given["window"]
     offsets, pixels, labels = given["offsets"], given["pixels"], given["label"]
-    known_picks, known_num_frames = given["picks"], given["num_frames"]
-    # Arguments of the decoder must stay on the host.
-    wanted = fn.cast(known_picks, dtype=types.INT32)
+    known_picks, known_num_frames, places = given["picks"], given["num_frames"], given["places"]
+    visible, colours = given["visible"], given["colours"]
     if on_gpu:
         offsets, pixels, known_picks, labels = offsets.gpu(), pixels.gpu(), known_picks.gpu(), labels.gpu()
+        places, visible, colours = places.gpu(), visible.gpu(), colours.gpu()
     # DALI splits the batch and runs each branch on its samples.
     if kind == KIND_CLIP:
         frames = fn.transpose(pixels, perm=[0, 2, 3, 1])
         picks, num_frames = known_picks, known_num_frames
-    elif kind == KIND_PICKS_KNOWN:
-        # Without padding, a pick past the end of a file that has changed raises an error; padding would return a black
-        # frame.
-        frames = fn.decoders.video(files, frames=wanted, pad_mode="none", device="mixed" if on_gpu else "cpu")
-        picks, num_frames = known_picks, known_num_frames
     else:
         video = fn.decoders.video(files, device="mixed" if on_gpu else "cpu")
-        picked: Any = fn.python_function(
-            video,
-            offsets,
-            function=picker,
-            num_outputs=2,
-            batch_processing=True,
-            output_layouts=["FHWC", ""],
-            device="gpu" if on_gpu else "cpu",
-        )
-        frames, picks = picked
-        num_frames = video.shape()[0]
+        if kind == KIND_PICKS_KNOWN:
+            (frames,) = _called(functions.gather, [video, places, visible, colours], ["FHWC"], on_gpu)
+            picks, num_frames = known_picks, known_num_frames
+        else:
+            frames, picks = _called(functions.pick, [video, offsets, visible, colours], ["FHWC", ""], on_gpu)
+            num_frames = video.shape()[0]
     if on_gpu:
         num_frames = num_frames.gpu()
     clips = fn.resize(frames, roi_start=window[:2], roi_end=window[2:], size=(crop_size, crop_size))
     return _finished(clips, given["flip"], output), labels, picks, num_frames
+
+
+def _called(function: Callable[..., Any], inputs: list[Any], layouts: list[str], on_gpu: bool) -> Any:
+    """Return what a function returns for the samples of a batch: one output for each layout."""
+    outputs = fn.python_function(
+        *inputs,
+        function=function,
+        num_outputs=len(layouts),
+        batch_processing=True,
+        output_layouts=layouts,
+        device="gpu" if on_gpu else "cpu",
+    )
+    return [outputs] if len(layouts) == 1 else outputs
 
 
 def _inputs(source: Callable[[], Arrays], inputs: tuple[GraphInput, ...]) -> dict[str, Any]:

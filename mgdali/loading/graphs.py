@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch.utils.dlpack import from_dlpack
 
+from mgdali.gpu.picking import FrameFunctions
 from mgdali.loading.batch import Arrays, Part
-from mgdali.loading.graph import OUTPUTS, Picker, Pipeline
+from mgdali.loading.graph import OUTPUTS, Pipeline
 from mgdali.loading.waiting import Waiter
 
 __all__ = ["Graph", "Graphs"]
@@ -25,26 +26,29 @@ class Graph:
 
     Args:
         build: Returns the pipeline, from the function that returns its inputs or raises StopIteration.
-        picker: What the pipeline calls to pick frames; its attribute ``error`` is an exception that it has caught, or
-            None. None if the pipeline picks no frames.
+        functions: What the pipeline calls with decoded videos; None if it decodes none.
         bounded: Whether to wait for outputs in a separate thread, so that the wait can end before they come. Otherwise
             :meth:`take` waits without a limit.
     """
 
     def __init__(
-        self, build: Callable[[Callable[[], Arrays]], Pipeline], *, picker: Picker | None = None, bounded: bool = False
+        self,
+        build: Callable[[Callable[[], Arrays]], Pipeline],
+        *,
+        functions: FrameFunctions | None = None,
+        bounded: bool = False,
     ) -> None:
         self.parts: deque[Part] = deque()
         self._inputs: deque[Arrays] = deque()
         self._pipeline: Pipeline | None = build(_taking(self._inputs))
-        self._picker = picker
+        self._functions = functions
         self._waiter = Waiter() if bounded else None
         self._failed = False
 
     @property
-    def error(self) -> Exception | None:
-        """The first exception that the picker has caught, or None."""
-        return getattr(self._picker, "error", None)
+    def error(self) -> BaseException | None:
+        """The first exception that the graph's functions have caught, or None."""
+        return None if self._functions is None else self._functions.error
 
     def give(self, part: Part) -> None:
         """Start the computation of a part. Its memory must stay valid until its outputs were returned."""
@@ -149,8 +153,8 @@ class Graphs:
         return not self._turns or needed + part.gpu_bytes <= part.gpu_limit
 
     @property
-    def error(self) -> Exception | None:
-        """The first exception that a picker has caught, or None."""
+    def error(self) -> BaseException | None:
+        """The first exception that the functions of a graph have caught, or None."""
         return next((graph.error for graph in self._graphs if graph.error is not None), None)
 
     @property

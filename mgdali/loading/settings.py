@@ -23,8 +23,6 @@ OnError = Literal["raise", "replace", "keep"]
 _DECODING_DEPTH, _CLIPS_DEPTH = 2, 1
 # Decoder threads per NVDEC engine. A thread waits for each of its frames, so an engine needs several to be busy.
 _THREADS_PER_ENGINE = 3
-# The decoding graph has two decoders, one for known picks and one for whole videos. Each has its own threads.
-_DECODERS_IN_GRAPH = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +113,7 @@ class LoaderSettings:
     @property
     def decoders_at_once(self) -> int:
         """Largest number of videos that all graphs decode at the same time."""
-        return self.num_threads * _DECODERS_IN_GRAPH * self.graphs if self.decodes_in_graph else 0
+        return self.num_threads * self.graphs if self.decodes_in_graph else 0
 
     @property
     def decodes_in_graph(self) -> bool:

@@ -16,14 +16,18 @@ from numpy.typing import NDArray
 
 from mgdali.choices import Draw
 from mgdali.errors import VideoDecodeError
-from mgdali.gpu.nvdec import NvdecTable, nvdec_refusal, probe, recorded_facts
+from mgdali.gpu.decoder_memory import decoding_bytes
+from mgdali.gpu.nvdec import NvdecTable, choose_way
 from mgdali.samplers import Representation, Sampler
 from mgdali.transforms import SpatialTransform, Window
+from mgdali.video.colour import colour_correction
 from mgdali.video.crop import Cropper
 from mgdali.video.decoder import Decoder, known_picks
 from mgdali.video.media import Fingerprint, Media
 from mgdali.video.packets import StreamLog
 from mgdali.video.record import VideoRecord, index_name, representation_key
+from mgdali.video.remux import remux_picked, remux_whole
+from mgdali.video.stream_facts import StreamFacts, probe
 
 __all__ = [
     "GRAPH_FAILED",
@@ -41,6 +45,9 @@ GRAPH_FAILED = "the GPU's decoder failed on it or on a video of its batch"
 
 Allocate = Callable[[tuple[int, ...]], NDArray[np.uint8]]
 """Function that returns memory for a result: uint8 of the given shape."""
+
+Visible = tuple[int, int, int, int]
+"""The visible part of stored frames, in pixels: top, left, height, width."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,14 +134,18 @@ class EncodedResult:
 
     Attributes:
         shape: Shape of the file, uint8 ``[bytes]``.
-        window: Crop window, in pixels of the decoded frames.
+        window: Crop window, in pixels of the visible part of the frames.
         flip: Whether the graph must mirror the clip.
         offsets: Position of each pick within its part of the cumulative distribution, float64 ``[N]`` in [0, 1).
         num_frames: Number of frames in the video, T; without a record, the number of packets.
         decoded_bytes: Number of bytes of the decoded frames as 8-bit RGB.
         frames_decoded: Number of frames that the GPU's decoder will return.
-        picks: Indices of the picked frames, int64 ``[N]``, if the index has them: only these are decoded. None if the
-            graph measures the motion.
+        visible: Visible part of the decoded frames.
+        colours: Matrix that corrects the colours of the decoded frames, float32 ``[9]``
+            (:func:`~mgdali.video.colour.colour_correction`).
+        picks: Indices of the picked frames in the video, int64 ``[N]``, if the index has them. None if the graph
+            measures the motion.
+        places: Indices of the picked frames among the decoded ones, int64 ``[N]``; None if ``picks`` is None.
         unindexed: Reason the record was rejected; None if it was used or absent.
         frame_bytes: Number of bytes of one decoded frame as 8-bit RGB.
     """
@@ -146,7 +157,10 @@ class EncodedResult:
     num_frames: int
     decoded_bytes: int
     frames_decoded: int
+    visible: Visible
+    colours: NDArray[np.float32]
     picks: NDArray[np.int64] | None = None
+    places: NDArray[np.int64] | None = None
     unindexed: str | None = None
     frame_bytes: int = 0
 
@@ -269,33 +283,115 @@ class EncodedLoader:
             return replace(self._clips.make_clip(job, allocate, unindexed, started), not_on_gpu=GRAPH_FAILED)
         record = job.record if unindexed is None else None
         picks = known_picks(self._sampler, record, job.choices.offsets)
+        reason = self._not_read(job, picks)
+        if reason is None:
+            job = replace(job, media=job.media.loaded())
+            encoded = self._encode(job, record, picks)
+            if not isinstance(encoded, str):
+                return self._result(job, encoded, allocate, picks, unindexed)
+            reason = encoded
+        return replace(self._clips.make_clip(job, allocate, unindexed, started), not_on_gpu=reason)
+
+    def _not_read(self, job: ClipJob, picks: NDArray[np.int64] | None) -> str | None:
+        """Return the reason that the GPU does not decode a video whatever is in it; None if there is no such reason."""
         if picks is None and self._make_records:
             # The index stores S of PyAV's luma planes, which DALI's decoder does not return.
-            return self._clips.make_clip(job, allocate, unindexed, started)
-        if record is None:
-            job = replace(job, media=job.media.loaded())
-            facts = probe(job.media.read(), job.path)
-        else:
-            facts = recorded_facts(record)
-        frames_out = facts.num_frames if picks is None else len(picks)
-        decoded_bytes = facts.frame_bytes * frames_out
-        if nvdec_refusal(facts, self._nvdec) is not None or decoded_bytes > self._gpu_memory_budget:
-            return self._clips.make_clip(job, allocate, unindexed, started)
+            return "PyAV measures it for the index"
+        if job.media.frame_files() is not None:
+            return "DALI does not decode JPEG frames on a GPU"
+        return None
+
+    def _encode(self, job: ClipJob, record: VideoRecord | None, picks: NDArray[np.int64] | None) -> _Encoded | str:
+        """Return what the GPU decodes of a video, or the reason that it does not decode it.
+
+        Args:
+            job: The video, whose content was read.
+            record: Its valid record; None if it has none.
+            picks: Its picks; None if they are not known.
+        """
         content = job.media.read()
-        shape = (len(content),)
-        allocate(shape)[:] = np.frombuffer(content, np.uint8)
+        facts = probe(content, job.path)
+        way = choose_way(facts, self._nvdec, record=record)
+        if way.kind == "pyav":
+            return way.reason
+        uncrop = (facts.coded_width, facts.coded_height) != (facts.width, facts.height)
+        encoded = _Encoded(content, facts, facts.num_frames, picks, uncrop)
+        try:
+            if picks is not None and record is not None and record.packets is not None:
+                part = remux_picked(content, job.path, record, picks.tolist(), uncrop=uncrop)
+                encoded = replace(encoded, content=part.content, num_frames=part.num_frames, places=part.picks)
+            elif way.kind == "remuxed":
+                order = None if record is None else record.packets
+                encoded = replace(encoded, content=remux_whole(content, job.path, order=order, uncrop=uncrop))
+        except VideoDecodeError as error:
+            return error.reason
+        needed = encoded.needed_bytes
+        if needed > self._gpu_memory_budget:
+            return f"its {needed} bytes of frames exceed gpu_memory_budget={self._gpu_memory_budget:.0f}"
+        return encoded
+
+    def _result(
+        self,
+        job: ClipJob,
+        encoded: _Encoded,
+        allocate: Allocate,
+        picks: NDArray[np.int64] | None,
+        unindexed: str | None,
+    ) -> EncodedResult:
+        facts, shape = encoded.facts, (len(encoded.content),)
+        allocate(shape)[:] = np.frombuffer(encoded.content, np.uint8)
         return EncodedResult(
             shape=shape,
             window=self._transform.window(facts.height, facts.width, job.choices),
             flip=self._transform.flip(job.choices),
             offsets=job.choices.offsets,
             num_frames=facts.num_frames,
-            decoded_bytes=decoded_bytes,
-            frames_decoded=frames_out,
+            decoded_bytes=encoded.num_frames * encoded.frame_bytes,
+            frames_decoded=encoded.num_frames,
+            visible=encoded.visible,
+            colours=colour_correction(facts.matrix),
             picks=picks,
+            places=encoded.places,
             unindexed=unindexed,
-            frame_bytes=facts.frame_bytes,
+            frame_bytes=encoded.frame_bytes,
         )
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """What the GPU decodes of a video.
+
+    Attributes:
+        content: The encoded file.
+        facts: Facts about the video.
+        num_frames: Number of frames in the file.
+        places: Index of each pick among these frames, int64 ``[N]``; None if the picks are not known.
+        uncropped: Whether the decoded frames have the coded size.
+    """
+
+    content: bytes
+    facts: StreamFacts
+    num_frames: int
+    places: NDArray[np.int64] | None
+    uncropped: bool
+
+    @property
+    def visible(self) -> Visible:
+        """The visible part of the decoded frames."""
+        facts = self.facts
+        top, left = (facts.top, facts.left) if self.uncropped else (0, 0)
+        return top, left, facts.height, facts.width
+
+    @property
+    def frame_bytes(self) -> int:
+        """Number of bytes of a decoded frame as 8-bit RGB."""
+        facts = self.facts
+        return 3 * facts.coded_height * facts.coded_width if self.uncropped else facts.frame_bytes
+
+    @property
+    def needed_bytes(self) -> int:
+        """Number of bytes that decoding takes on the GPU."""
+        return decoding_bytes(self.num_frames * self.frame_bytes, self.frame_bytes)
 
 
 def reason_unindexed(job: ClipJob, representation: Representation | None) -> str | None:

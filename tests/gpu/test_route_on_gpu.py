@@ -19,16 +19,19 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from mgdali import MotionGuided, Segment, Stride, TopMotion, VideoDataset, VideoDecodeError
+from mgdali import MotionGuided, Segment, Stride, TopMotion, VideoDataset, VideoDecodeError, build_index
 from mgdali.gpu import driver
 from mgdali.gpu.cuda_kernels import Kernels
-from mgdali.gpu.nvdec import nvdec_refusal, probe
+from mgdali.gpu.decoder_memory import decoding_bytes
+from mgdali.gpu.nvdec import ANY_GPU, choose_way
 from mgdali.samplers import Representation
 from mgdali.video.frames import read_frames
 from mgdali.video.meters import measure_motion
+from mgdali.video.stream_facts import probe
 from tests.support.gpu_device import skip_without_gpu
 from tests.support.sample_videos import shared_folder
 from tests.support.videos import moving_square, rotate_by_metadata, write_video
+from tests.video.test_colour import TAGS, planes, write_tagged
 
 pytestmark = pytest.mark.gpu
 
@@ -256,12 +259,11 @@ def assert_same_motion(cupy: Any, kernels: Kernels, frames: Any, path: str) -> N
 
 
 def clips_for_motion(labelled: VideoDataset, formats: VideoDataset) -> list[str]:
-    """Real clips in 8 bits and 4:2:0, long enough for a correlation and small enough for the host's convolution."""
+    """Real clips that DALI decodes as they are, long enough for a correlation and small enough for the host."""
     chosen = []
     for video in [*labelled[:8], *formats]:
         facts = probe(Path(video.path).read_bytes(), video.path)
-        plain = facts.chroma == "4:2:0" and facts.bit_depth == 8 and not facts.rotation
-        if plain and facts.num_frames >= 8 and facts.width <= 640:
+        if choose_way(facts, ANY_GPU).kind == "as is" and facts.num_frames >= 8 and facts.width <= 640:
             chosen.append(video.path)
     return chosen
 
@@ -358,6 +360,38 @@ def test_known_picks_give_the_bytes_of_measured_ones(
         assert [digest(batch) for batch in found] == [digest(batch) for batch in measured[size]]
 
 
+@pytest.mark.usefixtures("nvdec")
+def test_with_an_index_only_needed_frames_are_decoded_and_picks_are_those_of_the_cpu(
+    written: VideoDataset, tmp_path: Path
+) -> None:
+    index = tmp_path / "motion.parquet"
+    build_index(written, index, num_workers=0)
+    arguments: dict[str, Any] = {"batch_size": 4, "training": True, "dtype": "uint8", "index": index}
+    with load(written, device="cuda", decode="nvdec", **arguments) as loader:
+        found = list(loader)
+        assert not loader.decoded_by_pyav
+        frames_decoded = loader.frames_decoded
+    with load(written, device="cpu", **arguments) as loader:
+        expected = list(loader)
+        assert loader.frames_decoded == frames_decoded
+    assert picks_of(found) == picks_of(expected)
+    for (own, *_), (other, *_) in zip(found, expected, strict=True):
+        assert (own.cpu().int() - other.int()).abs().float().mean() < 4
+
+
+@pytest.mark.usefixtures("nvdec")
+@pytest.mark.parametrize("tag", TAGS)
+def test_colours_follow_the_streams_matrix_as_on_the_cpu(tmp_path: Path, tag: str) -> None:
+    path = write_tagged(tmp_path / "tagged.mp4", planes(seed=1), matrix=TAGS[tag], full=False)
+    dataset, sampler = VideoDataset([path], [0]), Segment(num_frames=3)
+    # The clip is the middle of the frame in its own size.
+    arguments: dict[str, Any] = {"sampler": sampler, "dtype": "uint8", "crop_size": 96, "resize": 96}
+    ((own, *_),), ((expected, *_),) = on_gpu(dataset, **arguments), epoch_of(dataset, **arguments)
+    inside = (expected > 0) & (expected < 255)
+    apart = (own.cpu().int() - expected.int()).abs()[inside].float().mean()
+    assert apart < 2, f"{apart:.2f} of 255, {int((~inside).sum())} values are clipped"
+
+
 # --- What NVDEC does not decode --------------------------------------------------------------------------------------
 
 
@@ -367,7 +401,7 @@ def test_videos_that_nvdec_rejects_are_decoded_by_pyav_in_the_same_batch(rejecte
 
     table = nvdec_table(0)
     facts = [probe(Path(video.path).read_bytes(), video.path) for video in rejected_by_nvdec]
-    here = [nvdec_refusal(own, table) is not None for own in facts]
+    here = [choose_way(own, table).kind == "pyav" for own in facts]
     assert here == [False, True, True, True, False]
     arguments: dict[str, Any] = {"batch_size": len(rejected_by_nvdec), "training": True, "dtype": "uint8"}
     ((clips, labels, meta),) = on_gpu(rejected_by_nvdec, **arguments)
@@ -476,7 +510,11 @@ def test_decoded_frames_stay_within_the_budget(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("nvdec")
 def test_a_budget_changes_no_batch(written: VideoDataset) -> None:
     arguments: dict[str, Any] = {"batch_size": 5, "training": True}
-    largest = max(facts.num_frames * facts.frame_bytes for facts in (probe(v.media.read(), v.path) for v in written))
+    largest = 0
+    for video in written:
+        facts = probe(video.media.read(), video.path)
+        frame_bytes = 3 * facts.coded_height * facts.coded_width
+        largest = max(largest, decoding_bytes(facts.num_packets * frame_bytes, frame_bytes))
     whole = [digest(batch) for batch in on_gpu(written, **arguments)]
     assert [digest(batch) for batch in on_gpu(written, gpu_memory_budget=largest, **arguments)] == whole
 

@@ -17,11 +17,17 @@ from mgdali.loading.batch import (
     arrange_encoded,
 )
 from mgdali.transforms import Window
+from mgdali.video.colour import colour_correction
 from mgdali.workers.clip_job import ClipResult, EncodedResult
 
 CLIP = ClipResult((4, 3, 8, 8), True, np.array([0, 2, 2, 5]), 6, 6, 0.1)
-FILE = EncodedResult((5,), Window(2, 4, 10, 12), False, np.full(4, 0.5), 7, 100, 7)
-KNOWN = EncodedResult((5,), Window(0, 0, 8, 8), True, np.full(4, 0.5), 7, 100, 4, picks=np.array([1, 1, 2, 3]))
+COLOURS = colour_correction("bt709")
+FILE = EncodedResult((5,), Window(2, 4, 10, 12), False, np.full(4, 0.5), 7, 100, 7, (0, 0, 12, 12), COLOURS)
+KNOWN = EncodedResult(
+    *((5,), Window(0, 0, 8, 8), True, np.full(4, 0.5), 7, 100, 4, (6, 2, 8, 8), COLOURS),
+    picks=np.array([1, 1, 2, 3]),
+    places=np.array([0, 0, 1, 2]),
+)
 VIDEOS = [Video("a.mp4", 3), Video("b.mp4", 1), Video("c.mp4", 0)]
 
 
@@ -48,5 +54,8 @@ def test_clips_and_files_in_one_batch_are_arranged_as_declared() -> None:
     memory = [np.zeros(result.shape, np.uint8) for result in (CLIP, FILE, KNOWN)]
     samples = check(arrange_encoded(VIDEOS, [CLIP, FILE, KNOWN], memory), ENCODED_INPUTS, 3)
     assert [kind.tolist() for kind in samples["kind"]] == [KIND_CLIP, KIND_MEASURE, KIND_PICKS_KNOWN]
-    assert [window.tolist() for window in samples["window"]] == [[0, 0, 8, 8], [2, 4, 10, 12], [0, 0, 8, 8]]
+    assert [window.tolist() for window in samples["window"]] == [[0, 0, 8, 8], [2, 4, 10, 12], [6, 2, 14, 10]]
     assert samples["picks"][2].tolist() == [1, 1, 2, 3]
+    assert samples["places"][2].tolist() == [0, 0, 1, 2]
+    assert [visible.tolist() for visible in samples["visible"][1:]] == [[0, 0, 12, 12], [6, 2, 8, 8]]
+    assert [colours.tolist() for colours in samples["colours"][1:]] == [COLOURS.tolist()] * 2

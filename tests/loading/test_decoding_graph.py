@@ -17,10 +17,9 @@ import torch
 from numpy.typing import NDArray
 
 from mgdali import MotionGuided, Segment, Stride, TopMotion, VideoDataset, VideoDecodeError
-from mgdali.gpu.cuda_kernels import VIDEO, Kernels, describe_videos
 from mgdali.gpu.driver import DecoderCaps
-from mgdali.gpu.nvdec import NvdecTable
-from mgdali.gpu.picking import FramePicker
+from mgdali.gpu.picking import FrameFunctions
+from mgdali.index.measure import measure_video
 from mgdali.loading.feed import Feed, make_pool
 from mgdali.loading.order import WHOLE, EpochOrder
 from mgdali.loading.route import Route
@@ -29,66 +28,19 @@ from mgdali.loading.source import ClipSource
 from mgdali.loading.tally import Tally
 from mgdali.samplers import Representation, Sampler
 from mgdali.transforms import OutputFormat, SpatialTransform
-from mgdali.video.media import frames_stream
+from mgdali.video.record import VideoRecord
 from mgdali.workers.clip_job import ClipConfig, EncodedResult
 from mgdali.workers.pool import LocalPool
 from mgdali.workers.protocols import Outcome
-from tests.support.kernel_build import HostKernels, Out, Structs, needs_compiler
+from tests.support.host_kernels import KernelsOnHost
+from tests.support.kernel_build import HostKernels, needs_compiler
 from tests.support.videos import moving_square, rotate_by_metadata, write_video
 
 pytestmark = needs_compiler
 
 # The codecs that DALI's releases decode on the CPU, as the table of codecs that the "GPU" decodes.
 VP9_ONLY = {"vp9": DecoderCaps("vp9", "4:2:0", 8, 1, 1, 1, 8192, 8192, 1 << 18)}
-MJPEG_ONLY = {"mjpeg": dataclasses.replace(VP9_ONLY["vp9"], codec="mjpeg")}
 CROP = 24
-
-
-class KernelsOnHost(Kernels):
-    """The kernels on the CPU: arrays are NumPy arrays, and the host build runs the launches."""
-
-    tensor_cores = True  # type: ignore[assignment]
-
-    def __init__(self, host: HostKernels) -> None:
-        self.arrays = np
-        self.launched: list[str] = []
-        self._host = host
-
-    def describe(self, frames: Any) -> tuple[NDArray[Any], Any]:
-        videos = describe_videos([0] * len(frames), [array.shape[:3] for array in frames])
-        rows = [(np.ascontiguousarray(f), *tuple(row)[1:]) for f, row in zip(frames, videos, strict=True)]
-        return videos, Structs(VIDEO, rows)
-
-    def to_host(self, array: Any) -> NDArray[Any]:
-        return np.asarray(array)
-
-    def _addresses(self, arrays: list[Any]) -> Any:
-        return Structs(np.uint64, [Out(array) for array in arrays])
-
-    def function(self, source: str, name: str) -> Any:
-        return partial(self._launch, name)
-
-    def _launch(self, name: str, grid: Any, block: Any, args: tuple[Any, ...]) -> None:
-        self.launched.append(name)
-        wrapped = [Out(arg) if isinstance(arg, np.ndarray) else arg for arg in args]
-        outs = [arg for arg in wrapped if isinstance(arg, Out)]
-        outs += [row for arg in wrapped if isinstance(arg, Structs) for row in arg.rows if isinstance(row, Out)]
-        results = self._host.run(name, grid=grid, block=block, args=wrapped)
-        assert len(results) == len(outs)
-        for out, result in zip(outs, results, strict=True):
-            out.array[...] = result
-
-
-class CountingKernels(KernelsOnHost):
-    """A wrapper that records the lengths of the videos that were decoded whole."""
-
-    def __init__(self, lengths: list[int], *args: Any) -> None:
-        super().__init__(*args)
-        self._lengths = lengths
-
-    def describe(self, frames: Any) -> tuple[NDArray[Any], Any]:
-        self._lengths.extend(map(len, frames))
-        return super().describe(frames)
 
 
 @pytest.fixture(scope="module")
@@ -100,9 +52,11 @@ def graph_kernels(host_kernels: HostKernels) -> Any:
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> VideoDataset:
     """Nine videos: VP9 for DALI's decoder, and H.264, 4:4:4 and rotated videos, which PyAV decodes."""
     folder = tmp_path_factory.mktemp("mixed")
-    vp9: dict[str, Any] = {"codec": "libvpx-vp9", "options": {"crf": "20", "b": "0", "cpu-used": "8"}}
+    # With alternate reference frames, which are not displayed, PyAV would decode these videos.
+    options = {"crf": "20", "b": "0", "cpu-used": "8", "auto-alt-ref": "0"}
+    vp9: dict[str, Any] = {"codec": "libvpx-vp9", "options": options}
     paths = [
-        write_video(folder / f"{i}.webm", moving_square(6 + 5 * i, 48, 60 + 4 * i, seed=i), **vp9) for i in range(6)
+        write_video(folder / f"{i}.webm", moving_square(6 + 5 * i, 48, 64 + 8 * i, seed=i), **vp9) for i in range(6)
     ]
     paths.insert(1, write_video(folder / "h264.mp4", moving_square(9, 40, 40)))
     paths.insert(4, write_video(folder / "444.webm", moving_square(7, 50, 64), pixel_format="yuv444p", **vp9))
@@ -113,7 +67,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> VideoDataset:
 
 
 class PicksKnown(LocalPool):
-    """A pool that passes files to the graph with the picks that are known for their paths."""
+    """A pool that passes whole files to the graph with the picks that are known for their paths."""
 
     def __init__(self, config: ClipConfig, known: Mapping[str, list[int]]) -> None:
         super().__init__(config)
@@ -128,7 +82,7 @@ class PicksKnown(LocalPool):
         ((slot, outcome),) = super().receive()
         picks = self._known.get(self._paths[slot])
         if isinstance(outcome, EncodedResult) and picks is not None:
-            outcome = dataclasses.replace(outcome, picks=np.array(picks))
+            outcome = dataclasses.replace(outcome, picks=np.array(picks), places=np.array(picks))
         return [(slot, outcome)]
 
 
@@ -143,7 +97,8 @@ def feed_of(
     training: bool = True,
     replace: bool = False,
     known: Mapping[str, list[int]] | None = None,
-    decoded: NvdecTable = VP9_ONLY,
+    index: Any = None,
+    tally: Tally | None = None,
 ) -> Feed:
     """Return the feed of the decoding graph on the CPU or, without kernels, of the graph that gets finished clips."""
     settings = LoaderSettings(
@@ -151,7 +106,7 @@ def feed_of(
         order=EpochOrder(num_videos=len(dataset), batch_size=batch_size, shuffle=training),
         transform=SpatialTransform(training=training, crop_size=CROP, resize=CROP),
         output=OutputFormat(dtype="uint8"),
-        route=Route(torch.device("cpu"), decoded if kernels else None),
+        route=Route(torch.device("cpu"), VP9_ONLY if kernels else None),
         num_workers=workers,
         on_error="replace" if replace else "raise",
         memory_budget=1 << 30,
@@ -159,9 +114,9 @@ def feed_of(
     )
     return Feed(
         settings,
-        partial(ClipSource, dataset, tally=Tally()),
+        partial(ClipSource, dataset, tally=tally or Tally(), index=index),
         make_pool=make_pool if workers else lambda settings: PicksKnown(settings.clip_config, known or {}),
-        make_picker=partial(FramePicker, sampler, kernels) if kernels else None,
+        make_functions=partial(FrameFunctions, sampler, kernels) if kernels else None,
     )
 
 
@@ -300,11 +255,7 @@ def test_known_picks_give_the_same_bytes_as_measured_picks(
     measured = epoch_of(feed_of(mixed, sampler, graph_kernels, batch_size=batch_size))
     names = [f"{i}.webm" for i in range(6)]
     known = {path: picks for path, picks in picks_of(measured).items() if Path(path).name in names[::step]}
-    lengths: list[int] = []
-    counting = partial(CountingKernels, lengths, *graph_kernels.args)
-    assert_same_bytes(epoch_of(feed_of(mixed, sampler, counting, batch_size=batch_size, known=known)), measured)
-    # Only videos without known picks are decoded whole.
-    assert len(lengths) == len(names) - len(known)
+    assert_same_bytes(epoch_of(feed_of(mixed, sampler, graph_kernels, batch_size=batch_size, known=known)), measured)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -316,13 +267,14 @@ def test_a_memory_budget_splits_batches_and_changes_nothing(
     sizes: list[int] = []
 
     class Counting(KernelsOnHost):
-        def describe(self, frames: Any) -> tuple[NDArray[Any], Any]:
+        def describe(self, frames: Any, visible: Any = None) -> tuple[NDArray[Any], Any]:
             sizes.append(sum(frame.nbytes for frame in frames))
-            return super().describe(frames)
+            return super().describe(frames, visible)
 
-    budget = 500_000
+    # The largest video needs 584,064 bytes with the frames that its decoder holds.
+    budget = 600_000
     parts = epoch_of(feed_of(mixed, sampler, partial(Counting, *graph_kernels.args), budget=budget, workers=workers))
-    largest = max(3 * (6 + 5 * i) * 48 * (60 + 4 * i) for i in range(6))
+    largest = max(3 * (6 + 5 * i) * 48 * (64 + 8 * i) for i in range(6))
     assert max(sizes) <= max(budget, largest)
     assert len(sizes) > len(whole)
     assert len(parts) == len(whole)
@@ -357,17 +309,26 @@ def test_an_epoch_that_ends_within_a_split_batch_is_followed_by_a_complete_one(
     assert all((a["clips"] == b["clips"]).all() for (a, _), (b, _) in zip(again, whole, strict=True))
 
 
-def test_a_folder_of_jpeg_frames_loads_whole_and_with_known_picks(
-    real_videos: Path, graph_kernels: Any, tmp_path: Path
+class Records:
+    """The records of a data set's videos."""
+
+    def __init__(self, dataset: VideoDataset) -> None:
+        self._records = {v.path: measure_video(v.media, v.path, (Representation(),)) for v in dataset}
+
+    def find(self, path: str) -> VideoRecord:
+        return self._records[path]
+
+
+@pytest.mark.parametrize("sampler", [MotionGuided(num_frames=5), BackAndForth()], ids=["guided", "in no order"])
+def test_with_an_index_only_needed_frames_are_decoded_and_picks_are_those_of_pyav(
+    mixed: VideoDataset, graph_kernels: Any, sampler: Sampler
 ) -> None:
-    files = sorted(map(str, (real_videos / "frames" / "00001").glob("*.jpg")))
-    path = tmp_path / "frames.mkv"
-    path.write_bytes(frames_stream(files, "frames"))
-    dataset, sampler = VideoDataset([path], [0]), MotionGuided(num_frames=6)
-    lengths: list[int] = []
-    counting = partial(CountingKernels, lengths, *graph_kernels.args)
-    measured = epoch_of(feed_of(dataset, sampler, counting, decoded=MJPEG_ONLY))
-    assert_near(measured, epoch_of(feed_of(dataset, sampler)))
-    known = epoch_of(feed_of(dataset, sampler, counting, decoded=MJPEG_ONLY, known=picks_of(measured)))
-    assert lengths == [len(files)]
-    assert_same_bytes(known, measured)
+    index, tallies = Records(mixed), (Tally(), Tally())
+    decoded = epoch_of(feed_of(mixed, sampler, graph_kernels, index=index, tally=tallies[0]))
+    reference = epoch_of(feed_of(mixed, sampler, index=index, tally=tallies[1]))
+    assert picks_of(decoded) == picks_of(reference)
+    assert_near(decoded, reference)
+    # PyAV also decodes no more than the picks need.
+    assert tallies[0].frames_decoded == tallies[1].frames_decoded
+    assert {Path(path).name for path in tallies[0].by_pyav} == {"h264.mp4", "444.webm", "turned.mp4"}
+    assert not tallies[1].by_pyav

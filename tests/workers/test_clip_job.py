@@ -19,6 +19,7 @@ from mgdali.samplers import Representation
 from mgdali.transforms import SpatialTransform
 from mgdali.video.frames import read_frames
 from mgdali.video.media import Media
+from mgdali.video.picked_frames import frames_needed
 from mgdali.workers.clip_job import (
     GRAPH_FAILED,
     ClipConfig,
@@ -76,7 +77,10 @@ def test_with_a_record_the_graph_gets_the_picks_and_decodes_only_these(dataset: 
         assert whole.picks is None
         assert known.picks.tolist() == clip.picks.tolist()
         assert (known.num_frames, known.window, known.flip) == (clip.num_frames, whole.window, whole.flip)
-        assert known.decoded_bytes * clip.num_frames == whole.decoded_bytes * 5
+        assert known.decoded_bytes == known.frames_decoded * known.frame_bytes
+        assert whole.frames_decoded == clip.num_frames
+        needed = frames_needed(record, sorted(set(known.picks.tolist())))
+        assert known.frames_decoded == needed
         assert known.unindexed is None
 
 
