@@ -13,15 +13,33 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from mgdali.cli.console import errors_as_messages, say
+from mgdali.cli.console import errors_as_messages, one_line, say
 from mgdali.cli.machine_report import CODECS, GPUCodec, Machine, Report, examine, to_json
 from mgdali.interrupts import ctrl_c_held
 
 __all__ = ["doctor", "print_report"]
 
 
-def doctor(json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False) -> None:
-    """Report the packages, the driver and the codecs of this machine, and the device that the loader chooses."""
+def doctor(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="FILE",
+            help="Videos to examine instead of the machine: files, URLs, folders of JPEG frames, TAR::MEMBER, and "
+            "folders and tars of videos.",
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Report the packages, the driver and the codecs of this machine, and the device that the loader chooses.
+
+    With files, report how each is decoded where a GPU is used, and why:
+    "as is" and "remuxed" by DALI on the GPU, "PyAV" by PyAV on the CPU.
+    The exit code is then 1 if a file cannot be decoded.
+    """
+    if files:
+        _examine_files(files, json)
+        return
     with errors_as_messages():
         # It imports the loader's packages, which takes a few seconds.
         with ctrl_c_held():
@@ -30,6 +48,27 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print the report a
             typer.echo(to_json(report))
         else:
             print_report(report, Console())
+
+
+def _examine_files(files: list[str], json: bool) -> None:
+    with errors_as_messages():
+        # Both import PyAV, and the loader's packages.
+        with ctrl_c_held():
+            from mgdali.cli import file_report
+
+            decoder = file_report.find_decoder()
+        console, reports = Console(), []
+        for report in file_report.examine_files(files, decoder.table):
+            reports.append(report)
+            if not json:
+                words = [report.path, report.way or "cannot be decoded"]
+                say(console, ": ".join([*words, one_line(report.reason)] if report.reason else words))
+        if json:
+            typer.echo(file_report.to_json(decoder, reports))
+        else:
+            say(console, decoder.note)
+    if any(report.way is None for report in reports):
+        raise typer.Exit(1)
 
 
 def print_report(report: Report, console: Console) -> None:
