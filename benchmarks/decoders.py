@@ -30,6 +30,8 @@ RESIZE, CROP = 256, 224
 """Size of the clips in pixels: the shorter side after resizing, and the side of the square cut from the centre."""
 _AT_ONCE = 16
 """Number of frames that are asked for at once where frames come in batches."""
+_CACHED = 64
+"""Number of hardware decoders that torchcodec may keep."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,9 +268,12 @@ class TorchCodec:
     """torchcodec's ``VideoDecoder`` on CUDA, a new one for each file; it keeps hardware decoders by itself."""
 
     def __init__(self, max_width: int, max_height: int) -> None:
-        from torchcodec.decoders import VideoDecoder
+        from torchcodec import decoders
 
-        self._video_decoder: Any = VideoDecoder
+        self._library: Any = decoders
+        # Its default is less than one decoder for each thread and size of videos. Older versions have no such function.
+        if set_capacity := getattr(decoders, "set_nvdec_cache_capacity", None):
+            set_capacity(_CACHED)
 
     def every(self, video: Video) -> Picked:
         frames = self._opened(video.path).get_all_frames().data
@@ -279,7 +284,7 @@ class TorchCodec:
         return Picked(frames, video.from_key_frames)
 
     def _opened(self, path: str) -> Any:
-        decoder = self._video_decoder(path, device="cuda", seek_mode="exact")
+        decoder = self._library.VideoDecoder(path, device="cuda", seek_mode="exact")
         if fallback := getattr(decoder, "cpu_fallback", None):
             raise ValueError(f"torchcodec does not decode on the GPU: {fallback}")
         return decoder

@@ -288,16 +288,21 @@ class VideoDecoder:
 
 
 @pytest.fixture
-def torchcodec(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ModuleType("torchcodec.decoders")
+def torchcodec(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A fake of ``torchcodec.decoders``, as its names."""
+    module, package = ModuleType("torchcodec.decoders"), ModuleType("torchcodec")
     module.__dict__["VideoDecoder"] = VideoDecoder
-    monkeypatch.setitem(sys.modules, "torchcodec", ModuleType("torchcodec"))
+    package.__dict__["decoders"] = module
+    monkeypatch.setitem(sys.modules, "torchcodec", package)
     monkeypatch.setitem(sys.modules, "torchcodec.decoders", module)
+    return module.__dict__
 
 
-@pytest.mark.usefixtures("torchcodec")
-def test_torchcodec_decodes_all_frames_or_those_that_are_asked_for() -> None:
+def test_torchcodec_decodes_all_frames_or_those_that_are_asked_for(torchcodec: dict[str, Any]) -> None:
+    capacities: list[int] = []
+    torchcodec["set_nvdec_cache_capacity"] = capacities.append
     decoder = decoders.TorchCodec(8, 4)
+    assert capacities == [64]
     every, needed = decoder.every(video()), decoder.needed(video())
     assert numbers_of(every) == numbers_of(needed) == [3, 17, 17, 21]
     assert (every.decoded, needed.decoded) == (40, 14)
