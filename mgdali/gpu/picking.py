@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -92,7 +92,7 @@ class FrameGatherer:
             The frames, uint8 ``[N, H, W, 3]`` each, as :meth:`Kernels.gather_frames` returns them.
         """
         kernels = self._kernels()
-        videos, on_device = _described(kernels, frames, visible)
+        videos, on_device = kernels.describe(frames, visible)
         chosen = kernels.arrays.stack(picks).astype(np.int64, copy=False)
         return kernels.gather_frames(videos, on_device, chosen, colours)
 
@@ -142,7 +142,7 @@ class FramePicker:
             picks, int64 ``[N]`` each.
         """
         kernels = self._kernels()
-        videos, on_device = _described(kernels, frames, visible)
+        videos, on_device = kernels.describe(frames, visible)
         batch = _Batch(kernels, videos, on_device, kernels.arrays.stack(offsets))
         if self._filters is not None:
             batch.motion, batch.unit = kernels.feature_difference(videos, on_device, self._filters)
@@ -190,10 +190,6 @@ class _Once:
         if self._kernels is None:
             self._kernels = self._make_kernels()
         return self._kernels
-
-
-def _described(kernels: Kernels, frames: Arrays, visible: Sequence[Any] | None) -> tuple[NDArray[Any], Any]:
-    return kernels.describe(frames) if visible is None else kernels.describe(frames, visible)
 
 
 def _beginnings(frames: Arrays, which: Arrays) -> Arrays:

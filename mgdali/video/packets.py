@@ -14,7 +14,7 @@ import numpy as np
 from av.codec.context import Flags
 from numpy.typing import NDArray
 
-__all__ = ["StreamLog", "decode_packets", "mark_packet", "number_packets", "packet_of"]
+__all__ = ["StreamLog", "decode_packets", "mark_packet", "number_packets", "packet_of", "read_packets"]
 
 # Types of the H.264 and HEVC units (NAL units) that contain a slice of the picture.
 _H264_SLICES = (1, 5)
@@ -195,6 +195,24 @@ class StreamLog:
         return kind[0] >> 6 == 2 if self.codec == "mpeg4" else kind[1] >> 3 & 7 == 3
 
 
+def read_packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet[av.VideoStream]]:
+    """Yield the packets of a stream, and at the end an empty packet, which makes the decoder return its last frames.
+
+    Args:
+        container: The open container.
+        stream: A video stream of the container.
+
+    Raises:
+        av.error.FFmpegError: If a packet cannot be read.
+    """
+    try:
+        yield from container.demux(stream)
+    except IndexError:
+        # After the empty packet of this stream, PyAV looks for the streams that FFmpeg has found while reading, as in
+        # damaged MPEG-TS files, and fails because it does not know them (InputContainer.demux, PyAV 17.1 and 18.1).
+        return
+
+
 def decode_packets(
     container: av.container.InputContainer, stream: av.VideoStream, log: StreamLog | None
 ) -> Iterator[av.VideoFrame]:
@@ -215,7 +233,7 @@ def decode_packets(
         av.error.FFmpegError: If a packet cannot be read or decoded.
     """
     try:
-        yield from container.decode(stream) if log is None else _decode_and_note(container, stream, log)
+        yield from _decode(container, stream) if log is None else _decode_and_note(container, stream, log)
     except (av.error.FFmpegError, OSError):
         with suppress(av.error.FFmpegError):
             for frame in stream.codec_context.decode(None):
@@ -225,13 +243,18 @@ def decode_packets(
         raise
 
 
+def _decode(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    for packet in read_packets(container, stream):
+        yield from stream.codec_context.decode(packet)
+
+
 def _decode_and_note(
     container: av.container.InputContainer, stream: av.VideoStream, log: StreamLog
 ) -> Iterator[av.VideoFrame]:
     """Decode all frames of a stream, and note its packets and frames in a log."""
     number_packets(stream)
     log.begin(container, stream)
-    for packet in container.demux(stream):
+    for packet in read_packets(container, stream):
         if packet.size:
             log.add_packet(packet)
         for frame in stream.codec_context.decode(packet):

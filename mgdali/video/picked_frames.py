@@ -17,7 +17,7 @@ from mgdali.video.containers import open_container
 from mgdali.video.frames import ffmpeg_message
 from mgdali.video.media import Media, frames_stream
 from mgdali.video.opening import open_video
-from mgdali.video.packets import mark_packet, number_packets, packet_of
+from mgdali.video.packets import decode_packets, mark_packet, number_packets, packet_of, read_packets
 from mgdali.video.record import VideoRecord
 
 __all__ = ["frames_needed", "needed_packets", "read_picked"]
@@ -98,7 +98,7 @@ def _read(media: Media, record: VideoRecord, picks: list[int]) -> Iterator[Picke
         return
     with open_video(media) as (container, stream):
         if record.packets is None:
-            yield from _by_counting(container.decode(stream), picks)
+            yield from _by_counting(decode_packets(container, stream, None), picks)
         else:
             yield from _by_packets(container, stream, record, picks)
 
@@ -133,7 +133,7 @@ def _by_packets(
     context = stream.codec_context
     pick_of = {int(record.packets[pick]): pick for pick in picks}
     unreferenced = set(record.packets[~record.referenced].tolist()) - pick_of.keys()
-    packets = enumerate(packet for packet in container.demux(stream) if packet.size)
+    packets = enumerate(packet for packet in read_packets(container, stream) if packet.size)
     for first, last in needed_packets(record, picks):
         for number, packet in packets:
             if number < first:

@@ -34,6 +34,7 @@ from mgdali.video.containers import open_container
 from mgdali.video.frames import ffmpeg_message
 from mgdali.video.opening import video_stream
 from mgdali.video.packet_headers import CODECS, PacketHeaders
+from mgdali.video.packets import read_packets
 from mgdali.video.picked_frames import needed_packets
 from mgdali.video.record import VideoRecord
 
@@ -187,12 +188,7 @@ def _stream_of(content: bytes, path: str) -> Iterator[tuple[av.container.InputCo
 
 def _packets_of(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet[av.VideoStream]]:
     """Yield the packets of a stream that have content."""
-    try:
-        yield from (packet for packet in container.demux(stream) if packet.size)
-    except IndexError:
-        # After the last packet, PyAV also yields an empty packet for streams that FFmpeg found while reading, as in
-        # damaged MPEG-TS files, and fails because it does not know them (InputContainer.demux, PyAV 17.1 and 18.1).
-        return
+    yield from (packet for packet in read_packets(container, stream) if packet.size)
 
 
 def _check_headers(stream: av.VideoStream, packets: list[av.Packet[av.VideoStream]], path: str) -> PacketHeaders:

@@ -145,3 +145,19 @@ def test_an_empty_log_has_nothing() -> None:
     log = StreamLog()
     assert log.num_frames == 0
     assert log.key_frames.size == log.referenced.size == 0
+
+
+@pytest.mark.parametrize("logged", [False, True])
+def test_a_stream_that_ffmpeg_finds_while_reading_changes_nothing_before_it(tmp_path: Path, logged: bool) -> None:
+    path = write_video(tmp_path / "a.ts", moving_square(60, 96, 128))
+    whole = [frame.to_ndarray() for frame in read_frames(path)]
+    content = bytearray(path.read_bytes())
+    # The last packet of MPEG-TS in which a frame begins gets the number of another stream.
+    start = max(at for at in range(0, len(content), 188) if content[at + 1] & 0x5F == 0x41 and content[at + 2] == 0)
+    content[start + 2] = 1
+    path.write_bytes(content)
+    with av.open(str(path)) as container, pytest.raises(IndexError):
+        list(container.demux(container.streams.video[0]))
+    frames = [frame.to_ndarray() for frame in read_frames(path, log=StreamLog() if logged else None)]
+    assert len(frames) == 59
+    assert all((one == other).all() for one, other in zip(frames, whole, strict=False))
