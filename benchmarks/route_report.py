@@ -107,15 +107,20 @@ def rendered(lines: Sequence[Line]) -> str:
 
 
 def _missing(lines: Iterable[Line]) -> Iterable[str]:
-    """Yield a sentence for each variant or group without figures, and for each unexpected number of frames."""
+    """Yield a sentence for what is missing, for unexpected numbers of frames, and for files that PyAV decoded."""
     for line in lines:
         where = f"{line.get('workload')} videos, {line.get('group')}"
         if line["kind"] == "skipped":
             yield f"{where}: {line['variant']} was left out: {line['reason']}"
         elif line["kind"] == "stopped":
             yield f"{line['why']}; left out: {', '.join(line['left'])}"
-        elif line["kind"] == "variant" and _unexpected(line["frames_decoded"], line["frames_expected"]):
-            yield f"{where}: {line['variant']} decoded {line['frames_decoded']} frames, not {line['frames_expected']}"
+        elif line["kind"] == "variant":
+            decoded, expected = line["frames_decoded"], line["frames_expected"]
+            if _unexpected(decoded, expected):
+                yield f"{where}: {line['variant']} decoded {decoded} frames, not {expected}"
+            if by_pyav := line["facts"].get("by_pyav"):
+                first, reason = next(iter(by_pyav.items()))
+                yield f"{where}, {line['variant']}: PyAV decoded {len(by_pyav)} files, such as {first}: {reason}"
 
 
 def _unexpected(decoded: int | None, expected: int | None) -> bool:

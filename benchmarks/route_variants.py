@@ -156,20 +156,16 @@ def _open_loader(
             raise RuntimeError(f"the index was not used for {next(iter(loader.unindexed))}")
         return Timing(seconds, after["frames_decoded"], after)
 
-    return epoch, epoch()
+    first = epoch()
+    by_pyav = {Path(path).name: reason for path, reason in loader._tally.by_pyav.items()}
+    return epoch, dataclasses.replace(first, facts={**first.facts, "by_pyav": by_pyav})
 
 
 def counters(loader: MGDaliIterator) -> dict[str, int]:
-    """Return all counters of a loader by name. Those with several entries are named ``counter, entry``."""
-    found: dict[str, int] = {}
+    """Return all counters of a loader by name: numbers, and the numbers of entries of lists of videos."""
     tally: Any = loader._tally
-    for entry in dataclasses.fields(tally):
-        value = getattr(tally, entry.name)
-        if isinstance(value, int):
-            found[entry.name] = value
-        elif isinstance(value, Mapping):
-            found |= {f"{entry.name}, {key}": count for key, count in value.items() if isinstance(count, int)}
-    return found
+    found = {entry.name: getattr(tally, entry.name) for entry in dataclasses.fields(tally)}
+    return {name: value if isinstance(value, int) else len(value) for name, value in found.items()}
 
 
 def _timed(work: Callable[[], object]) -> float:

@@ -105,7 +105,8 @@ def test_counters_of_a_loader_are_reported_by_name(loads: list[Any]) -> None:
     with MGDaliIterator(dataset, sampler=MotionGuided(num_frames=8), device="cpu") as loader:
         for clips, _ in loader:
             del clips
-        assert route_variants.counters(loader)["frames_decoded"] == loader.frames_decoded == 36
+        found = route_variants.counters(loader)
+        assert (found["frames_decoded"], found["unindexed"]) == (loader.frames_decoded, 0) == (36, 0)
 
 
 # --- Variants --------------------------------------------------------------------------------------------------------
@@ -265,6 +266,7 @@ def known() -> list[dict[str, Any]]:
     for number, name in enumerate(names):
         own = {"workload": "long", "group": "loader", "variant": name, "number": number}
         found.append({"kind": "variant", **own, "frames_decoded": 1000 - number, "frames_expected": 1000})
+        found[-1]["facts"] = {"by_pyav": {"odd.mp4": "its size 3x3 is odd"}} if number == 1 else {}
     for number, seconds in enumerate([(2.0, 2.0, 4.0, 1.0), (4.0, 2.0, 8.0, 2.0)]):
         found += [epoch_line(name, number, each) for name, each in zip(names, seconds, strict=True)]
     return [*found, epoch_line("motion-guided image", 2, 100.0)]
@@ -294,10 +296,11 @@ def test_targets_compare_with_segment_sampling_and_the_fastest_decoding_alone(kn
     ]
 
 
-def test_the_report_names_wrong_numbers_of_frames(known: list[dict[str, Any]]) -> None:
+def test_the_report_names_wrong_numbers_of_frames_and_files_that_pyav_decoded(known: list[dict[str, Any]]) -> None:
     text = route_report.rendered(known)
     assert "| segment | 5.0 (5.0 to 5.0) | 1.50 | 500 | 1000 | - | 2 |" in text
     assert "segment decoded 999 frames, not 1000" in text
+    assert "segment: PyAV decoded 1 files, such as odd.mp4: its size 3x3 is odd" in text
     assert "decoded 1000 frames, not 1000" not in text
 
 
