@@ -13,7 +13,7 @@ from typing import Literal
 
 from mgdali.gpu.driver import DecoderCaps
 from mgdali.video.record import VideoRecord
-from mgdali.video.stream_facts import TIMED_CONTAINERS, StreamFacts, probe, recorded_facts
+from mgdali.video.stream_facts import TIMED_CONTAINERS, StreamFacts, probe, recorded_facts, reordering_of
 
 __all__ = [
     "ANY_GPU",
@@ -138,8 +138,9 @@ def _not_for_nvdec(facts: StreamFacts, table: NvdecTable, record: VideoRecord | 
         yield f"its coded size {coded} differs from its size {size}"
     if facts.matrix not in _MATRICES:
         yield f"its colours follow {facts.matrix}"
-    if facts.reordering > _MOST_REORDERED:
-        yield f"{facts.reordering} frames are coded before one that is displayed earlier, and DALI sorts 8"
+    reordering = facts.reordering if record is None or record.packets is None else reordering_of(record.packets)
+    if reordering > _MOST_REORDERED:
+        yield f"{reordering} frames are coded before one that is displayed earlier, and DALI sorts 8"
     if facts.codec in table and not table[facts.codec].fits(facts.coded_width, facts.coded_height):
         yield f"NVDEC of this GPU does not decode {facts.codec} of {coded} pixels"
 

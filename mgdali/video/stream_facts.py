@@ -23,7 +23,7 @@ from mgdali.video.opening import video_stream
 from mgdali.video.record import VideoRecord
 from mgdali.video.sequence_headers import SequenceHeader
 
-__all__ = ["TIMED_CONTAINERS", "StreamFacts", "probe", "recorded_facts"]
+__all__ = ["TIMED_CONTAINERS", "StreamFacts", "probe", "recorded_facts", "reordering_of"]
 
 TIMED_CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 """FFmpeg's names of the containers whose packets have presentation times, and whose headers describe the stream."""
@@ -140,6 +140,15 @@ def probe(content: bytes, path: str) -> StreamFacts:
         raise VideoDecodeError(path, 0, ffmpeg_message(error)) from error
 
 
+def reordering_of(order: NDArray[np.int32]) -> int:
+    """Return the largest number of frames that are coded before a frame but displayed after it.
+
+    Args:
+        order: Number of the packet of each frame in display order, int32 ``[T]``.
+    """
+    return int(np.max(order - np.arange(len(order)), initial=0))
+
+
 def recorded_facts(record: VideoRecord) -> StreamFacts:
     """Return the facts that a record in a motion index contains, without reading the file."""
     pixels = av.VideoFormat(record.pixel_format, record.width, record.height)
@@ -201,7 +210,6 @@ def _read(container: InputContainer, stream: av.VideoStream, path: str) -> Strea
     chroma, bit_depth = _pixels(frame.format)
     header = frames.header if frames is not None else None
     problem, order = _order(times)
-    reordering = 0 if order is None else int(np.max(order - np.arange(len(order)), initial=0))
     return StreamFacts(
         container=container.format.name,
         codec=context.codec.canonical_name,
@@ -230,7 +238,7 @@ def _read(container: InputContainer, stream: av.VideoStream, path: str) -> Strea
         streams=len(container.streams.video),
         times=problem,
         order=order,
-        reordering=reordering,
+        reordering=0 if order is None else reordering_of(order),
     )
 
 

@@ -45,9 +45,11 @@ def check(path: Path, *, indexed: bool = False) -> tuple[str, list[str]]:
     content = path.read_bytes()
     try:
         facts = probe(content, str(path))
-        record = measure_video(Media(str(path)), path.name, ()) if indexed else None
     except VideoDecodeError:
         return "error", []
+    record = measure_video(Media(str(path)), path.name, ()) if indexed else None
+    if record is not None and record.error is not None:
+        record = None
     way = choose_way(facts, ANY_GPU, record=record)
     if way.kind == "pyav":
         return way.kind, [] if way.reason else ["no reason"]

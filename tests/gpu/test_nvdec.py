@@ -72,7 +72,6 @@ def test_a_plain_file_is_decoded_as_it_is_with_and_without_a_row_of_an_index() -
         ({"declared_frames": 13}, "its container declares 13 frames but has 10 packets"),
         ({"headers_change": True}, "its headers or its size change midway"),
         ({"matrix": "smpte240m"}, "its colours follow smpte240m"),
-        ({"reordering": 8}, "8 frames are coded before one that is displayed earlier, and DALI sorts 8"),
         ({"coded_width": 4112}, "NVDEC of this GPU does not decode h264 of 4112x256 pixels"),
         ({"coded_height": 0}, "NVDEC of this GPU does not decode h264 of 320x0 pixels"),
         ({"codec": "vp8", "coded_height": 272}, "its coded size 320x272 differs from its size 320x256"),
@@ -114,6 +113,14 @@ def test_a_file_without_usable_times_is_remuxed_if_an_index_tells_the_order(
 def test_times_that_contradict_the_index_are_not_used() -> None:
     record = make_record("clip.mp4", 10, packets=np.arange(10, dtype=np.int32))
     assert way(record=record) == Way("remuxed", "its presentation times differ from the order of its frames")
+
+
+def test_more_reordering_than_dali_sorts_sends_the_file_to_pyav() -> None:
+    words = "8 frames are coded before one that is displayed earlier, and DALI sorts 8"
+    assert way(reordering=8) == Way("pyav", words)
+    late = np.array([0, 9, 1, 2, 3, 4, 5, 6, 7, 8], np.int32)
+    found = way(record=make_record("clip.avi", 10, packets=late), container=AVI)
+    assert found == Way("pyav", words)
 
 
 def test_an_index_row_of_another_number_of_frames_sends_the_file_to_pyav() -> None:
