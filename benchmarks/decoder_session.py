@@ -41,7 +41,9 @@ class Session:
 
     def __init__(self, baseline: Baseline, videos: Sequence[Video], device: str = "cuda") -> None:
         self._baseline, self._videos, self._device = baseline, videos, device
-        self._largest = max(video.width for video in videos), max(video.height for video in videos)
+        sizes = max(video.width for video in videos), max(video.height for video in videos)
+        # Coded frames consist of whole blocks, of at most 64 pixels.
+        self._largest = tuple(-(-size // 64) * 64 for size in sizes)
         self._pools: dict[int, ThreadPoolExecutor] = {}
         self._own = threading.local()
 

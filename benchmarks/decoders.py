@@ -90,7 +90,7 @@ class Baseline:
 
     Attributes:
         module: Module to import, whose version is reported.
-        make: Creates the decoder of a thread, given the largest width and height of the videos.
+        make: Creates the decoder of a thread, given the largest width and height of coded frames.
         every: What is timed if all frames are decoded.
         needed: What is timed if only the needed frames are decoded.
     """

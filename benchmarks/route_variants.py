@@ -108,7 +108,7 @@ def group_variants(group: str, load: Workload, context: Context) -> list[Variant
         sweep += [
             {"num_graphs": graphs, "decoder_threads": engines} for graphs in ((2,) if context.quick else (1, 2, 3))
         ]
-        return _loaders(image, load, [*unchanged, *sweep])
+        return _loaders(image, load, sweep)
     every = group == "peers"
     return [*_loaders(image, load, unchanged, indexed=not every), *_baselines(load, context, every)]
 
