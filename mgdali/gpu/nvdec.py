@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mgdali.gpu.driver import DecoderCaps
+from mgdali.video.colour import MATRICES
 from mgdali.video.record import VideoRecord
 from mgdali.video.stream_facts import TIMED_CONTAINERS, StreamFacts, probe, recorded_facts, reordering_of
 
@@ -47,8 +48,8 @@ ANY_GPU: NvdecTable = {
 _PROFILES = {"h264": (66, 77, 100), "hevc": (1, 2, 3), "vp9": (0,), "av1": (0,)}
 # Codecs whose headers can be rewritten so that the whole coded picture is displayed.
 _CROP_IN_HEADER = ("h264", "hevc")
-# The correction of colours on the GPU knows these matrices.
-_MATRICES = ("bt601", "bt709", "bt2020")
+# DALI reads files in memory with a 32-bit number of bytes.
+_MOST_BYTES = (1 << 31) - 1
 # DALI sorts frames in a buffer of 8.
 _MOST_REORDERED = 7
 
@@ -136,7 +137,7 @@ def _not_for_nvdec(facts: StreamFacts, table: NvdecTable, record: VideoRecord | 
         yield "its headers or its size change midway"
     if facts.codec not in _CROP_IN_HEADER and coded != size:
         yield f"its coded size {coded} differs from its size {size}"
-    if facts.matrix not in _MATRICES:
+    if facts.matrix not in MATRICES:
         yield f"its colours follow {facts.matrix}"
     reordering = facts.reordering if record is None or record.packets is None else reordering_of(record.packets)
     if reordering > _MOST_REORDERED:
@@ -151,6 +152,8 @@ def _without_order(facts: StreamFacts, record: VideoRecord | None) -> Iterator[s
         yield f"its container {facts.container} does not have reliable presentation times"
     if facts.times:
         yield facts.times
+    if record is None and facts.b_frames and not facts.reordering:
+        yield "its presentation times are in the order of the packets although it has B-frames"
     known = None if record is None else record.packets
     if known is not None and facts.order is not None and known.tolist() != facts.order.tolist():
         yield "its presentation times differ from the order of its frames"
@@ -167,3 +170,5 @@ def _not_as_it_is(facts: StreamFacts) -> Iterator[str]:
         yield f"its container declares {facts.declared_width}x{facts.declared_height} pixels but it has {size}"
     if facts.streams > 1:
         yield f"it has {facts.streams} video streams"
+    if facts.num_bytes > _MOST_BYTES:
+        yield f"its file has {facts.num_bytes} bytes"

@@ -38,6 +38,8 @@ class CodedFrames:
         count: Number of coded frames, or fields, so far.
         odd: Number of packets so far that do not contain exactly one frame that is displayed.
         changed: Whether a later header differs from the first one, or there are several.
+        b_frames: Whether a frame was found that may refer to frames that are displayed later (for VP8, VP9 and AV1
+            always False).
         oddity: Description of something that decoders treat differently; empty if nothing was found.
     """
 
@@ -46,6 +48,7 @@ class CodedFrames:
         self.count = 0
         self.odd = 0
         self.changed = False
+        self.b_frames = False
         self.oddity = ""
 
     def add(self, packet: av.Packet[Any]) -> None:
@@ -163,6 +166,9 @@ class MPEG4Frames(CodedFrames):
         content = bytes(packet)
         first = content.find(_VOP)
         self._read_layer(content[: first if first >= 0 else len(content)])
+        # The type of the frame is in two bits, 2 for a B-frame.
+        kind = content[first + len(_VOP) :][:1] if first >= 0 else b""
+        self.b_frames |= b"\x80" <= kind < b"\xc0"
         self.note(content.count(_VOP) if len(content) > _MPEG4_FILLER else 0)
 
     def _read_layer(self, content: bytes) -> None:

@@ -93,7 +93,10 @@ class H264Frames(_Units):
                 self._begun = True
                 if kind != 5:
                     self.note_oddity("it does not begin with an IDR frame")
-            return int(end > start + 1 and content[start + 1] >> 7)
+            if end < start + 3 or not content[start + 1] >> 7:
+                return 0
+            self._read_slice(content[start + 1 : start + 4])
+            return 1
         if kind == 7:
             self._add_set(kind, content[start:end])
         elif kind in (2, 3, 4):
@@ -101,6 +104,15 @@ class H264Frames(_Units):
         elif kind in (14, 15, 19, 20, 21):
             self.note_oddity("it has a second layer or view")
         return 0
+
+    def _read_slice(self, content: bytes) -> None:
+        """Note the type of the first slice of a picture."""
+        try:
+            bits = Bits(content)
+            bits.skip(1)
+            self.b_frames |= bits.golomb() % 5 == 1
+        except ValueError:
+            self.note_oddity(DAMAGED)
 
 
 class HEVCFrames(_Units):
@@ -117,6 +129,7 @@ class HEVCFrames(_Units):
         extradata = stream.codec_context.extradata or b""
         super().__init__(extradata, length_at=21)
         self._after_first_access = True
+        self._extra_bits = 0
         if not self._length_bytes:
             units = [extradata[start:end] for start, end in _units_after_start_codes(extradata)]
         else:
@@ -136,11 +149,13 @@ class HEVCFrames(_Units):
             self.note_oddity("it has a second layer or view")
         elif kind <= self._LAST_SLICE:
             self._check_access(kind)
-            return content[start + 2] >> 7
+            if content[start + 2] >> 7:
+                self._read_slice(kind, content[start + 2 : start + 8])
+                return 1
         elif kind == 33:
             self._add_set(kind, content[start:end])
         elif kind == 34:
-            self._check_picture_set(content[start + 2 : min(end, start + 16)])
+            self._read_picture_set(content[start + 2 : min(end, start + 16)])
         elif kind in (36, 37):
             self.note_oddity("it was joined from several streams")
         return 0
@@ -158,7 +173,7 @@ class HEVCFrames(_Units):
         elif kind in self._LOST and self._after_first_access:
             self.note_oddity("its first frames refer to missing ones")
 
-    def _check_picture_set(self, content: bytes) -> None:
+    def _read_picture_set(self, content: bytes) -> None:
         try:
             bits = Bits(content)
             bits.golomb()
@@ -166,8 +181,20 @@ class HEVCFrames(_Units):
             bits.skip(1)
             if bits.read():
                 self.note_oddity("some of its frames may not be displayed")
+            self._extra_bits = bits.read(3)
         except ValueError:
             self.note_oddity("its picture header cannot be read")
+
+    def _read_slice(self, kind: int, content: bytes) -> None:
+        """Note the type of the first slice of a picture."""
+        try:
+            bits = Bits(content)
+            bits.skip(2 if kind in self._RANDOM_ACCESS else 1)
+            bits.golomb()
+            bits.skip(self._extra_bits)
+            self.b_frames |= bits.golomb() == 0
+        except ValueError:
+            self.note_oddity(DAMAGED)
 
 
 def _units_after_start_codes(content: bytes) -> Iterator[tuple[int, int]]:

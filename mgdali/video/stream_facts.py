@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import av
@@ -63,12 +63,15 @@ class StreamFacts:
         matrix: Matrix by which libswscale converts the frames to RGB: ``"bt601"``, also for untagged streams,
             ``"bt709"``, ``"bt2020"``, ``"smpte240m"``, ``"fcc"``; ``"matrix "`` and a number if it converts none.
         progressive: Whether every coded picture is a whole frame. False also if the headers only allow fields.
+        num_bytes: Size of the file.
         num_packets: Number of packets that are not empty.
         declared_frames: Number of frames according to the container; 0 if unknown.
         coded_frames: Number of frames, or fields, that the packets contain, displayed or not; 0 if unknown.
         odd_packets: Number of packets that do not contain exactly one frame that is displayed.
         discarded, corrupt: Number of packets that the container marks so.
         headers_change: Whether the stream has several sequence headers, or changes its size.
+        b_frames: Whether the stream has frames that may refer to frames that are displayed later; False for VP8, VP9
+            and AV1.
         oddity: Something that decoders treat differently, as a clause such as ``"a packet is damaged"``; empty if
             nothing was found.
         streams: Number of video streams in the file.
@@ -96,6 +99,7 @@ class StreamFacts:
     rotation: int = 0
     matrix: str = "bt601"
     progressive: bool = True
+    num_bytes: int = 0
     num_packets: int
     declared_frames: int = 0
     coded_frames: int = 0
@@ -103,6 +107,7 @@ class StreamFacts:
     discarded: int = 0
     corrupt: int = 0
     headers_change: bool = False
+    b_frames: bool = False
     oddity: str = ""
     streams: int = 1
     times: str = ""
@@ -135,7 +140,7 @@ def probe(content: bytes, path: str) -> StreamFacts:
     """
     try:
         with _opened(content, path) as (container, stream):
-            return _read(container, stream, path)
+            return replace(_read(container, stream, path), num_bytes=len(content))
     except (av.error.FFmpegError, OSError) as error:
         raise VideoDecodeError(path, 0, ffmpeg_message(error)) from error
 
@@ -234,6 +239,7 @@ def _read(container: InputContainer, stream: av.VideoStream, path: str) -> Strea
         discarded=discarded,
         corrupt=corrupt,
         headers_change=extra_headers or (frames is not None and frames.changed),
+        b_frames=frames is not None and frames.b_frames,
         oddity=(frames.oddity if frames else "") or _oddity(header, frame),
         streams=len(container.streams.video),
         times=problem,

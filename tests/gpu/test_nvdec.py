@@ -110,6 +110,16 @@ def test_a_file_without_usable_times_is_remuxed_if_an_index_tells_the_order(
         assert without.reason.endswith("and no index tells their order")
 
 
+def test_times_in_the_order_of_the_packets_are_not_believed_if_there_are_b_frames() -> None:
+    found = way(b_frames=True, reordering=0, order=np.arange(10, dtype=np.int32))
+    assert found.kind == "pyav"
+    assert found.reason.startswith("its presentation times are in the order of the packets although it has B-frames")
+    assert way(b_frames=True).kind == "as is"
+    in_order = np.arange(10, dtype=np.int32)
+    record = make_record("clip.mp4", 10, packets=in_order)
+    assert way(b_frames=True, reordering=0, order=in_order, record=record) == Way("as is")
+
+
 def test_times_that_contradict_the_index_are_not_used() -> None:
     record = make_record("clip.mp4", 10, packets=np.arange(10, dtype=np.int32))
     assert way(record=record) == Way("remuxed", "its presentation times differ from the order of its frames")
@@ -138,6 +148,7 @@ def test_a_container_that_contradicts_the_stream_or_has_more_streams_is_remuxed(
     declared = way(declared_width=640)
     assert declared == Way("remuxed", "its container declares 640x256 pixels but it has 320x256")
     assert way(declared_height=0) == Way("remuxed", "its container does not declare its size")
+    assert way(num_bytes=1 << 31) == Way("remuxed", "its file has 2147483648 bytes")
     assert way(streams=2) == Way("remuxed", "it has 2 video streams")
 
 

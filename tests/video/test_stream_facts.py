@@ -54,6 +54,7 @@ def test_facts_of_real_files_match_their_decoded_frames(real_videos: Path) -> No
         assert facts.container == log.container
         assert facts.bit_depth == (10 if "10bit" in path.name else 8)
         assert facts.chroma == ("4:4:4" if "yuv444" in path.name else "4:2:0")
+        assert facts.num_bytes == path.stat().st_size
         assert facts.frame_bytes == 3 * facts.width * facts.height
         assert facts.coded_width >= facts.width or facts.codec == "mjpeg"
         if facts.order is not None and log.packets is not None and path.suffix != ".avi":
@@ -129,6 +130,25 @@ def test_presentation_times_give_the_order_of_the_frames(tmp_path: Path, name: s
     assert facts.times == ""
     assert np.array_equal(facts.order, log.packets)
     assert facts.reordering == reordering
+
+
+@pytest.mark.parametrize(
+    ("codec", "with_b_frames", "without"),
+    [
+        ("libx264", X264, {"bf": "0"}),
+        ("libx265", X265, {"x265-params": "bframes=0:b-intra=0:log-level=none"}),
+        ("mpeg4", {"bf": "2"}, {"bf": "0"}),
+    ],
+)
+def test_b_frames_are_found_whatever_the_times_say(
+    tmp_path: Path, codec: str, with_b_frames: dict[str, str], without: dict[str, str]
+) -> None:
+    frames = moving_square(20, 64, 96)
+    path = write_video(tmp_path / "b.mkv", frames, codec=codec, options=with_b_frames)
+    assert facts_of(path).b_frames
+    wrong = facts_of(_rewritten(path, tmp_path / "wrong.mkv", lambda _, content: [content]))
+    assert (wrong.b_frames, wrong.times, wrong.reordering) == (True, "", 0)
+    assert not facts_of(write_video(tmp_path / "p.mkv", frames, codec=codec, options=without)).b_frames
 
 
 def test_missing_and_repeated_times_are_reported(tmp_path: Path) -> None:
