@@ -31,7 +31,6 @@ _NO_TIME = -(1 << 63)
 _VIDEO = 0  # AVMEDIA_TYPE_VIDEO
 _SLOTS = 8
 _EMPTY = -1
-_H264, _HEVC = 27, 173
 # Offsets in bytes: AVFormatContext, AVInputFormat, AVStream, AVCodecParameters, AVBSFContext, AVPacket.
 _FORMAT, _IO, _NUM_STREAMS, _STREAMS = 0x8, 0x20, 0x2C, 0x30
 _LONG_NAME = 0x8
@@ -42,8 +41,8 @@ _TIME, _DATA, _BYTES, _STREAM = 0x8, 0x18, 0x20, 0x24
 # Containers in which DALI converts H.264 and HEVC to start codes.
 _CONVERTED = {b"QuickTime / MOV", b"FLV (Flash Video)", b"Matroska / WebM"}
 _FILTERS = {
-    _H264: (b"h264_mp4toannexb", b"raw H.264 video"),
-    _HEVC: (b"hevc_mp4toannexb", b"raw HEVC video"),
+    b"h264": (b"h264_mp4toannexb", b"raw H.264 video"),
+    b"hevc": (b"hevc_mp4toannexb", b"raw HEVC video"),
 }
 
 _Read = ctypes.CFUNCTYPE(c_int, c_void_p, POINTER(c_uint8), c_int)
@@ -210,7 +209,8 @@ def _converting_filter(context: c_void_p, stream: int) -> c_void_p | None:
     """Return the filter that converts packets of H.264 and HEVC to start codes; None if DALI uses no such filter."""
     av = _libraries()
     parameters = _load(stream, _PARAMETERS, c_void_p)
-    name, raw = _FILTERS.get(_load(parameters, _CODEC, c_int), (b"", b""))
+    codec = ctypes.string_at(av.avcodec_get_name(_load(parameters, _CODEC, c_int)))
+    name, raw = _FILTERS.get(codec, (b"", b""))
     container = _load(_load(_address(context), _FORMAT, c_void_p), _LONG_NAME, c_char_p)
     if not name or container not in _CONVERTED | {raw}:
         return None
@@ -242,6 +242,7 @@ class _Functions:
         "av_bsf_get_by_name",
         "av_malloc",
         "av_packet_alloc",
+        "avcodec_get_name",
         "avformat_alloc_context",
         "avio_alloc_context",
     )
@@ -273,6 +274,7 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "av_bsf_send_packet": (c_void_p, c_void_p),
     "av_bsf_receive_packet": (c_void_p, c_void_p),
     "av_bsf_free": (POINTER(c_void_p),),
+    "avcodec_get_name": (c_int,),
     "avcodec_parameters_copy": (c_void_p, c_void_p),
     "avio_alloc_context": (c_void_p, c_int, c_int, c_void_p, _Read, c_void_p, _Seek),
     "avformat_alloc_context": (),
