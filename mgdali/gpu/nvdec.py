@@ -113,6 +113,9 @@ def _not_for_nvdec(facts: StreamFacts, table: NvdecTable, record: VideoRecord | 
         yield f"NVDEC of this GPU does not decode {facts.codec}"
     elif facts.profile not in _PROFILES.get(facts.codec, (facts.profile,)):
         yield f"NVDEC does not decode profile {facts.profile} of {facts.codec}"
+    if facts.streams > 1:
+        # Which one FFmpeg chooses depends on how much of the file it has analyzed.
+        yield f"it has {facts.streams} video streams"
     if facts.chroma != "4:2:0" or facts.bit_depth != 8:
         yield f"NVDEC does not decode {facts.chroma} with {facts.bit_depth} bits to 8-bit RGB"
     if facts.rotation:
@@ -168,7 +171,5 @@ def _not_as_it_is(facts: StreamFacts) -> Iterator[str]:
         yield "its container does not declare its size"
     elif (facts.declared_width, facts.declared_height) != (facts.width, facts.height):
         yield f"its container declares {facts.declared_width}x{facts.declared_height} pixels but it has {size}"
-    if facts.streams > 1:
-        yield f"it has {facts.streams} video streams"
     if facts.num_bytes > _MOST_BYTES:
         yield f"its file has {facts.num_bytes} bytes"
