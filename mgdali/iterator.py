@@ -94,7 +94,11 @@ class MGDaliIterator:
             video that needs more is decoded twice.
         gpu_memory_budget: Number of bytes of decoded frames that the GPU may hold at a time; by default a quarter of
             its free memory. A batch that needs more is decoded in parts. A single video that needs more is decoded by
-            PyAV.
+            PyAV. The decoder's buffers and NVDEC's sessions count as well.
+        decoder_threads: On a GPU that decodes, the number of threads that drive NVDEC, in each graph, >= 1; by default
+            three per NVDEC engine. It does not depend on ``num_workers``. If PyAV decodes, it has no effect.
+        num_graphs: On a GPU that decodes, the number of DALI graphs that take turns, >= 1. Each has its own decoders
+            and takes memory. The batches stay the same. If PyAV decodes, it has no effect.
         index: Measurements of the videos, so that only the picked frames are decoded: the path or URL of a file that
             ``mgdali index build`` wrote, or a :class:`~mgdali.MotionIndex`. An index does not change the clips. Videos
             that are missing in the index, or have changed, are measured while loading; the first of them is reported
@@ -111,6 +115,7 @@ class MGDaliIterator:
         VideoDecodeError: While iterating, with ``on_error="raise"``, if a video cannot be decoded.
         WorkerError: While iterating, if a worker ends before its first video, or if three workers die within a minute
             on videos that can be decoded.
+        RuntimeError: While iterating, if the GPU's decoder fails and PyAV cannot decode the batch within 60 seconds.
 
     Example:
         >>> loader = MGDaliIterator(dataset, sampler=MotionGuided(num_frames=8), batch_size=4, shuffle=True)
@@ -156,6 +161,8 @@ class MGDaliIterator:
         on_error: OnError = "raise",
         memory_budget: int = MEMORY_BUDGET,
         gpu_memory_budget: int | None = None,
+        decoder_threads: int | None = None,
+        num_graphs: int = 1,
         index: str | os.PathLike[str] | MotionIndex | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         **torch_arguments: Any,
@@ -192,6 +199,8 @@ class MGDaliIterator:
             on_error=on_error,
             memory_budget=memory_budget,
             gpu_memory_budget=_gpu_budget(route, gpu_memory_budget),
+            decoder_threads=decoder_threads,
+            num_graphs=num_graphs,
             make_records=index == "auto",
         )
         # There is no attribute `sampler`: Lightning would take the loader for a torch DataLoader.
@@ -250,6 +259,11 @@ class MGDaliIterator:
     def unindexed(self) -> dict[str, str]:
         """Videos without a valid record in the index so far: path to reason. Empty with ``index="auto"``."""
         return dict(self._tally.unindexed)
+
+    @property
+    def decoded_by_pyav(self) -> dict[str, str]:
+        """Videos that PyAV decoded so far although this loader's GPU decodes others: path to reason."""
+        return dict(self._tally.by_pyav)
 
     @property
     def frames_decoded(self) -> int:
@@ -318,14 +332,16 @@ class MGDaliIterator:
         """Return the loader's position after the batches that it has yielded; batches prepared ahead do not count.
 
         A state can be loaded with another number of ranks or another batch size. It contains what chance has decided:
-        the videos of this rank that were replaced because a worker died or took too long.
+        the videos of this rank that were replaced because a worker died or took too long, and those that PyAV decodes
+        because the GPU's decoder failed on their batch.
 
         Returns:
             Numbers, strings and lists: ``version``; ``epoch``; ``videos``, the number of videos of this epoch that all
-            ranks together have loaded; ``crashed``, pairs of index and reason; and the settings that must match on
-            resume.
+            ranks together have loaded; ``crashed`` and ``failed_on_gpu``, pairs of index and reason; and the settings
+            that must match on resume.
         """
-        return {**self._progress.state(), "crashed": self._tally.crashes()}
+        chance = {"crashed": self._tally.crashes(), "failed_on_gpu": self._tally.failures()}
+        return {**self._progress.state(), **chance}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume from a state: the next iteration yields the remaining batches of its epoch, or the next epoch.
@@ -342,6 +358,7 @@ class MGDaliIterator:
         """
         self._progress.load(state)
         self._tally.restore_crashes(state.get("crashed", ()), self.dataset.paths)
+        self._tally.restore_failures(state.get("failed_on_gpu", ()))
 
     def close(self) -> None:
         """End the workers and free the graph. The loader cannot be iterated afterwards."""

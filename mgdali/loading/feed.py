@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from mgdali.errors import VideoDecodeError, WorkerError
 from mgdali.gpu.picking import FrameFunctions
 from mgdali.loading.batch import Part
 from mgdali.loading.graph import clips_pipeline, decoding_pipeline
@@ -196,7 +197,8 @@ class Feed:
             taken = self._graphs.take(WAIT_SECONDS)
         except (RuntimeError, TimeoutError) as error:
             if not self._settings.decodes_in_graph:
-                raise RuntimeError(f"DALI failed on the clips of {', '.join(self._graphs.paths)}: {error}") from error
+                names = ", ".join(self._graphs.paths)
+                raise RuntimeError(f"DALI failed on the clips of {names}: {_reason(error)}") from error
             return self._recovered(error)
         caught = self._graphs.error
         if isinstance(caught, KeyboardInterrupt):
@@ -207,42 +209,59 @@ class Feed:
         return taken
 
     def _recovered(self, error: RuntimeError | TimeoutError) -> tuple[Part, dict[str, torch.Tensor]]:
-        """Decode the part on which a graph failed by PyAV, and return it with its outputs from a new graph.
+        """Return the oldest part, on which a graph has failed, with its outputs from a new graph.
 
-        DALI reports a failure with the part on which it failed, so the other parts of that graph are given to the new
-        one as they are. That happens when the new graph has returned the first part, on which a decoder that is stuck
-        again must have no influence.
+        DALI reports an error with the part on which it failed. But a decoder that is stuck keeps the graph from
+        finishing earlier parts too, so the oldest part is tried once more alone. A part that is at fault is decoded by
+        PyAV. The other parts of the failed graph are given to the new one as they are, when it has returned the first.
 
         Args:
             error: The graph's error.
         """
         assert self._graphs is not None
+        graph, (part, *others) = self._graphs.replace_oldest()
+        taken = None
+        if isinstance(error, TimeoutError) and others:
+            graph.give(part)
+            try:
+                taken = self._graphs.take(WAIT_SECONDS)
+            except (RuntimeError, TimeoutError) as second:
+                error = second
+                graph, _ = self._graphs.replace_oldest()
+        if taken is None:
+            taken = self._decoded_by_pyav(graph, part, error)
+        for other in others:
+            graph.give(other)
+        return taken
+
+    def _decoded_by_pyav(self, graph: Graph, part: Part, error: Exception) -> tuple[Part, dict[str, torch.Tensor]]:
+        """Let PyAV decode the oldest part, and return it with its outputs.
+
+        Args:
+            graph: The new graph, whose turn it is.
+            part: The part on which the old one failed.
+            error: The old graph's error.
+        """
+        assert self._graphs is not None
         assert self._source is not None
         deadline = time.monotonic() + RECOVERY_SECONDS
-        graph, (failed, *others) = self._graphs.replace_oldest()
-        names = ", ".join(failed.paths)
+        names = ", ".join(part.paths)
         try:
             if self._ahead is not None:
                 self._ahead.settle(deadline)
-            graph.give(self._source.decode_again(failed, str(error), deadline))
-            taken = self._taken_again(deadline - time.monotonic(), names)
+            graph.give(self._source.decode_again(part, _reason(error), deadline))
+            return self._graphs.take(deadline - time.monotonic())
+        except (VideoDecodeError, WorkerError):
+            raise
         except TimeoutError as late:
             raise RuntimeError(
                 f"the GPU's decoder failed on one of these videos, and decoding them by PyAV took longer than "
                 f"{RECOVERY_SECONDS:g} seconds: {names}"
             ) from late
-        for part in others:
-            graph.give(part)
-        return taken
-
-    def _taken_again(self, seconds: float, names: str) -> tuple[Part, dict[str, torch.Tensor]]:
-        assert self._graphs is not None
-        try:
-            return self._graphs.take(seconds)
-        except RuntimeError as error:
+        except RuntimeError as second:
             # The part has only finished clips now: no video is the reason.
             message = f"DALI failed twice on these videos, the second time without decoding any: {names}"
-            raise RuntimeError(message) from error
+            raise RuntimeError(message) from second
 
     def _drain(self) -> None:
         """Let the graphs finish the parts that they were given, because they read them from the source's memory."""
@@ -262,6 +281,12 @@ class Feed:
                 self.close()
                 return
         self._drained = True
+
+
+def _reason(error: Exception) -> str:
+    """Return the reason in a graph's error on one line, without the stack traces that DALI puts around it."""
+    words = str(error).partition("encountered:")[2] or str(error)
+    return " ".join(words.partition("C++ context:")[0].split())
 
 
 def _joined(parts: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

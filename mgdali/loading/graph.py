@@ -112,7 +112,7 @@ def _decoding_graph(
         frames = fn.transpose(pixels, perm=[0, 2, 3, 1])
         picks, num_frames = known_picks, known_num_frames
     else:
-        # The decoder's threads mostly wait for NVDEC: bound to one core each, they would wait for the workers there too.
+        # The decoder's threads mostly wait for NVDEC. Bound to one core each, they would also wait for workers there.
         video = fn.decoders.video(files, device="mixed" if on_gpu else "cpu", affine=False)
         if kind == KIND_PICKS_KNOWN:
             (frames,) = _called(functions.gather, [video, places, visible, colours], ["FHWC"], on_gpu)

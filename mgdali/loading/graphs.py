@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -19,6 +19,9 @@ from mgdali.loading.waiting import Waiter
 __all__ = ["Graph", "Graphs"]
 
 Outputs = dict[str, torch.Tensor]
+
+CLOSE_SECONDS = 60.0
+"""How long to wait for the end of a graph that is not needed any more, in seconds: then its decoder counts as stuck."""
 
 
 class Graph:
@@ -74,45 +77,55 @@ class Graph:
         try:
             # The thread only waits. What depends on CUDA's current stream is done in the caller's thread.
             outputs = self._share() if self._waiter is None else self._waiter.call(self._share, seconds)
-        except (RuntimeError, TimeoutError):
+        except (RuntimeError, TimeoutError) as error:
             self._failed = True
-            raise
+            # Frames of the traceback refer to the pipeline, which must be destroyed in the waiter's thread.
+            raise error.with_traceback(None) from None
         tensors = {name: from_dlpack(each.as_tensor()) for name, each in zip(OUTPUTS, outputs, strict=True)}
         self._pipeline.release_outputs()
         return self.parts.popleft(), tensors
 
     def abandon(self) -> list[Part]:
-        """Leave a failed graph alone, and return the parts that it had, oldest first.
+        """Leave a failed graph to its thread, and return the parts that it had, oldest first.
 
-        The graph is never destroyed, and nothing waits for it: a decoder that is stuck would make DALI's destructor,
-        and thereby the end of the program, wait forever. The parts in it stay referenced, because threads of the graph
-        may still read their memory. A thread fetches the outputs of the other parts, so that these free the memory of
-        the GPU.
+        Nothing else waits for the graph: a decoder that is stuck would make DALI's destructor, and thereby the end of
+        the program, wait forever. The thread waits for the outcome of each part and then destroys the graph, when no
+        decoder can be running any more. If a decoder is stuck, this never happens, and the parts, whose memory it may
+        read, are never freed.
         """
         parts = list(self.parts)
-        # This reference is never released, not even when the interpreter ends.
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
-        # DALI would shut the pipeline down at exit.
-        Pipeline._pipes.discard(weakref.ref(self._pipeline))
-        if self._waiter is not None:
-            for _ in parts[1:]:
-                self._waiter.begin(self._share)
+        self._leave_to_thread()
         return parts
 
     def close(self) -> None:
-        """Destroy the graph, after it has finished its parts; if it has failed, abandon it.
+        """Destroy the graph, after it has finished its parts.
 
-        If a call still waits for DALI, as after Ctrl-C, the graph is destroyed when that call ends.
+        A bounded graph is abandoned if it has failed, if the thread still waits, as after Ctrl-C, or if it has not
+        finished after :data:`CLOSE_SECONDS`.
         """
-        if self._failed:
-            self.abandon()
+        if self._waiter is None:
+            self._destroy()
             return
-        if self._waiter is not None:
-            self._waiter.close()
-            if self._waiter.busy:
-                # The thread has a reference to this object, and thereby to the memory that DALI reads.
-                Pipeline._pipes.discard(weakref.ref(self._pipeline))
-                return
+        patient = not (self._failed or self._waiter.busy or self._waiter.is_current)
+        waiter = self._waiter
+        self._leave_to_thread()
+        if patient:
+            with contextlib.suppress(TimeoutError):
+                waiter.wait(CLOSE_SECONDS)
+
+    def _leave_to_thread(self) -> None:
+        """Let the thread destroy the graph, when the outcome of each part has come."""
+        assert self._waiter is not None
+        # DALI would shut the pipeline down when the program ends.
+        Pipeline._pipes.discard(weakref.ref(self._pipeline))
+        # A failed graph's first outcome has come, or the thread waits for it already.
+        for _ in range(len(self.parts) - (self._failed or self._waiter.busy)):
+            self._waiter.begin(self._share)
+        self._waiter.begin(self._destroy)
+        self._waiter.close()
+
+    def _destroy(self) -> None:
+        # In this order, because the pipeline reads the memory of the parts until its end.
         self._pipeline = None
         self.parts.clear()
 

@@ -69,7 +69,7 @@ class Tally:
             f"the GPU's decoder failed on one of these videos, and PyAV decodes them instead: {', '.join(paths)}. "
             f"The error: {reason}"
         )
-        warnings.warn(message, RuntimeWarning, stacklevel=9)
+        warnings.warn(message, RuntimeWarning, stacklevel=10)
 
     def failures(self) -> list[list[int | str]]:
         """Return the videos in :attr:`failed_on_gpu` for a state: index and reason of each."""
