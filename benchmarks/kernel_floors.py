@@ -11,13 +11,18 @@ import numpy as np
 from figures import target
 
 from mgdali import motion as reference
+from mgdali.gpu.feature_filters import FeatureKernel
 
 NUM_FILTERS = reference.NUM_FILTERS
 TAPS = 3 * reference.FILTER_SIZE**2
-PADDED_TAPS = 160
-"""Inner dimension of the tensor cores' matrix product: ten steps of 16, for 147 taps."""
-SHARED_BYTES_PER_PIXEL = 320
-"""Bytes that feature_difference_mma.cu reads from shared memory: ten steps of 512 bytes per warp of 16 pixels."""
+PADDED_TAPS = 176
+"""Inner dimension of the tensor cores' matrix product: eleven steps of 16, for 147 taps."""
+SEPARABLE_OPERATIONS = 2 * 3 + 1 + 2 * 56 + 2 * 6 + 1
+"""Float32 operations per pixel of the default bank in feature_difference_separable.cu, without those at the borders of
+strips and tiles. Plane: 2 x 3 for the weighted sums and 1 for the difference. Filters: 2 x 56 for the taps. Norm: 2 x 6
+for the mixing and the squares, 1 for the square root. The rest of the instructions is in results/sass.json."""
+SHARED_BYTES_PER_PIXEL = 120
+"""Bytes that feature_difference_mma.cu reads from shared memory: 60 loads of 128 bytes per warp of 64 pixels."""
 SHARED_BYTES_PER_CYCLE = 128
 """Bytes per clock cycle of a multiprocessor's shared memory: 32 banks of 4 bytes."""
 CACHES = 4
@@ -82,13 +87,16 @@ def visible_image_work(case: Case) -> Work:
     return Work(bytes=3 * case.videos * case.frames * (case.height - HIDDEN_ROWS) * (case.width - HIDDEN_COLUMNS))
 
 
-def feature_work(case: Case, *, tensor_cores: bool, taps: int = TAPS) -> Work:
-    """Return the work of feature-level motion.
+def feature_work(case: Case, kernel: FeatureKernel, *, taps: int = TAPS) -> Work:
+    """Return the work of feature-level motion with the default bank, at each pixel of each frame except the first.
 
-    Eight filters are applied at each pixel of each frame except the first; a tap is a multiplication and an addition.
+    The separable kernel does :data:`SEPARABLE_OPERATIONS`. The others apply eight filters; a tap is a multiplication
+    and an addition.
     """
     pixels = case.videos * (case.frames - 1) * case.height * case.width
-    operations_are = "half_operations" if tensor_cores else "float_operations"
+    if kernel == "separable":
+        return Work(case.batch_bytes, SEPARABLE_OPERATIONS * pixels, operations_are="float_operations")
+    operations_are = "half_operations" if kernel == "tensor cores" else "float_operations"
     return Work(case.batch_bytes, 2 * NUM_FILTERS * taps * pixels, operations_are=operations_are)
 
 
@@ -150,7 +158,7 @@ def targets(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     results = []
     for case in dict.fromkeys(row["case"] for row in rows if row["case"].startswith("340x256")):
         image = found.get((case, "image luma"))
-        feature = found.get((case, "feature tensor cores")) or found.get((case, "feature float32"))
+        feature = found.get((case, "feature separable"))
         if image and feature:
             ratio = feature["median_ms"] / image["median_ms"]
             results.append(_target(f"{feature['kernel']} / image luma", case, ratio, "<=", 15))

@@ -13,20 +13,17 @@ from numpy.typing import NDArray
 from mgdali import motion as reference
 from mgdali import sampling
 from mgdali.gpu.cuda_kernels import (
-    FEATURE_BLOCK,
     GATHER_BLOCK,
     IMAGE_BLOCK,
     PICK_BLOCK,
     Kernels,
     feature_grid,
-    feature_units,
-    filter_table,
-    filter_words,
     gather_grid,
     image_grid,
 )
+from mgdali.gpu.feature_filters import FeatureKernel, feature_plan, feature_units
 
-__all__ = ["NUM_PICKS", "Batch", "check"]
+__all__ = ["NUM_PICKS", "Batch", "check", "feature_kernels"]
 
 NUM_PICKS = 8
 """Number of frames to pick per video."""
@@ -77,14 +74,14 @@ class Batch:
         grid = image_grid(self.planes_table, pixel_bytes=1)
         return self._launch(kernel, grid, IMAGE_BLOCK, self.planes, self.motion)
 
-    def feature(self, tensor_cores: bool) -> Launch:
-        name = "feature_difference_mma" if tensor_cores else "feature_difference"
+    def feature(self, kernel: FeatureKernel) -> Launch:
         filters = reference.default_filters()
-        weights = self.device.cupy.asarray(filter_words(filters) if tensor_cores else filter_table(filters))
-        units = np.float64(feature_units(filters, self.table))
-        grid = feature_grid(self.table, tensor_cores=tensor_cores)
-        arguments = (self.on_device, weights, units, self.motion)
-        return self._launch(self.kernels.function(name, name), grid, FEATURE_BLOCK, *arguments)
+        plan = feature_plan(filters, tensor_cores=self.kernels.tensor_cores, kernel=kernel)
+        weights = () if plan.weights is None else (self.device.cupy.asarray(plan.weights),)
+        units = np.float64(feature_units(filters, self.table) * plan.scale)
+        function = self.kernels.function(plan.source, plan.function, plan.head)
+        grid = feature_grid(self.table, plan)
+        return self._launch(function, grid, plan.block, self.on_device, *weights, units, self.motion)
 
     def pick(self, mu: float) -> Launch:
         arguments = (self.on_device, self.random_motion, np.float64(1), np.float64(mu), np.int32(0))
@@ -111,6 +108,11 @@ class Batch:
         return lambda: kernel(grid, (block,), arguments)
 
 
+def feature_kernels(kernels: Kernels) -> tuple[FeatureKernel, ...]:
+    """Return the kernels of the feature level that this GPU runs."""
+    return ("separable", "float32", "tensor cores") if kernels.tensor_cores else ("separable", "float32")
+
+
 # --- Check ------------------------------------------------------------------------------------------------------------
 
 
@@ -133,13 +135,13 @@ def _wrong_motion(kernels: Kernels, described: tuple[NDArray[Any], Any], videos:
         if not all(map(np.array_equal, found, expected)):
             wrong.append(f"image {channels}")
     expected = [reference.feature_difference(video) for video in videos]
-    for tensor_cores in (False, True) if kernels.tensor_cores else (False,):
-        filters = reference.default_filters()
-        raw, unit = kernels.feature_difference(*described, filters, tensor_cores=tensor_cores)
-        tolerance = 2e-3 if tensor_cores else 1e-5
+    filters = reference.default_filters()
+    for kernel in feature_kernels(kernels):
+        raw, unit = kernels.feature_difference(*described, filters, kernel=kernel)
+        tolerance = 2e-3 if kernel == "tensor cores" else 1e-5
         parts = _parts(raw, described[0])
         if not all(np.allclose(own * unit, right, tolerance, 1e-6) for own, right in zip(parts, expected, strict=True)):
-            wrong.append("feature tensor cores" if tensor_cores else "feature float32")
+            wrong.append(f"feature {kernel}")
     return wrong
 
 

@@ -65,7 +65,8 @@ def measure_case(device: Device, kernels: Kernels, case: Case, ceilings: Ceiling
         ("image rgb", image_work(case), lambda batch: batch.image("rgb")),
         ("image luma, visible", visible_image_work(case), lambda batch: batch.image("luma", partly_visible=True)),
         ("image planes", image_work(case), lambda batch: batch.image_of_planes()),
-        ("feature float32", feature_work(case, tensor_cores=False), lambda batch: batch.feature(False)),
+        ("feature separable", feature_work(case, "separable"), lambda batch: batch.feature("separable")),
+        ("feature float32", feature_work(case, "float32"), lambda batch: batch.feature("float32")),
         ("pick", pick_work(case), lambda batch: batch.pick(0.5)),
         ("pick, mu 0.3", pick_work(case), lambda batch: batch.pick(0.3)),
         ("top motion", Work(), lambda batch: batch.top_motion()),
@@ -73,15 +74,15 @@ def measure_case(device: Device, kernels: Kernels, case: Case, ceilings: Ceiling
         ("gather, corrected", gather_work(case, NUM_PICKS), lambda batch: batch.gather(corrected=True)),
     ]
     if kernels.tensor_cores:
-        work = feature_work(case, tensor_cores=True)
-        plans.insert(5, ("feature tensor cores", work, lambda batch: batch.feature(True)))
+        work = feature_work(case, "tensor cores")
+        plans.insert(6, ("feature tensor cores", work, lambda batch: batch.feature("tensor cores")))
     rows = []
     for name, work, launch in plans:
         times = summary(device.times_ms([launch(batch) for batch in batches]))
         row: dict[str, Any] = {"kernel": name, "case": case.name, "batches_in_turn": len(batches), **_sizes(case)}
         row |= times | assessed(work, ceilings, times["median_ms"])
         if name == "feature tensor cores":
-            padded = feature_work(case, tensor_cores=True, taps=PADDED_TAPS)
+            padded = feature_work(case, "tensor cores", taps=PADDED_TAPS)
             row["padded_operations_ms"] = floors_ms(padded, ceilings)["operations"]
             row["shared_memory_ms"] = shared_memory_ms(case, ceilings)
         rows.append(row)

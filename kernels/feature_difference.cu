@@ -1,5 +1,5 @@
 // Computes feature-level motion (Eq. 2, 3): S[t] = sum_xy sqrt(sum_i (filter_i * (I[t] - I[t-1]))^2), in float32.
-// It is the reference for the tensor-core version, and runs on GPUs before sm_80.
+// It serves banks that feature_difference_separable.cu does not, on GPUs before sm_80.
 //
 // Bound by arithmetic: 8 filters of 147 taps are 2352 operations per pixel.
 
@@ -12,7 +12,8 @@ constexpr int kRows = 8;
 constexpr int kThreads = kColumns * kRows;
 constexpr int kFramesAtOnce = 16;
 constexpr int kTaps = 3 * kFilterSize * kFilterSize;
-using Bytes = TileBytes<kColumns, kRows, kThreads>;
+using Groups = TileGroups<3, kColumns, kRows, kThreads>;
+constexpr int kPitch = 3 * Groups::kPixels * Groups::kAcross;   // of the tile in shared memory, in floats
 
 }  // namespace
 
@@ -24,21 +25,39 @@ extern "C" __global__ void __launch_bounds__(kThreads, 2)
     if (!tile.find(videos)) return;
 
     alignas(16) __shared__ float taps[kTaps][kFilters];
-    __shared__ float difference[Bytes::kBytes];
+    __shared__ float difference[Groups::kDown * kPitch];
     __shared__ float warp_sums[kThreads / kWarp];
     for (int i = threadIdx.x; i < kTaps * kFilters; i += kThreads) taps[i / kFilters][i % kFilters] = filters[i];
 
     const int column = threadIdx.x % kColumns, row = threadIdx.x / kColumns;
     const bool inside = tile.top + row < tile.video.height && tile.left + column < tile.video.width;
-    Bytes bytes;
-    bytes.advance(tile, tile.first - 1, [](int, int) {});
+    Groups groups(tile);
+    unsigned previous[Groups::kShare][Groups::kWords];
+    groups.load(tile, tile.first - 1);
+    groups.take(tile, previous);
+    groups.load(tile, tile.first);
     for (int t = tile.first; t < tile.last; ++t) {
-        bytes.advance(tile, t, [&](int i, int value) { difference[i] = static_cast<float>(value); });
+        unsigned words[Groups::kShare][Groups::kWords];
+        groups.take(tile, words);
+        if (t + 1 < tile.last) groups.load(tile, t + 1);
+#pragma unroll
+        for (int i = 0; i < Groups::kShare; ++i) {
+            float* to = difference + groups.place(i, kPitch / Groups::kAcross);
+#pragma unroll
+            for (int byte = 0; byte < 4 * Groups::kWords; ++byte) {
+                const unsigned now = words[i][byte / 4], before = previous[i][byte / 4];
+                const int shift = 8 * (byte % 4);
+                const int change = static_cast<int>(now >> shift & 255u) - static_cast<int>(before >> shift & 255u);
+                if (groups.has_share() && groups.holds(i)) to[byte] = static_cast<float>(change);
+            }
+#pragma unroll
+            for (int j = 0; j < Groups::kWords; ++j) previous[i][j] = words[i][j];
+        }
         __syncthreads();
 
         float responses[kFilters] = {};
         for (int y = 0; y < kFilterSize; ++y) {
-            const float* line = difference + (row + y) * Bytes::kRowBytes + 3 * column;
+            const float* line = difference + (row + y) * kPitch + 3 * column;
 #pragma unroll
             for (int x = 0; x < 3 * kFilterSize; ++x) {
                 const float4* weights = reinterpret_cast<const float4*>(taps[y * 3 * kFilterSize + x]);

@@ -3,19 +3,34 @@
 
 #include "video.cuh"
 
-// Converts an integer to half. Integers from -2048 to 2048 are exact.
-__device__ __forceinline__ unsigned short half_of(int value) {
-#if defined(__CUDA_ARCH__)
-    unsigned short half;
-    asm("cvt.rn.f16.s16 %0, %1;" : "=h"(half) : "h"(static_cast<short>(value)));
-    return half;
-#else
+#if !defined(__CUDA_ARCH__)
+inline unsigned half_of(int value) {
     if (value == 0) return 0;
     const unsigned size = value < 0 ? -value : value;
     int exponent = 0;
     while (size >> (exponent + 1)) ++exponent;
     const unsigned mantissa = (size << 10 >> exponent) & 0x3ffu;
-    return static_cast<unsigned short>((value < 0 ? 0x8000u : 0u) | static_cast<unsigned>(exponent + 15) << 10 | mantissa);
+    return (value < 0 ? 0x8000u : 0u) | static_cast<unsigned>(exponent + 15) << 10 | mantissa;
+}
+#endif
+
+// Returns the differences of two adjacent bytes of two words as two halves: of bytes 0 and 1 (pair 0), or 2 and 3.
+__device__ __forceinline__ unsigned half_differences(unsigned now, unsigned before, int pair) {
+#if defined(__CUDA_ARCH__)
+    // The half with the bits 0x64bb is 1024 + 0xbb. The difference of two such halves is exact.
+    const unsigned selector = pair ? 0x4342 : 0x4140;
+    const unsigned to = __byte_perm(now, 0x64646464u, selector), from = __byte_perm(before, 0x64646464u, selector);
+    unsigned halves;
+    asm("sub.f16x2 %0, %1, %2;" : "=r"(halves) : "r"(to), "r"(from));
+    return halves;
+#else
+    unsigned halves = 0;
+    for (int i = 0; i < 2; ++i) {
+        const int shift = 8 * (2 * pair + i);
+        const int difference = static_cast<int>(now >> shift & 255u) - static_cast<int>(before >> shift & 255u);
+        halves |= half_of(difference) << (16 * i);
+    }
+    return halves;
 #endif
 }
 

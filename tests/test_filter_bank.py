@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -88,10 +89,10 @@ def test_motion_of_random_frames_is_the_reference(seed: int) -> None:
 
 
 def test_motion_of_real_frames_is_the_reference(sample_videos: Path) -> None:
-    videos = sorted((sample_videos / "formats").glob("*.mp4"))
+    videos = sorted((sample_videos / "formats").glob("*.mp4"))[:3]
     assert videos
     for path in videos:
-        frames = [frame.to_ndarray(format="rgb24") for frame in read_frames(path)][:6]
+        frames = [frame.to_ndarray(format="rgb24") for frame in islice(read_frames(path), 3)]
         check(reference.default_filters(), np.stack(frames))
 
 

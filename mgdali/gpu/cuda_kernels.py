@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mgdali.motion import FILTER_SIZE, NUM_FILTERS
+from mgdali.gpu.feature_filters import FeatureKernel, FeaturePlan, feature_plan, feature_units
 from mgdali.sampling import Inverse
 
 __all__ = [
-    "FEATURE_BLOCK",
     "GATHER_BLOCK",
     "IMAGE_BLOCK",
     "PICK_BLOCK",
@@ -31,10 +30,6 @@ __all__ = [
     "compile_options",
     "describe_videos",
     "feature_grid",
-    "feature_units",
-    "filter_scale",
-    "filter_table",
-    "filter_words",
     "gather_grid",
     "image_grid",
     "kernel_folder",
@@ -65,18 +60,11 @@ _WORDS = VIDEO.itemsize // 4
 _VISIBLE_WORDS = slice(VIDEO.fields["top"][1] // 4, VIDEO.fields["unused"][1] // 4)  # type: ignore[index]
 
 IMAGE_BLOCK = 128
-FEATURE_BLOCK = 256
 PICK_BLOCK = 256
 GATHER_BLOCK = 256
 _IMAGE_BYTES_PER_THREAD = 48
-# Size of the tile of pixels that a block computes; the rows without and with tensor cores.
-_FEATURE_COLUMNS = 32
-_FEATURE_ROWS = {False: 8, True: 16}
 _FEATURE_FRAMES_PER_BLOCK = 16
 _GATHER_BYTES_PER_BLOCK = GATHER_BLOCK * 16 * 4
-_ROW_TAPS = 3 * FILTER_SIZE
-_MMA_LANES = 4
-_MMA_WORDS = 20
 
 
 def kernel_folder() -> Path:
@@ -128,10 +116,10 @@ def image_grid(videos: NDArray[Any], pixel_bytes: int = 3) -> tuple[int, int]:
     return math.ceil(int((videos["rows"] * groups_per_row).max()) / IMAGE_BLOCK), len(videos)
 
 
-def feature_grid(videos: NDArray[Any], *, tensor_cores: bool) -> tuple[int, int, int]:
-    """Return the grid of a feature-level kernel, in blocks, for a batch (an array of :data:`VIDEO`)."""
-    across = -(-videos["width"] // _FEATURE_COLUMNS)
-    down = -(-videos["height"] // _FEATURE_ROWS[tensor_cores])
+def feature_grid(videos: NDArray[Any], plan: FeaturePlan) -> tuple[int, int, int]:
+    """Return the grid of the plan's kernel, in blocks, for a batch (an array of :data:`VIDEO`)."""
+    rows, columns = plan.tile
+    across, down = -(-videos["width"] // columns), -(-videos["height"] // rows)
     stretches = math.ceil((int(videos["num_frames"].max()) - 1) / _FEATURE_FRAMES_PER_BLOCK)
     return int((across * down).max()), max(1, stretches), len(videos)
 
@@ -140,60 +128,6 @@ def gather_grid(videos: NDArray[Any], num_picks: int) -> tuple[int, int, int]:
     """Return the grid of the gathering kernel, in blocks, for ``num_picks`` frames per video of a batch."""
     frame_bytes = int((3 * videos["rows"].astype(np.int64) * videos["columns"]).max())
     return math.ceil(frame_bytes / _GATHER_BYTES_PER_BLOCK), num_picks, len(videos)
-
-
-def filter_table(filters: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the filters for the float32 kernel, float32 ``[147, 8]``: taps (row, column, channel) by filters.
-
-    Args:
-        filters: Float32 ``[8, 3, 7, 7]``.
-    """
-    return np.ascontiguousarray(filters.transpose(2, 3, 1, 0).reshape(-1, NUM_FILTERS))
-
-
-def filter_scale(filters: NDArray[np.float32]) -> float:
-    """Return the power of two that scales the largest weight into [1, 2), so that float16 keeps small weights.
-
-    Args:
-        filters: Float32 ``[8, 3, 7, 7]``.
-    """
-    largest = float(np.abs(filters).max())
-    return 2.0 ** -math.floor(math.log2(largest)) if largest > 0 else 1.0
-
-
-def filter_words(filters: NDArray[np.float32]) -> NDArray[np.uint32]:
-    """Return the filters for the tensor cores, uint32 ``[8, 20, 4]``: filters by words by lanes.
-
-    Each word contains two float16 weights, multiplied by :func:`filter_scale`. ``kernels/feature_difference_mma.cu``
-    describes the order of the taps and the reason for it.
-
-    Args:
-        filters: Float32 ``[8, 3, 7, 7]``.
-    """
-    filters = filters * np.float32(filter_scale(filters))
-    rows = np.zeros((NUM_FILTERS, FILTER_SIZE, _ROW_TAPS + 1), np.float16)
-    rows[:, :, :_ROW_TAPS] = filters.transpose(0, 2, 3, 1).reshape(NUM_FILTERS, FILTER_SIZE, _ROW_TAPS)
-    pairs = rows.view(np.uint32)
-    words = np.zeros((NUM_FILTERS, _MMA_WORDS, _MMA_LANES), np.uint32)
-    ahead = 2 * FILTER_SIZE
-    words[:, :ahead] = pairs[:, :, :8].reshape(NUM_FILTERS, ahead, _MMA_LANES)
-    words[:, ahead:, :3] = pairs[:, : FILTER_SIZE - 1, 8:]
-    words[:, ahead : ahead + 3, 3] = pairs[:, FILTER_SIZE - 1, 8:]
-    return words
-
-
-def feature_units(filters: NDArray[np.float32], videos: NDArray[Any]) -> float:
-    """Return the number of integer units per 1 of S at the feature level: a power of two with which no S overflows.
-
-    The kernels add S in uint64, because the result of integer additions does not depend on their order.
-
-    Args:
-        filters: Float32 ``[8, 3, 7, 7]``.
-        videos: The batch, an array of :data:`VIDEO`.
-    """
-    strongest = 255 * float(np.linalg.norm(np.abs(filters.astype(np.float64)).sum(axis=(1, 2, 3))))
-    pixels = int((videos["height"].astype(np.int64) * videos["width"]).max())
-    return 2.0 ** math.floor(62 - math.log2(max(strongest * pixels, 1.0)))
 
 
 class Kernels:
@@ -210,11 +144,11 @@ class Kernels:
         import cupy
 
         self.arrays: Any = cupy
-        self._modules: dict[str, Any] = {}
+        self._modules: dict[tuple[str, str], Any] = {}
 
     @cached_property
     def tensor_cores(self) -> bool:
-        """Whether the GPU has the tensor cores that the faster feature-level kernel needs (sm_80 or newer)."""
+        """Whether the GPU has the tensor cores that a feature-level kernel needs (sm_80 or newer)."""
         return int(self.arrays.cuda.Device().compute_capability) >= 80
 
     def describe(self, frames: Sequence[Any], visible: Sequence[Any] | None = None) -> tuple[NDArray[Any], Any]:
@@ -261,7 +195,13 @@ class Kernels:
         return motion
 
     def feature_difference(
-        self, videos: NDArray[Any], on_device: Any, filters: NDArray[np.float32], *, tensor_cores: bool | None = None
+        self,
+        videos: NDArray[Any],
+        on_device: Any,
+        filters: NDArray[np.float32],
+        *,
+        planes: bool = False,
+        kernel: FeatureKernel | None = None,
     ) -> tuple[Any, float]:
         """Measure S at the feature level of all frames of a batch.
 
@@ -269,21 +209,23 @@ class Kernels:
             videos: The batch on the host.
             on_device: The batch on the device.
             filters: Float32 ``[8, 3, 7, 7]``.
-            tensor_cores: Whether to use the tensor cores, which round the filters to float16; None uses them if the GPU
-                has them.
+            planes: Whether the frames are luma planes, ``[T, H, W]``, measured as RGB frames with R = G = B.
+            kernel: The kernel to use; None uses the fastest one, see
+                :func:`mgdali.gpu.feature_filters.feature_plan`.
 
         Returns:
             S in integer units, uint64 ``[sum of T]``, and the value of one unit.
+
+        Raises:
+            ValueError: If the filters or the frames need another kernel than the one given.
         """
-        tensor_cores = self.tensor_cores if tensor_cores is None else tensor_cores
-        name = "feature_difference_mma" if tensor_cores else "feature_difference"
-        weights = self.arrays.asarray(filter_words(filters) if tensor_cores else filter_table(filters))
+        plan = feature_plan(filters, tensor_cores=self.tensor_cores, planes=planes, kernel=kernel)
         units = feature_units(filters, videos)
         motion = self.no_motion(videos)
-        grid = feature_grid(videos, tensor_cores=tensor_cores)
-        # The filters of the tensor cores are scaled, so the kernel's responses are scaled too.
-        kernel_units = units / filter_scale(filters) if tensor_cores else units
-        self.function(name, name)(grid, (FEATURE_BLOCK,), (on_device, weights, np.float64(kernel_units), motion))
+        weights = () if plan.weights is None else (self.arrays.asarray(plan.weights),)
+        heads = (plan.head,) if plan.head else ()
+        arguments = (on_device, *weights, np.float64(units * plan.scale), motion)
+        self.function(plan.source, plan.function, *heads)(feature_grid(videos, plan), (plan.block,), arguments)
         return motion, 1 / units
 
     def pick_motion_guided(
@@ -360,15 +302,15 @@ class Kernels:
     def _addresses(self, arrays: list[Any]) -> Any:
         return self.arrays.asarray(np.array([self._address(array) for array in arrays], np.uint64))
 
-    def function(self, source: str, name: str) -> Any:
-        """Return the kernel ``name`` of ``kernels/<source>.cu``, ready to launch.
+    def function(self, source: str, name: str, head: str = "") -> Any:
+        """Return the kernel ``name`` of ``kernels/<source>.cu``, with ``head`` before the source, ready to launch.
 
         The source is compiled on the first call; CuPy keeps the compiled code on disk.
         """
-        if source not in self._modules:
-            code = (kernel_folder() / f"{source}.cu").read_text()
+        if (source, head) not in self._modules:
+            code = head + (kernel_folder() / f"{source}.cu").read_text()
             headers = b"".join(path.read_bytes() for path in sorted(kernel_folder().glob("*.cuh")))
             # CuPy's cache on disk is keyed by the text of the source, which does not include the text of its headers.
             code += f"// headers: {hashlib.sha256(headers).hexdigest()}\n"
-            self._modules[source] = self.arrays.RawModule(code=code, options=compile_options())
-        return self._modules[source].get_function(name)
+            self._modules[source, head] = self.arrays.RawModule(code=code, options=compile_options())
+        return self._modules[source, head].get_function(name)

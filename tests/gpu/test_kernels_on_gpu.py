@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mgdali import motion as reference
 from mgdali import sampling
 from mgdali.gpu.cuda_kernels import Kernels, describe_videos
+from mgdali.gpu.feature_filters import FeatureKernel
 from tests.support.gpu_device import skip_without_gpu
 
 pytestmark = pytest.mark.gpu
@@ -29,7 +30,8 @@ LENGTHS = [1, 2, 3, 7, 31, 129, 300, 1024, 1025, 2500]
 REPEATS = 10
 POISON = 0xCD
 
-Level = Literal["luma", "rgb", "plane", "float32", "tensor cores"]
+Level = Literal["luma", "rgb", "plane", "separable", "float32", "tensor cores"]
+FEATURE_KERNELS: tuple[FeatureKernel, ...] = ("separable", "float32", "tensor cores")
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,14 @@ def random_videos(shapes: Sequence[tuple[int, int, int]], seed: int = 0) -> list
 
 def random_filters(seed: int) -> NDArray[np.float32]:
     return np.random.default_rng(seed).standard_normal((8, 3, 7, 7)).astype(np.float32)
+
+
+def separable_filters(seed: int) -> NDArray[np.float32]:
+    """Return combinations of the outer products of two column filters and two row filters, of one plane."""
+    rng = np.random.default_rng(seed)
+    shares, columns, rows = rng.normal(size=(8, 2, 2)), rng.normal(size=(2, 7)), rng.normal(size=(2, 7))
+    spatial = np.einsum("fab,ay,bx->fyx", shares, columns, rows)
+    return np.asarray(spatial[:, None] * rng.normal(size=(3, 1, 1)), np.float32)
 
 
 def uploaded(cupy: Any, videos: Sequence[NDArray[np.uint8]], offset: int = 0) -> list[Any]:
@@ -123,7 +133,7 @@ def measured(
     if level in ("luma", "rgb", "plane"):
         return [part.astype(np.float64) for part in split(kernels.image_difference(table, on_device, level), table)]
     chosen = reference.default_filters() if filters is None else filters
-    motion, unit = kernels.feature_difference(table, on_device, chosen, tensor_cores=level == "tensor cores")
+    motion, unit = kernels.feature_difference(table, on_device, chosen, kernel=level)
     return [part * unit for part in split(motion, table)]
 
 
@@ -192,14 +202,15 @@ def test_a_still_video_has_no_motion_and_the_largest_does_not_overflow(
 # --- Motion at the feature level -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("level", ["float32", "tensor cores"])
+@pytest.mark.parametrize("level", FEATURE_KERNELS)
 @pytest.mark.parametrize("filters", [None, 1, 2], ids=["default filters", "random filters", "other random filters"])
 @pytest.mark.parametrize("offset", [0, 3])
 def test_feature_motion_of_a_ragged_batch_is_near_the_reference(
     cupy: Any, kernels: Kernels, level: Level, filters: int | None, offset: int
 ) -> None:
     tolerance = tolerance_of(kernels, level)
-    bank = reference.default_filters() if filters is None else random_filters(filters)
+    made = separable_filters if level == "separable" else random_filters
+    bank = reference.default_filters() if filters is None else made(filters)
     videos = random_videos(RAGGED, seed=offset)
     videos[0][3] = videos[0][2]
     motions = measured(kernels, uploaded(cupy, videos, offset), level, bank)
@@ -208,7 +219,7 @@ def test_feature_motion_of_a_ragged_batch_is_near_the_reference(
         np.testing.assert_allclose(motion, reference.feature_difference(video, bank), rtol=tolerance, atol=1e-6)
 
 
-@pytest.mark.parametrize("level", ["float32", "tensor cores"])
+@pytest.mark.parametrize("level", FEATURE_KERNELS)
 def test_feature_motion_is_that_of_the_visible_part(cupy: Any, kernels: Kernels, level: Level) -> None:
     tolerance = tolerance_of(kernels, level)
     videos = random_videos(RAGGED)
@@ -218,7 +229,7 @@ def test_feature_motion_is_that_of_the_visible_part(cupy: Any, kernels: Kernels,
         np.testing.assert_allclose(motion, reference.feature_difference(shown(video, window)), tolerance, 1e-6)
 
 
-@pytest.mark.parametrize("level", ["float32", "tensor cores"])
+@pytest.mark.parametrize("level", FEATURE_KERNELS)
 @pytest.mark.parametrize("shape", [(3, 256, 340), (2, 1080, 1920), (20, 224, 224)], ids=str)
 def test_feature_motion_at_real_sizes_is_near_the_reference(
     cupy: Any, kernels: Kernels, level: Level, shape: tuple[int, int, int]
@@ -233,6 +244,15 @@ def test_feature_motion_at_real_sizes_is_near_the_reference(
         np.testing.assert_allclose(motion[t], expected, rtol=tolerance)
     assert motion[0] == 0
     assert motions[1].tolist() == [0]
+
+
+def test_feature_motion_of_luma_planes_is_that_of_grey_frames(cupy: Any, kernels: Kernels) -> None:
+    videos = [np.ascontiguousarray(video[..., 0]) for video in random_videos(RAGGED)]
+    table, on_device = kernels.describe(uploaded(cupy, videos))
+    motion, unit = kernels.feature_difference(table, on_device, reference.default_filters(), planes=True)
+    for video, own in zip(videos, split(motion, table), strict=True):
+        grey = np.repeat(video[..., None], 3, axis=3)
+        np.testing.assert_allclose(own * unit, reference.feature_difference(grey), rtol=1e-5)
 
 
 @pytest.mark.parametrize("level", ["float32", "tensor cores"])
@@ -345,7 +365,7 @@ def test_the_largest_offset_below_one_stays_in_the_video(
 
 
 @pytest.mark.parametrize("inverse", ["step", "nearest"])
-@pytest.mark.parametrize("level", ["luma", "float32", "tensor cores"])
+@pytest.mark.parametrize("level", ["luma", *FEATURE_KERNELS])
 def test_picks_of_motion_that_never_left_the_device(
     cupy: Any, kernels: Kernels, level: Level, inverse: sampling.Inverse
 ) -> None:
@@ -357,7 +377,7 @@ def test_picks_of_motion_that_never_left_the_device(
         motion = kernels.image_difference(table, on_device, level)
     else:
         filters = reference.default_filters()
-        motion, unit = kernels.feature_difference(table, on_device, filters, tensor_cores=level == "tensor cores")
+        motion, unit = kernels.feature_difference(table, on_device, filters, kernel=level)
     offsets = np.random.default_rng(0).random((len(arrays), 8))
     picks = kernels.pick_motion_guided(table, on_device, motion, unit, cupy.asarray(offsets), 0.5, inverse).get()
     for own, place, pick in zip(split(motion, table), offsets, picks, strict=True):
@@ -456,9 +476,8 @@ def whole_run(cupy: Any, kernels: Kernels, arrays: Sequence[Any]) -> dict[str, l
     results: dict[str, list[Any]] = {}
     for channels in ("luma", "rgb"):
         results[channels] = [kernels.image_difference(table, on_device, channels)]
-    for tensor_cores in (False, True) if kernels.tensor_cores else (False,):
-        motion, unit = kernels.feature_difference(table, on_device, filters, tensor_cores=tensor_cores)
-        name = "tensor cores" if tensor_cores else "float32"
+    for name in FEATURE_KERNELS if kernels.tensor_cores else FEATURE_KERNELS[:2]:
+        motion, unit = kernels.feature_difference(table, on_device, filters, kernel=name)
         results[name] = [motion]
         for inverse in ("step", "nearest"):
             guided = kernels.pick_motion_guided(table, on_device, motion, unit, offsets, 0.3, inverse)

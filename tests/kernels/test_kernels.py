@@ -14,18 +14,12 @@ from numpy.typing import NDArray
 from mgdali import motion as reference
 from mgdali import sampling
 from mgdali.gpu.cuda_kernels import (
-    FEATURE_BLOCK,
     GATHER_BLOCK,
     IMAGE_BLOCK,
     PICK_BLOCK,
     VIDEO,
     Kernels,
     describe_videos,
-    feature_grid,
-    feature_units,
-    filter_scale,
-    filter_table,
-    filter_words,
     gather_grid,
     image_grid,
     kernel_folder,
@@ -36,9 +30,6 @@ pytestmark = needs_compiler
 
 # One frame, odd sizes, widths not a multiple of 16, smaller than a filter, larger than a tile, 16-byte rows.
 SHAPES = [(5, 33, 47), (1, 20, 20), (3, 1, 1), (9, 2, 3), (4, 64, 96), (2, 17, 130), (35, 5, 7), (2, 3, 500)]
-
-# On the CPU a tile takes 30 ms per frame. So: fewer frames and tiles of the same kinds, and one longer than a block.
-FEATURE_SHAPES = [(4, 33, 47), (1, 20, 20), (3, 1, 1), (3, 2, 3), (2, 64, 96), (2, 17, 130), (19, 5, 7), (2, 3, 260)]
 
 
 CHANNELS = ["luma", "rgb", "plane"]
@@ -111,33 +102,6 @@ def random_frames(shapes: Sequence[tuple[int, int, int]], channels: str, seed: i
     """Return RGB videos, or luma planes for `channels` "plane"."""
     videos = random_videos(shapes, seed)
     return [np.ascontiguousarray(video[..., 0]) for video in videos] if channels == "plane" else videos
-
-
-def feature_motion(
-    host_kernels: HostKernels,
-    videos: Sequence[NDArray[np.uint8]],
-    filters: NDArray[np.float32],
-    *,
-    mma: bool,
-    windows: Sequence[Window] | None = None,
-    order: int = 0,
-) -> list[NDArray[Any]]:
-    table, structs = described(videos, windows=windows)
-    name = "feature_difference_mma" if mma else "feature_difference"
-    units = feature_units(filters, table)
-    (motion,) = host_kernels.run(
-        name,
-        grid=feature_grid(table, tensor_cores=mma),
-        block=FEATURE_BLOCK,
-        args=[
-            structs,
-            filter_words(filters) if mma else filter_table(filters),
-            np.float64(units / filter_scale(filters) if mma else units),
-            Out(np.zeros(int(table["num_frames"].sum()), np.uint64)),
-        ],
-        order=order,
-    )
-    return split(motion / units, table)
 
 
 def picks_of(
@@ -272,69 +236,9 @@ def test_a_still_video_has_no_motion_and_the_largest_does_not_overflow(
 @pytest.mark.parametrize("case", range(5))
 def test_motion_of_the_golden_arrays_is_as_expected(host_kernels: HostKernels, shared: Path, case: int) -> None:
     golden = np.load(shared / "golden" / "difference.npz")
-    video, filters = golden[f"frames{case}"], golden[f"weights{case}"].astype(np.float32)
+    video = golden[f"frames{case}"]
     assert image_motion(host_kernels, [video], "luma")[0].tolist() == golden[f"luma{case}"].tolist()
     assert image_motion(host_kernels, [video], "rgb")[0].tolist() == golden[f"rgb{case}"].tolist()
-    for mma, tolerance in ((False, 1e-5), (True, 2e-3)):
-        motion = feature_motion(host_kernels, [video], filters, mma=mma)[0]
-        np.testing.assert_allclose(motion, golden[f"feature{case}"], rtol=tolerance)
-
-
-@pytest.mark.parametrize(("mma", "tolerance"), [(False, 1e-5), (True, 2e-3)])
-@pytest.mark.parametrize("order", ORDERS[:2])
-def test_feature_motion_of_a_ragged_batch_equals_the_reference(
-    host_kernels: HostKernels, mma: bool, tolerance: float, order: int
-) -> None:
-    videos = random_videos(FEATURE_SHAPES, seed=order)
-    videos[0][3] = videos[0][2]
-    filters = reference.default_filters()
-    for video, motion in zip(videos, feature_motion(host_kernels, videos, filters, mma=mma, order=order), strict=True):
-        np.testing.assert_allclose(motion, reference.feature_difference(video, filters), rtol=tolerance, atol=1e-6)
-
-
-@pytest.mark.parametrize(("mma", "tolerance"), [(False, 1e-5), (True, 2e-3)])
-def test_feature_motion_is_that_of_the_visible_part(host_kernels: HostKernels, mma: bool, tolerance: float) -> None:
-    videos = random_videos(FEATURE_SHAPES)
-    # The last one is wrong: it reaches beyond the frame, and is limited to it.
-    windows = [*random_windows(videos)[:-1], (1, 250, 1000, 1000)]
-    filters = reference.default_filters()
-    motions = feature_motion(host_kernels, videos, filters, mma=mma, windows=windows)
-    for video, window, motion in zip(videos, windows, motions, strict=True):
-        expected = reference.feature_difference(shown(video, window), filters)
-        np.testing.assert_allclose(motion, expected, rtol=tolerance, atol=1e-6)
-
-
-def test_each_tap_of_each_filter_is_in_its_place(host_kernels: HostKernels) -> None:
-    # A single bright pixel meets every tap once. Weights are random powers of two, so a misplaced tap shows.
-    video = np.zeros((2, 15, 40, 3), np.uint8)
-    rng = np.random.default_rng(0)
-    for channel in range(3):
-        video[1] = 0
-        video[1, 7, 19, channel] = 255
-        filters = np.zeros((8, 3, 7, 7), np.float32)
-        filters[:, channel] = 2.0 ** rng.integers(-3, 4, (8, 7, 7))
-        expected = reference.feature_difference(video, filters)
-        for mma in (False, True):
-            np.testing.assert_allclose(feature_motion(host_kernels, [video], filters, mma=mma)[0], expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize("size", [1e-7, 1.0, 1e5])
-def test_filters_of_any_size_are_supported(host_kernels: HostKernels, size: float) -> None:
-    video = random_videos([(3, 20, 30)])[0]
-    filters = (np.random.default_rng(0).normal(size=(8, 3, 7, 7)) * size).astype(np.float32)
-    expected = reference.feature_difference(video, filters)
-    for mma, tolerance in ((False, 1e-5), (True, 2e-3)):
-        np.testing.assert_allclose(feature_motion(host_kernels, [video], filters, mma=mma)[0], expected, rtol=tolerance)
-
-
-@pytest.mark.parametrize("mma", [False, True])
-def test_feature_motion_is_the_same_to_the_bit_in_any_order(host_kernels: HostKernels, mma: bool) -> None:
-    videos = random_videos([(3, 20, 40), (2, 17, 33)])
-    results = [
-        np.concatenate(feature_motion(host_kernels, videos, reference.default_filters(), mma=mma, order=order))
-        for order in ORDERS
-    ]
-    assert all(np.array_equal(result, results[0]) for result in results)
 
 
 # --- Picks -----------------------------------------------------------------------------------------------------------
