@@ -99,6 +99,7 @@ def feed_of(
     known: Mapping[str, list[int]] | None = None,
     index: Any = None,
     tally: Tally | None = None,
+    num_graphs: int = 1,
 ) -> Feed:
     """Return the feed of the decoding graph on the CPU or, without kernels, of the graph that gets finished clips."""
     settings = LoaderSettings(
@@ -111,6 +112,7 @@ def feed_of(
         on_error="replace" if replace else "raise",
         memory_budget=1 << 30,
         gpu_memory_budget=budget,
+        num_graphs=num_graphs,
     )
     return Feed(
         settings,
@@ -281,6 +283,55 @@ def test_a_memory_budget_splits_batches_and_changes_nothing(
     for (outputs, paths), (expected, expected_paths) in zip(parts, whole, strict=True):
         assert paths == expected_paths
         assert all((outputs[name] == expected[name]).all() for name in expected)
+
+
+@pytest.mark.parametrize("num_graphs", [2, 3])
+@pytest.mark.parametrize("budget", [float("inf"), 600_000], ids=["whole", "in parts"])
+def test_graphs_that_take_turns_give_the_same_bytes_in_the_same_order(
+    mixed: VideoDataset, graph_kernels: Any, budget: float, num_graphs: int
+) -> None:
+    sampler = MotionGuided(num_frames=4)
+    feed = partial(feed_of, mixed, sampler, graph_kernels, batch_size=2)
+    expected = epoch_of(feed())
+    turns = feed(budget=budget, num_graphs=num_graphs)
+    turns.start(0, WHOLE)
+    assert_same_bytes([turns.next()], expected[:1])
+    # An epoch that is stopped early, while all graphs have parts, is followed by a complete one.
+    assert_same_bytes(epoch_of(turns), expected)
+    # The rest of an epoch, as in a resumed run.
+    turns.start(0, WHOLE, taken=6)
+    assert_same_bytes(list(iter(turns.next, None)), expected[3:])
+    turns.close()
+
+
+@pytest.mark.slow
+def test_graphs_that_take_turns_and_workers_give_the_same_bytes(mixed: VideoDataset, graph_kernels: Any) -> None:
+    feed = partial(feed_of, mixed, MotionGuided(num_frames=4), graph_kernels, batch_size=2)
+    assert_same_bytes(epoch_of(feed(budget=600_000, num_graphs=3, workers=2)), epoch_of(feed()))
+
+
+@pytest.mark.parametrize("num_graphs", [1, 3])
+def test_an_unreadable_file_raises_after_all_batches_before_it_whatever_the_number_of_graphs(
+    mixed: VideoDataset, graph_kernels: Any, tmp_path: Path, num_graphs: int
+) -> None:
+    bad = tmp_path / "bad.webm"
+    bad.write_bytes(b"garbage" * 99)
+    paths = [video.path for video in mixed]
+    paths[7] = str(bad)
+    feed = feed_of(
+        VideoDataset(paths, [0] * len(paths)),
+        Segment(num_frames=2),
+        graph_kernels,
+        training=False,
+        batch_size=1,
+        num_graphs=num_graphs,
+    )
+    feed.start(0, WHOLE)
+    for path in paths[:7]:
+        assert feed.next()[1] == [path]  # type: ignore[index]
+    with pytest.raises(VideoDecodeError, match=r"bad\.webm"):
+        feed.next()
+    feed.close()
 
 
 def test_a_bad_file_raises_when_its_turn_comes(mixed: VideoDataset, graph_kernels: Any, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ intact file in place of each broken one, for all other batches.
 from __future__ import annotations
 
 import dataclasses
+import json
 import subprocess
 import sys
 import time
@@ -20,7 +21,8 @@ import numpy as np
 import pytest
 import torch
 
-from mgdali import Segment, VideoDataset, VideoDecodeError
+from mgdali import MGDaliIterator, Segment, VideoDataset, VideoDecodeError
+from mgdali import iterator as iterator_module
 from mgdali.gpu.driver import DecoderCaps
 from mgdali.gpu.picking import FrameFunctions, Guarded
 from mgdali.loading import feed as feed_module
@@ -34,7 +36,7 @@ from mgdali.transforms import OutputFormat, SpatialTransform
 from mgdali.workers.clip_job import GRAPH_FAILED, EncodedResult
 from mgdali.workers.pool import LocalPool
 from tests.support.broken_vp9 import VP9, write_broken_vp9
-from tests.support.loading import SCRIPT_ENVIRONMENT
+from tests.support.loading import SCRIPT_ENVIRONMENT, digest
 from tests.support.videos import moving_square, write_video
 
 ON_GPU = Route(torch.device("cpu"), {"vp9": DecoderCaps("vp9", "4:2:0", 8, 1, 1, 1, 8192, 8192, 1 << 18)})
@@ -357,6 +359,52 @@ def test_an_error_that_the_picker_caught_is_raised_with_the_videos(intact: Video
         feed.next()
     assert isinstance(caught.value.__cause__, KeyError)
     assert not feed.started
+
+
+@pytest.fixture
+def loader_of(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A function that returns a loader whose graph decodes, on the CPU."""
+    monkeypatch.setattr(iterator_module, "choose_route", lambda device, decode: ON_GPU)
+    monkeypatch.setattr(feed_module, "FrameFunctions", lambda sampler: HostFunctions())
+
+    def load(dataset: VideoDataset, **arguments: Any) -> MGDaliIterator:
+        size: dict[str, Any] = {"crop_size": 24, "resize": 24, "batch_size": BATCH_SIZE, "gpu_memory_budget": 1 << 30}
+        more = {"sampler": SAMPLER, "num_workers": 0, "on_error": "replace", "return_meta": True}
+        return MGDaliIterator(dataset, **{**size, **more, **arguments})
+
+    return load
+
+
+def test_a_loader_resumes_exactly_from_a_state_after_a_failure(broken: VideoDataset, loader_of: Any) -> None:
+    arguments = {"shuffle": True, "training": True, "num_graphs": 2, "decoder_threads": 1}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        with loader_of(broken, **arguments) as loader:
+            batches = [digest(batch) for _ in range(2) for batch in loader]
+        with loader_of(broken, **arguments) as loader:
+            first = [digest(next(loader)) for _ in range(3)]
+            state = json.loads(json.dumps(loader.state_dict()))
+    assert state["failed_on_gpu"]
+    assert {index for index, _ in state["failed_on_gpu"]} <= set(BROKEN)
+    with loader_of(broken, **arguments) as loader, warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        loader.load_state_dict(state)
+        rest = [digest(batch) for _ in range(2) for batch in loader]
+    assert first + rest == batches
+
+
+def test_a_loader_lists_the_videos_that_pyav_decoded_and_warns_at_the_users_line(
+    intact: VideoDataset, broken: VideoDataset, loader_of: Any
+) -> None:
+    with loader_of(intact) as loader:
+        assert len(list(loader)) == 4
+        assert loader.decoded_by_pyav == {}
+    with loader_of(broken) as loader:
+        with pytest.warns(RuntimeWarning, match="failed on one of these videos") as caught:
+            next(loader)
+        assert loader.decoded_by_pyav[intact[0].path] == GRAPH_FAILED
+    (warning,) = [each for each in caught if "failed on one" in str(each.message)]
+    assert warning.filename == __file__
 
 
 def run(script: str) -> str:
