@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -64,6 +65,23 @@ def test_results_and_errors_come_in_order(ahead_of: Any) -> None:
             seen.append(type(error))
     assert seen == [1, 2, ValueError, 4, StopIteration, 6]
     assert set(source.threads) == {ahead._thread.ident} != {threading.get_ident()}
+
+
+def test_an_outcome_that_was_waited_for_is_kept_for_the_next_call(ahead_of: Any) -> None:
+    go = threading.Event()
+    ahead = ahead_of(Source(go, 1, ValueError("two"), 3))
+    ahead.settle(0)
+    ahead.begin()
+    with pytest.raises(TimeoutError):
+        ahead.settle(time.monotonic() - 1)
+    go.set()
+    ahead.settle(time.monotonic() + 60)
+    assert ahead() == 1
+    ahead.begin()
+    ahead.settle(time.monotonic() + 60)
+    with pytest.raises(ValueError, match="two"):
+        ahead()
+    assert ahead() == 3
 
 
 def test_one_call_is_made_while_the_caller_works_and_no_more(ahead_of: Any) -> None:
