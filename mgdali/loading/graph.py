@@ -15,7 +15,6 @@ from mgdali.transforms import OutputFormat
 try:
     from nvidia.dali import fn, pipeline_def, types
     from nvidia.dali.pipeline import Pipeline
-    from nvidia.dali.plugin.pytorch import DALIGenericIterator, LastBatchPolicy
 except ImportError as error:
     raise ImportError(
         "MGDaliIterator needs NVIDIA DALI, also on machines without a GPU: pip install 'mgdali[cuda12]', "
@@ -24,8 +23,6 @@ except ImportError as error:
 
 __all__ = [
     "OUTPUTS",
-    "DALIGenericIterator",
-    "LastBatchPolicy",
     "Pipeline",
     "clips_pipeline",
     "decoding_pipeline",
@@ -49,7 +46,7 @@ def clips_pipeline(source: Callable[[], Arrays], settings: LoaderSettings) -> Pi
 
     Args:
         source: Returns the next batch as :func:`mgdali.loading.batch.arrange_clips` arranges it. The memory of each
-            batch must stay valid until two further batches were returned.
+            batch must stay valid until its outputs were returned.
         settings: Settings of the loader.
     """
     build = pipeline_def(**_execution(settings))(_clips_graph)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -21,7 +22,7 @@ __all__ = ["Graph", "Graphs"]
 Outputs = dict[str, torch.Tensor]
 
 CLOSE_SECONDS = 60.0
-"""How long to wait for the end of a graph that is not needed any more, in seconds: then its decoder counts as stuck."""
+"""How long to wait for the end of graphs that are not needed any more, in seconds: then a decoder counts as stuck."""
 
 
 class Graph:
@@ -47,6 +48,7 @@ class Graph:
         self._functions = functions
         self._waiter = Waiter() if bounded else None
         self._failed = False
+        self._patient = False
 
     @property
     def error(self) -> BaseException | None:
@@ -70,7 +72,7 @@ class Graph:
             seconds: Time to wait, in seconds; without an effect if the graph is not bounded.
 
         Raises:
-            RuntimeError: If DALI failed on the part. Only :meth:`abandon` and :meth:`close` may be called afterwards.
+            RuntimeError: If DALI failed on the part. Afterwards only abandon or close the graph.
             TimeoutError: If the outputs did not come in time; as above.
         """
         assert self._pipeline is not None
@@ -97,21 +99,24 @@ class Graph:
         self._leave_to_thread()
         return parts
 
-    def close(self) -> None:
-        """Destroy the graph, after it has finished its parts.
-
-        A bounded graph is abandoned if it has failed, if the thread still waits, as after Ctrl-C, or if it has not
-        finished after :data:`CLOSE_SECONDS`.
-        """
+    def begin_close(self) -> None:
+        """Begin to destroy the graph, after it has finished its parts. The thread of a bounded graph does it."""
         if self._waiter is None:
             self._destroy()
             return
-        patient = not (self._failed or self._waiter.busy or self._waiter.is_current)
-        waiter = self._waiter
+        # After a failure, or a Ctrl-C during the wait, its end may never come.
+        self._patient = not (self._failed or self._waiter.busy or self._waiter.is_current)
         self._leave_to_thread()
-        if patient:
+
+    def end_close(self, seconds: float) -> None:
+        """Wait until the graph is destroyed, if it can be expected.
+
+        Args:
+            seconds: Time to wait, in seconds: then a decoder is stuck, and the graph is left to its thread.
+        """
+        if self._waiter is not None and self._patient:
             with contextlib.suppress(TimeoutError):
-                waiter.wait(CLOSE_SECONDS)
+                self._waiter.wait(seconds)
 
     def _leave_to_thread(self) -> None:
         """Let the thread destroy the graph, when the outcome of each part has come."""
@@ -210,10 +215,14 @@ class Graphs:
         return new, old.abandon()
 
     def close(self) -> None:
-        """Destroy the graphs, after they have finished their parts."""
-        for graph in self._graphs:
-            graph.close()
+        """Destroy the graphs, after they have finished their parts; wait at most :data:`CLOSE_SECONDS`."""
         self._turns.clear()
+        # All are begun before the first wait, which Ctrl-C may end.
+        for graph in self._graphs:
+            graph.begin_close()
+        deadline = time.monotonic() + CLOSE_SECONDS
+        for graph in self._graphs:
+            graph.end_close(deadline - time.monotonic())
 
 
 def _taking(inputs: deque[Arrays]) -> Callable[[], Arrays]:
