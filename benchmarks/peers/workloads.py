@@ -12,8 +12,8 @@ from command import clips_folder
 
 from mgdali.cache import cache_folder
 from mgdali.errors import DatasetError
-from mgdali.gpu.nvdec import StreamFacts, probe
 from mgdali.video.media import find_media
+from mgdali.video.stream_facts import StreamFacts, probe
 from peers.encoding import H264, MPEG4, VP9, jpeg_frames, repeated, transcoded
 
 LONG_FRAMES = 600
@@ -39,7 +39,7 @@ def mixed(clips: Path, cache: Path) -> list[str]:
 
 def long_tail(clips: Path, cache: Path) -> list[str]:
     """Return the short clips, mixed with a few videos that each take as long as dozens of them."""
-    long = [_lengthened(path, facts, cache) for path, facts in _common(clips, cache) if facts.num_frames >= _TO_REPEAT]
+    long = [_lengthened(path, facts, cache) for path, facts in _common(clips, cache) if facts.num_packets >= _TO_REPEAT]
     return _shuffled([*short(clips, cache), *long])
 
 
@@ -111,8 +111,8 @@ def _common(clips: Path, cache: Path) -> Iterator[tuple[str, StreamFacts]]:
 
 
 def _lengthened(path: str, facts: StreamFacts, cache: Path) -> str:
-    wanted = -(-LONG_FRAMES // facts.num_frames)
-    times = min(wanted, LONG_BYTES // (facts.frame_bytes * facts.num_frames))
+    wanted = -(-LONG_FRAMES // facts.num_packets)
+    times = min(wanted, LONG_BYTES // (facts.frame_bytes * facts.num_packets))
     return repeated(path, cache, times) if times > 1 else path
 
 

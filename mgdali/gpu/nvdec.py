@@ -13,27 +13,14 @@ from typing import Literal
 
 from mgdali.gpu.driver import DecoderCaps
 from mgdali.video.colour import MATRICES
+from mgdali.video.opening import TIMED_CONTAINERS
 from mgdali.video.record import VideoRecord
-from mgdali.video.stream_facts import TIMED_CONTAINERS, StreamFacts, probe, recorded_facts, reordering_of
+from mgdali.video.stream_facts import StreamFacts, reordering_of
 
-__all__ = [
-    "ANY_GPU",
-    "GPU_CODECS",
-    "NVDEC_BY_DALI",
-    "NvdecTable",
-    "StreamFacts",
-    "Way",
-    "choose_way",
-    "nvdec_refusal",
-    "probe",
-    "recorded_facts",
-]
+__all__ = ["ANY_GPU", "GPU_CODECS", "NvdecTable", "Way", "choose_way"]
 
 GPU_CODECS = ("h264", "hevc", "vp8", "vp9", "av1", "mpeg4")
 """FFmpeg's names of the codecs that ``fn.decoders.video`` of DALI decodes with NVDEC."""
-
-NVDEC_BY_DALI = (*GPU_CODECS, "mjpeg")
-"""FFmpeg's names of the codecs of :data:`GPU_CODECS`, and Motion JPEG, which DALI decodes on the CPU."""
 
 NvdecTable = Mapping[str, DecoderCaps]
 """FFmpeg's names of the codecs that a GPU decodes (4:2:0, 8 bits per sample), with its limits."""
@@ -84,24 +71,6 @@ def choose_way(facts: StreamFacts, table: NvdecTable, *, record: VideoRecord | N
         return Way("pyav", f"{order}, and no index tells their order")
     reason = order or next(_not_as_it_is(facts), "")
     return Way("remuxed", reason) if reason else Way("as is")
-
-
-def nvdec_refusal(facts: StreamFacts, table: NvdecTable) -> str | None:
-    """Return the reason the GPU's decoder cannot decode a stream; None if it can.
-
-    Args:
-        facts: Properties of the stream.
-        table: Codecs and limits of the GPU.
-    """
-    if facts.codec not in NVDEC_BY_DALI or facts.codec not in table:
-        return f"NVDEC of this GPU does not decode {facts.codec}"
-    if facts.chroma != "4:2:0" or facts.bit_depth != 8:
-        return f"NVDEC does not decode {facts.chroma} with {facts.bit_depth} bits to 8-bit RGB"
-    if facts.rotation:
-        return "DALI's decoder does not rotate frames"
-    if not table[facts.codec].fits(facts.width, facts.height):
-        return f"NVDEC of this GPU does not decode {facts.codec} of {facts.width}x{facts.height} pixels"
-    return None
 
 
 def _not_for_nvdec(facts: StreamFacts, table: NvdecTable, record: VideoRecord | None) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import torch
 
 from mgdali.gpu import driver
-from mgdali.gpu.nvdec import NVDEC_BY_DALI, NvdecTable
+from mgdali.gpu.nvdec import GPU_CODECS, NvdecTable
 
 Decode = Literal["auto", "nvdec", "cpu"]
 
@@ -152,7 +152,7 @@ def nvdec_table(device: int) -> NvdecTable:
             "NVIDIA_DRIVER_CAPABILITIES=compute,utility,video"
         ) from error
     with driver.primary_context(device):
-        answers = {codec: driver.decoder_caps(device, codec) for codec in NVDEC_BY_DALI}
+        answers = {codec: driver.decoder_caps(device, codec) for codec in GPU_CODECS}
     table = {codec: caps for codec, caps in answers.items() if caps is not None}
     if not table:
         raise driver.GPUError(f"GPU {device} has no video decoder")

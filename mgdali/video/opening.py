@@ -16,12 +16,24 @@ from mgdali.errors import VideoDecodeError
 from mgdali.video.containers import open_container
 from mgdali.video.media import Media
 
-__all__ = ["open_video", "video_stream"]
+__all__ = ["NO_TRIAL_DECODING", "ONLY_HEADER", "TIMED_CONTAINERS", "open_video", "video_stream"]
 
-# Without any decoder FFmpeg can only read packets, and stops after the first.
-_WITHOUT_DECODING = {"codec_whitelist": "none", "probesize": "32"}
-# Containers whose header describes the stream, and their usual file extensions.
-_CONTAINERS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
+NO_TRIAL_DECODING = {"codec_whitelist": "none"}
+"""FFmpeg's options for opening a file without decoding: no decoder is allowed.
+
+FFmpeg still reads packets until its parsers have found the codec's headers and the size.
+"""
+
+ONLY_HEADER = {**NO_TRIAL_DECODING, "probesize": "32"}
+"""FFmpeg's options for opening a file from its container's header alone: FFmpeg reads at most one packet.
+
+Only for :data:`TIMED_CONTAINERS`: for other containers, FFmpeg may not find the size and the codec's headers.
+"""
+
+TIMED_CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+"""FFmpeg's names of the containers whose header describes the stream, and whose packets have presentation times."""
+
+# The usual file extensions of these containers.
 _EXTENSIONS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 # Codecs whose headers specify how many frames the decoder must reorder. For other codecs FFmpeg has to guess it.
 _CODECS = {"h264", "hevc", "vp8", "vp9", "av1"}
@@ -45,7 +57,7 @@ def open_video(media: Media, *, thorough: bool = False) -> Iterator[tuple[InputC
     """
     with media.open() as file:
         if not thorough and media.path.lower().endswith(_EXTENSIONS):
-            with open_container(file, media.path, options=_WITHOUT_DECODING) as container:
+            with open_container(file, media.path, options=ONLY_HEADER) as container:
                 if _header_is_complete(container):
                     yield container, video_stream(container, media.path)
                     return
@@ -80,7 +92,7 @@ def _header_is_complete(container: InputContainer) -> bool:
     videos = container.streams.video
     # If there are several video streams, such as a cover picture, FFmpeg chooses one by the frames of each.
     context = videos[0].codec_context if len(videos) == 1 else None
-    if container.format.name not in _CONTAINERS or context is None or context.codec.canonical_name not in _CODECS:
+    if container.format.name not in TIMED_CONTAINERS or context is None or context.codec.canonical_name not in _CODECS:
         return False
     # An H.264 header may omit the number of reordered frames. FFmpeg would then guess it from the frames of the trial
     # decoding, which is skipped here, and drop frames that come too late. In strict mode the decoder delays its output

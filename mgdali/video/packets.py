@@ -14,12 +14,15 @@ import numpy as np
 from av.codec.context import Flags
 from numpy.typing import NDArray
 
+from mgdali.video.bitstream.mpeg4 import B_FRAME, FRAME, frame_type
+from mgdali.video.bitstream.nal_units import SLICES, START_CODE, read_length_bytes, unit_starts, unit_type
+
 __all__ = ["StreamLog", "decode_packets", "mark_packet", "number_packets", "packet_of", "read_packets"]
 
-# Types of the H.264 and HEVC units (NAL units) that contain a slice of the picture.
-_H264_SLICES = (1, 5)
-_HEVC_SLICES = range(32)
-_START_CODE = b"\0\0\1"
+_MPEG_VIDEO = ("mpeg1video", "mpeg2video")
+# In MPEG-1 and MPEG-2: the start code of a picture, and the coding type of a B-frame.
+_PICTURE = START_CODE + b"\0"
+_MPEG_B_PICTURE = 3
 
 
 def number_packets(stream: av.VideoStream) -> None:
@@ -78,12 +81,7 @@ class StreamLog:
         self.codec = context.codec.canonical_name
         self.time_base = stream.time_base or Fraction(0)
         self.rate = float(stream.average_rate or 0)
-        extra = context.extradata or b""
-        # In MP4 and Matroska each unit of a packet is preceded by its length, instead of a start code.
-        if self.codec == "h264" and extra[:1] == b"\1":
-            self._length_bytes = (extra[4] & 3) + 1
-        elif self.codec == "hevc" and extra[:1] == b"\1":
-            self._length_bytes = (extra[21] & 3) + 1
+        self._length_bytes = read_length_bytes(self.codec, context.extradata or b"")
 
     def add_packet(self, packet: av.Packet[Any]) -> None:
         """Note and number a packet that is about to be decoded."""
@@ -144,55 +142,43 @@ class StreamLog:
 
     def _layer_if_unreferenced(self, packet: av.Packet[Any]) -> int | None:
         """Return the packet's temporal layer if no frame of that layer refers to it, else None."""
-        if self.codec == "h264":
-            header = self._first_slice(packet, _H264_SLICES, 31, 0)
-            return 0 if header is not None and header[0] >> 5 & 3 == 0 else None
-        if self.codec == "hevc":
-            header = self._first_slice(packet, _HEVC_SLICES, 63, 1)
+        if self.codec in SLICES:
+            header = self._first_slice(packet)
+            if header is None:
+                return None
+            if self.codec == "h264":
+                return 0 if header[0] >> 5 & 3 == 0 else None
             # Sub-layer non-reference pictures have even types below 16.
-            unit = 1 if header is None else header[0] >> 1 & 63
-            return (header[1] & 7) - 1 if header is not None and unit < 16 and unit % 2 == 0 else None
-        if self.codec in ("mpeg4", "mpeg1video", "mpeg2video"):
-            return 0 if self._is_mpeg_b_frame(packet) else None
+            kind = unit_type("hevc", header[0])
+            return (header[1] & 7) - 1 if kind < 16 and kind % 2 == 0 else None
+        if self.codec == "mpeg4":
+            return 0 if self._is_mpeg4_b_frame(bytes(packet)) else None
+        if self.codec in _MPEG_VIDEO:
+            return 0 if _is_mpeg_b_picture(bytes(packet)) else None
         return None
 
-    def _first_slice(
-        self, packet: av.Packet[Any], slices: tuple[int, ...] | range, mask: int, shift: int
-    ) -> bytes | None:
+    def _first_slice(self, packet: av.Packet[Any]) -> bytes | None:
         """Return the header, two bytes, of the first unit that contains a slice; None if no unit contains one."""
         content = memoryview(packet)
-        for start in self._units(content):
+        for start in unit_starts(content, self._length_bytes):
             header = bytes(content[start : start + 2])
-            if len(header) == 2 and header[0] >> shift & mask in slices:
+            if len(header) == 2 and unit_type(self.codec, header[0]) in SLICES[self.codec]:
                 return header
         return None
 
-    def _units(self, content: memoryview) -> Iterator[int]:
-        """Yield the offset of each unit in a packet, in bytes."""
-        if not self._length_bytes:
-            whole = bytes(content)
-            start = whole.find(_START_CODE)
-            while start >= 0:
-                yield start + len(_START_CODE)
-                start = whole.find(_START_CODE, start + len(_START_CODE))
-            return
-        start = self._length_bytes
-        while start < len(content):
-            yield start
-            start += int.from_bytes(content[start - self._length_bytes : start], "big") + self._length_bytes
-
-    def _is_mpeg_b_frame(self, packet: av.Packet[Any]) -> bool:
-        """Return whether an MPEG packet contains a B-frame; note if it contains two frames."""
-        content = bytes(packet)
-        code = b"\xb6" if self.codec == "mpeg4" else b"\0"
-        at = content.find(_START_CODE + code)
+    def _is_mpeg4_b_frame(self, packet: bytes) -> bool:
+        """Return whether a packet of MPEG-4 contains a B-frame; note if it contains two frames."""
         # Some old encoders store two frames in one packet, and leave the next packet empty.
-        if self.codec == "mpeg4" and content.find(_START_CODE + code, at + 4) >= 0:
-            self._packed = True
-        kind = content[at + 4 : at + 6]
-        if at < 0 or len(kind) < 2:
-            return False
-        return kind[0] >> 6 == 2 if self.codec == "mpeg4" else kind[1] >> 3 & 7 == 3
+        self._packed |= packet.count(FRAME) > 1
+        return frame_type(packet) == B_FRAME
+
+
+def _is_mpeg_b_picture(packet: bytes) -> bool:
+    """Return whether a packet of MPEG-1 or MPEG-2 contains a B-frame."""
+    at = packet.find(_PICTURE)
+    # The coding type follows ten bits of the picture's number.
+    header = packet[at + len(_PICTURE) :][:2]
+    return at >= 0 and len(header) == 2 and header[1] >> 3 & 7 == _MPEG_B_PICTURE
 
 
 def read_packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet[av.VideoStream]]:

@@ -7,7 +7,7 @@ size of the frames is the coded size.
 
 The functions refuse a file, so that it can be decoded in another way, if
 
-- its codec is not one of :data:`~mgdali.video.packet_headers.CODECS`;
+- its codec is not one of :data:`~mgdali.video.bitstream.packet_headers.CODECS`;
 - its parameter sets change within the stream: a packet that is left out might contain those of a later packet, and
   NVDEC gets the first ones again at each key frame;
 - its frames have another size than its headers say, for example because the container specifies a cropping;
@@ -30,10 +30,10 @@ from av.bitstream import BitStreamFilterContext
 from numpy.typing import NDArray
 
 from mgdali.errors import VideoDecodeError
+from mgdali.video.bitstream.packet_headers import CODECS, PacketHeaders
 from mgdali.video.containers import open_container
 from mgdali.video.frames import ffmpeg_message
-from mgdali.video.opening import video_stream
-from mgdali.video.packet_headers import CODECS, PacketHeaders
+from mgdali.video.opening import NO_TRIAL_DECODING, video_stream
 from mgdali.video.packets import read_packets
 from mgdali.video.picked_frames import needed_packets
 from mgdali.video.record import VideoRecord
@@ -44,8 +44,6 @@ FRAME_STEP_MS = 40
 """Time from one frame to the next in copied files, in milliseconds, which is the unit of times in Matroska."""
 
 _MILLISECOND = Fraction(1, 1000)
-# FFmpeg's analysis of a stream then decodes nothing. It still finds the headers and the size.
-_WITHOUT_DECODING = {"codec_whitelist": "none"}
 # By default FFmpeg's muxers shift all times if the first decoding time is negative, and that of Matroska writes a
 # random number.
 _WRITING = {"avoid_negative_ts": "disabled", "fflags": "+bitexact"}
@@ -176,7 +174,7 @@ def _errors_of(path: str) -> Iterator[None]:
 @contextmanager
 def _stream_of(content: bytes, path: str) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
     """Open a file, and yield its container and its best video stream, whose codec can be copied."""
-    with open_container(io.BytesIO(content), path, options=_WITHOUT_DECODING) as container:
+    with open_container(io.BytesIO(content), path, options=NO_TRIAL_DECODING) as container:
         stream = video_stream(container, path)
         codec = stream.codec_context.codec.canonical_name
         if codec not in CODECS:

@@ -15,21 +15,20 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from mgdali.errors import VideoDecodeError
-from mgdali.video.coded_frames import AV1Frames, CodedFrames, MPEG4Frames, VP8Frames, VP9Frames
-from mgdali.video.coded_units import H264Frames, HEVCFrames
+from mgdali.video.bitstream.av1 import AV1Frames
+from mgdali.video.bitstream.coded_frames import CodedFrames
+from mgdali.video.bitstream.h264 import H264Frames
+from mgdali.video.bitstream.hevc import HEVCFrames
+from mgdali.video.bitstream.mpeg4 import MPEG4Frames
+from mgdali.video.bitstream.sequence_header import SequenceHeader
+from mgdali.video.bitstream.vpx import VP8Frames, VP9Frames
 from mgdali.video.containers import open_container
 from mgdali.video.frames import ffmpeg_message
-from mgdali.video.opening import video_stream
-from mgdali.video.record import VideoRecord
-from mgdali.video.sequence_headers import SequenceHeader
+from mgdali.video.opening import ONLY_HEADER, TIMED_CONTAINERS, video_stream
+from mgdali.video.packets import read_packets
 
-__all__ = ["TIMED_CONTAINERS", "StreamFacts", "probe", "recorded_facts", "reordering_of"]
+__all__ = ["StreamFacts", "probe", "reordering_of"]
 
-TIMED_CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
-"""FFmpeg's names of the containers whose packets have presentation times, and whose headers describe the stream."""
-
-# DALI opens files in this way: FFmpeg decodes nothing, and takes the times from the container alone.
-_WITHOUT_DECODING = {"codec_whitelist": "none", "probesize": "32"}
 _CHROMA = {(1, 1): "4:2:0", (1, 0): "4:2:2", (0, 0): "4:4:4"}
 _CODED_FRAMES: dict[str, Callable[[av.VideoStream], CodedFrames]] = {
     "h264": H264Frames,
@@ -115,9 +114,9 @@ class StreamFacts:
     reordering: int = 0
 
     @property
-    def num_frames(self) -> int:
-        """Number of packets. It differs from the number of frames only if ``odd_packets`` is not 0."""
-        return self.num_packets
+    def cropped(self) -> bool:
+        """Whether the displayed picture is smaller than the coded picture; also if the coded size is unknown."""
+        return (self.coded_width, self.coded_height) != (self.width, self.height)
 
     @property
     def frame_bytes(self) -> int:
@@ -154,27 +153,11 @@ def reordering_of(order: NDArray[np.int32]) -> int:
     return int(np.max(order - np.arange(len(order)), initial=0))
 
 
-def recorded_facts(record: VideoRecord) -> StreamFacts:
-    """Return the facts that a record in a motion index contains, without reading the file."""
-    pixels = av.VideoFormat(record.pixel_format, record.width, record.height)
-    chroma, bit_depth = _pixels(pixels)
-    return StreamFacts(
-        container=record.container,
-        codec=record.codec,
-        chroma=chroma,
-        bit_depth=bit_depth,
-        width=record.width,
-        height=record.height,
-        rotation=record.rotation,
-        num_packets=record.num_frames,
-    )
-
-
 @contextmanager
 def _opened(content: bytes, path: str) -> Iterator[tuple[InputContainer, av.VideoStream]]:
     """Open a file; as DALI does it, if its container has presentation times."""
     file = _Named(content, path)
-    with open_container(file, path, options=_WITHOUT_DECODING) as container:
+    with open_container(file, path, options=ONLY_HEADER) as container:
         if container.format.name in TIMED_CONTAINERS and len(container.streams.video) == 1:
             yield container, video_stream(container, path)
             return
@@ -199,7 +182,7 @@ def _read(container: InputContainer, stream: av.VideoStream, path: str) -> Strea
     times: list[int | None] = []
     discarded = corrupt = 0
     extra_headers = False
-    for packet in container.demux(stream):
+    for packet in read_packets(container, stream):
         if packet.size == 0:
             continue
         times.append(packet.pts)

@@ -315,7 +315,7 @@ class EncodedLoader:
         if way.kind == "pyav":
             return way.reason
         uncrop = (facts.coded_width, facts.coded_height) != (facts.width, facts.height)
-        encoded = _Encoded(content, facts, facts.num_frames, picks, uncrop)
+        encoded = _Encoded(content, facts, facts.num_packets, picks, uncrop)
         try:
             if picks is not None and record is not None and record.packets is not None:
                 part = remux_picked(content, job.path, record, picks.tolist(), uncrop=uncrop)
@@ -345,7 +345,7 @@ class EncodedLoader:
             window=self._transform.window(facts.height, facts.width, job.choices),
             flip=self._transform.flip(job.choices),
             offsets=job.choices.offsets,
-            num_frames=facts.num_frames,
+            num_frames=facts.num_packets,
             decoded_bytes=encoded.num_frames * encoded.frame_bytes,
             frames_decoded=encoded.num_frames,
             visible=encoded.visible,

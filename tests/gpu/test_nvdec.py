@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from mgdali.gpu.driver import DecoderCaps
-from mgdali.gpu.nvdec import ANY_GPU, GPU_CODECS, StreamFacts, Way, choose_way, nvdec_refusal, recorded_facts
+from mgdali.gpu.nvdec import ANY_GPU, GPU_CODECS, Way, choose_way
 from mgdali.index.measure import measure_video
 from mgdali.video.media import Media
 from mgdali.video.record import VideoRecord
-from mgdali.video.stream_facts import probe
+from mgdali.video.stream_facts import StreamFacts, probe
 from tests.support.index_records import make_record
 
 MP4, AVI = "mov,mp4,m4a,3gp,3g2,mj2", "avi"
@@ -174,11 +174,3 @@ def test_avi_files_with_an_index_are_remuxed_unless_their_packets_contain_severa
             expected &= (facts.coded_width, facts.coded_height) == (facts.width, facts.height)
         assert found.kind == ("remuxed" if expected else "pyav"), (path, found)
     assert "remuxed" in kinds.values()
-
-
-def test_the_former_refusal_still_answers_for_facts_and_for_records() -> None:
-    record = dataclasses.replace(RECORD, width=320, height=256, rotation=0)
-    assert nvdec_refusal(FACTS, TABLE) is None
-    assert nvdec_refusal(recorded_facts(record), TABLE) is None
-    assert "10 bits" in str(nvdec_refusal(dataclasses.replace(FACTS, bit_depth=10), TABLE))
-    assert "does not rotate" in str(nvdec_refusal(recorded_facts(RECORD), TABLE))

@@ -263,7 +263,7 @@ def clips_for_motion(labelled: VideoDataset, formats: VideoDataset) -> list[str]
     chosen = []
     for video in [*labelled[:8], *formats]:
         facts = probe(Path(video.path).read_bytes(), video.path)
-        if choose_way(facts, ANY_GPU).kind == "as is" and facts.num_frames >= 8 and facts.width <= 640:
+        if choose_way(facts, ANY_GPU).kind == "as is" and facts.num_packets >= 8 and facts.width <= 640:
             chosen.append(video.path)
     return chosen
 

@@ -12,12 +12,12 @@ import pytest
 
 import mgdali.video.containers
 from mgdali.errors import VideoDecodeError
-from mgdali.gpu.nvdec import probe
 from mgdali.index.measure import measure_video
 from mgdali.samplers import Representation
 from mgdali.video.containers import open_container
 from mgdali.video.frames import read_frames
 from mgdali.video.media import Media
+from mgdali.video.stream_facts import probe
 from tests.support.faulty_server import FaultyServer
 from tests.support.referring_files import REFERRING, write_external_reference, write_referring_files
 from tests.support.videos import moving_square, write_video

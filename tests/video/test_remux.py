@@ -20,9 +20,9 @@ from nvidia.dali import fn, pipeline_def
 from mgdali import VideoDecodeError
 from mgdali.index.measure import measure_video
 from mgdali.samplers import Representation
+from mgdali.video.bitstream.packet_headers import CODECS, PacketHeaders
 from mgdali.video.frames import read_frames
 from mgdali.video.media import Media
-from mgdali.video.packet_headers import CODECS, PacketHeaders
 from mgdali.video.picked_frames import frames_needed
 from mgdali.video.remux import FRAME_STEP_MS, Remuxed, remux_picked, remux_whole
 from tests.support.coded_videos import CODED, Coded

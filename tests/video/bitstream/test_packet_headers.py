@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mgdali.video.packet_headers import CODECS, PacketHeaders
+from mgdali.video.bitstream.packet_headers import CODECS, PacketHeaders
 from tests.support.coded_videos import CODED
 
 KINDS = [kind for kind, coded in CODED.items() if coded.codec not in ("mpeg2video", "mjpeg")]

@@ -1,0 +1,1 @@
+"""Coded bitstreams: the headers of streams, packets and frames, read without decoding."""
