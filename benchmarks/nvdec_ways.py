@@ -24,13 +24,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from command import say
 
 from mgdali.errors import VideoDecodeError
-from mgdali.gpu.nvdec import ANY_GPU, Way, choose_way
+from mgdali.gpu.nvdec import ANY_GPU, tried_way
 from mgdali.index.measure import measure_video
 from mgdali.video.frames import keep_decoder_messages
 from mgdali.video.media import Media
-from mgdali.video.record import VideoRecord
-from mgdali.video.remux import remux_whole
-from mgdali.video.stream_facts import StreamFacts, probe
+from mgdali.video.stream_facts import probe
 
 _COLUMNS = ("file", "way", "reason", "way_indexed", "reason_indexed")
 _ERROR = "error"
@@ -75,26 +73,12 @@ def _ways(media: Media) -> tuple[str, str, str, str]:
         facts = probe(content, media.path)
     except VideoDecodeError as error:
         return _ERROR, error.reason, _ERROR, error.reason
-    plain = _way(facts, content, media.path, None)
+    plain = tried_way(content, media.path, facts, ANY_GPU)
     record = measure_video(media, media.path, ())
     if record.error is not None:
         return plain.kind, plain.reason, _ERROR, record.error
-    indexed = _way(facts, content, media.path, record)
+    indexed = tried_way(content, media.path, facts, ANY_GPU, record=record)
     return plain.kind, plain.reason, indexed.kind, indexed.reason
-
-
-def _way(facts: StreamFacts, content: bytes, path: str, record: VideoRecord | None) -> Way:
-    """Return the way of a file; PyAV also if its packets cannot be copied."""
-    way = choose_way(facts, ANY_GPU, record=record)
-    if way.kind != "remuxed":
-        return way
-    order = facts.order if record is None else record.packets
-    uncrop = (facts.coded_width, facts.coded_height) != (facts.width, facts.height)
-    try:
-        remux_whole(content, path, order=order, uncrop=uncrop)
-    except VideoDecodeError as error:
-        return Way("pyav", f"{way.reason}, and it cannot be copied: {error.reason}")
-    return way
 
 
 def _table(rows: Iterable[Row], summary: Iterable[str]) -> str:

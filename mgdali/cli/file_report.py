@@ -12,9 +12,8 @@ from mgdali.datasets.named_videos import shard_videos
 from mgdali.datasets.shards import expand_shards
 from mgdali.errors import DatasetError, VideoDecodeError
 from mgdali.gpu.driver import GPUError
-from mgdali.gpu.nvdec import ANY_GPU, NvdecTable, choose_way
+from mgdali.gpu.nvdec import ANY_GPU, NvdecTable, tried_way
 from mgdali.video.media import Media, find_media
-from mgdali.video.remux import remux_whole
 from mgdali.video.stream_facts import probe
 
 __all__ = ["Decoder", "FileReport", "examine_files", "find_decoder", "to_json"]
@@ -59,7 +58,7 @@ def find_decoder() -> Decoder:
         route = importlib.import_module("mgdali.loading.route").gpu_route()
     except (GPUError, ImportError) as error:
         why = " ".join(str(error).split())
-        return Decoder(ANY_GPU, f"The limits of a GPU are unknown, since none is usable here: {why}")
+        return Decoder(ANY_GPU, f"The limits of the GPU's decoder are unknown, because no GPU is usable here: {why}")
     return Decoder(route.nvdec, f"The limits are those of {route.device}")
 
 
@@ -90,16 +89,8 @@ def _examine(media: Media, table: NvdecTable) -> FileReport:
         facts = probe(content, media.path)
     except VideoDecodeError as error:
         return FileReport(media.path, None, error.reason)
-    way = choose_way(facts, table)
-    if way.kind == "pyav":
-        return FileReport(media.path, "PyAV", way.reason)
-    if way.kind == "remuxed":
-        uncrop = (facts.coded_width, facts.coded_height) != (facts.width, facts.height)
-        try:
-            remux_whole(content, media.path, order=facts.order, uncrop=uncrop)
-        except VideoDecodeError as error:
-            return FileReport(media.path, "PyAV", f"{way.reason}, and it cannot be copied: {error.reason}")
-    return FileReport(media.path, way.kind, way.reason)
+    way = tried_way(content, media.path, facts, table)
+    return FileReport(media.path, "PyAV" if way.kind == "pyav" else way.kind, way.reason)
 
 
 def _media_named(name: str) -> list[Media]:

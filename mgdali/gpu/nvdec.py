@@ -1,8 +1,8 @@
 """The way in which a video is decoded where a GPU is used: by DALI on the GPU, or by PyAV on the CPU.
 
-DALI hands the packets of a file to NVDEC and takes what comes back for the frames, in the order of the packets' times.
-It looks at nothing else, and reports no error if that is wrong. The rules here follow from the machine code and the
-published source of its version 2.4.0: a file is left to DALI only if it comes out with the frames of PyAV.
+DALI passes the packets of a file to NVDEC, and orders the pictures that NVDEC returns by the times of the packets. It
+checks nothing else, and reports no error if the result is wrong. A file therefore goes to DALI only if DALI returns the
+same frames as PyAV. The rules follow from the machine code and the published source of DALI 2.4.0.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from mgdali.errors import VideoDecodeError
 from mgdali.gpu.driver import DecoderCaps
 from mgdali.video.colour import MATRICES
 from mgdali.video.opening import TIMED_CONTAINERS
 from mgdali.video.record import VideoRecord
+from mgdali.video.remux import CROPPED_BY_HEADERS, MOST_REORDERED, remux_whole
 from mgdali.video.stream_facts import StreamFacts, reordering_of
 
-__all__ = ["ANY_GPU", "GPU_CODECS", "NvdecTable", "Way", "choose_way"]
+__all__ = ["ANY_GPU", "GPU_CODECS", "NvdecTable", "Way", "choose_way", "tried_way"]
 
 GPU_CODECS = ("h264", "hevc", "vp8", "vp9", "av1", "mpeg4")
 """FFmpeg's names of the codecs that ``fn.decoders.video`` of DALI decodes with NVDEC."""
@@ -33,12 +35,8 @@ ANY_GPU: NvdecTable = {
 # Profiles that NVDEC decodes, by their numbers in the standards. H.264: Baseline, Main, High; HEVC: Main, Main 10 and
 # Main Still Picture; VP9 and AV1: the profile with 8 bits and 4:2:0.
 _PROFILES = {"h264": (66, 77, 100), "hevc": (1, 2, 3), "vp9": (0,), "av1": (0,)}
-# Codecs whose headers can be rewritten so that the whole coded picture is displayed.
-_CROP_IN_HEADER = ("h264", "hevc")
-# DALI reads files in memory with a 32-bit number of bytes.
+# DALI stores the number of bytes of a file in memory in 32 bits.
 _MOST_BYTES = (1 << 31) - 1
-# DALI sorts frames in a buffer of 8.
-_MOST_REORDERED = 7
 
 
 @dataclass(frozen=True)
@@ -61,21 +59,46 @@ def choose_way(facts: StreamFacts, table: NvdecTable, *, record: VideoRecord | N
     Args:
         facts: Facts about the file (:func:`~mgdali.video.stream_facts.probe`).
         table: Codecs and limits of the GPU.
-        record: Valid record of the video in the motion index, which knows the order of its packets; None if the video
-            has no valid record.
+        record: Valid record of the video in the motion index, which contains the order of its packets; None if the
+            video has no valid record.
     """
     for reason in _not_for_nvdec(facts, table, record):
         return Way("pyav", reason)
     order = next(_without_order(facts, record), "")
     if order and (record is None or record.packets is None):
-        return Way("pyav", f"{order}, and no index tells their order")
+        return Way("pyav", f"{order}, and no motion index has the order of its frames")
     reason = order or next(_not_as_it_is(facts), "")
     return Way("remuxed", reason) if reason else Way("as is")
 
 
+def tried_way(
+    content: bytes, path: str, facts: StreamFacts, table: NvdecTable, *, record: VideoRecord | None = None
+) -> Way:
+    """Return the way in which a video is decoded. If its packets must be copied, copy them to see whether it succeeds.
+
+    Args:
+        content: Content of the file.
+        path: Path of the file, for errors.
+        facts: Facts about the file.
+        table: Codecs and limits of the GPU.
+        record: Valid record of the video in the motion index; None if it has no valid record.
+
+    Returns:
+        The way of :func:`choose_way`; PyAV if the packets cannot be copied.
+    """
+    way = choose_way(facts, table, record=record)
+    if way.kind != "remuxed":
+        return way
+    try:
+        remux_whole(content, path, order=None if record is None else record.packets, uncrop=facts.cropped)
+    except VideoDecodeError as error:
+        return Way("pyav", f"{way.reason}, and it cannot be copied: {error.reason}")
+    return way
+
+
 def _not_for_nvdec(facts: StreamFacts, table: NvdecTable, record: VideoRecord | None) -> Iterator[str]:
     """Yield the reasons that DALI cannot decode the packets of a video, in whatever container."""
-    size, coded = f"{facts.width}x{facts.height}", f"{facts.coded_width}x{facts.coded_height}"
+    size, coded = _sizes(facts)
     if facts.codec not in GPU_CODECS:
         yield f"DALI does not decode {facts.codec} on a GPU"
     elif facts.codec not in table:
@@ -90,36 +113,39 @@ def _not_for_nvdec(facts: StreamFacts, table: NvdecTable, record: VideoRecord | 
     if facts.rotation:
         yield f"it is rotated by {facts.rotation} degrees"
     if facts.width % 2 or facts.height % 2:
-        yield f"its size {size} is odd"
+        yield f"its width or height is odd: {size}"
     if not facts.progressive:
-        yield "it is interlaced, or its headers allow it"
+        yield "it is interlaced, or its headers allow interlaced frames"
     if facts.oddity:
         yield facts.oddity
     if facts.coded_frames != facts.num_packets:
         yield f"it has {facts.coded_frames} coded frames in {facts.num_packets} packets"
     if facts.odd_packets:
         yield f"{facts.odd_packets} of its {facts.num_packets} packets do not contain exactly one displayed frame"
-    if facts.discarded or facts.corrupt:
-        yield f"its container marks {facts.discarded} packets to be discarded and {facts.corrupt} as corrupt"
+    if facts.discarded:
+        yield f"its container marks {facts.discarded} packets to be discarded"
+    if facts.corrupt:
+        yield f"its container marks {facts.corrupt} packets as corrupt"
     if facts.declared_frames not in (0, facts.num_packets):
         yield f"its container declares {facts.declared_frames} frames but has {facts.num_packets} packets"
     if record is not None and record.num_frames != facts.num_packets:
         yield f"its index row has {record.num_frames} frames but the file has {facts.num_packets} packets"
     if facts.headers_change:
         yield "its headers or its size change midway"
-    if facts.codec not in _CROP_IN_HEADER and coded != size:
-        yield f"its coded size {coded} differs from its size {size}"
+    if facts.codec not in CROPPED_BY_HEADERS and facts.cropped:
+        yield f"its coded size {coded} differs from its displayed size {size}"
     if facts.matrix not in MATRICES:
-        yield f"its colours follow {facts.matrix}"
+        yield f"its colour matrix {facts.matrix} is not supported"
     reordering = facts.reordering if record is None or record.packets is None else reordering_of(record.packets)
-    if reordering > _MOST_REORDERED:
-        yield f"{reordering} frames are coded before one that is displayed earlier, and DALI sorts 8"
+    if reordering > MOST_REORDERED:
+        words = "frames are stored before a frame that is displayed earlier"
+        yield f"{reordering} {words}, but DALI can reorder only {MOST_REORDERED}"
     if facts.codec in table and not table[facts.codec].fits(facts.coded_width, facts.coded_height):
         yield f"NVDEC of this GPU does not decode {facts.codec} of {coded} pixels"
 
 
 def _without_order(facts: StreamFacts, record: VideoRecord | None) -> Iterator[str]:
-    """Yield the reasons that the container does not tell the order of the frames."""
+    """Yield the reasons that the times in the container do not give the order of the frames."""
     if facts.container not in TIMED_CONTAINERS:
         yield f"its container {facts.container} does not have reliable presentation times"
     if facts.times:
@@ -128,17 +154,22 @@ def _without_order(facts: StreamFacts, record: VideoRecord | None) -> Iterator[s
         yield "its presentation times are in the order of the packets although it has B-frames"
     known = None if record is None else record.packets
     if known is not None and facts.order is not None and known.tolist() != facts.order.tolist():
-        yield "its presentation times differ from the order of its frames"
+        yield "its presentation times give another order of its frames than its index row"
 
 
 def _not_as_it_is(facts: StreamFacts) -> Iterator[str]:
     """Yield the reasons that DALI can decode the packets of a video, but not in its container."""
-    size = f"{facts.width}x{facts.height}"
-    if (facts.coded_width, facts.coded_height) != (facts.width, facts.height):
-        yield f"its coded size {facts.coded_width}x{facts.coded_height} differs from its size {size}"
+    size, coded = _sizes(facts)
+    if facts.cropped:
+        yield f"its coded size {coded} differs from its displayed size {size}"
     if 0 in (facts.declared_width, facts.declared_height):
         yield "its container does not declare its size"
     elif (facts.declared_width, facts.declared_height) != (facts.width, facts.height):
         yield f"its container declares {facts.declared_width}x{facts.declared_height} pixels but it has {size}"
     if facts.num_bytes > _MOST_BYTES:
-        yield f"its file has {facts.num_bytes} bytes"
+        yield f"its file has {facts.num_bytes} bytes, but DALI reads at most {_MOST_BYTES}"
+
+
+def _sizes(facts: StreamFacts) -> tuple[str, str]:
+    """Return the displayed and the coded size of a video, in pixels, as text."""
+    return f"{facts.width}x{facts.height}", f"{facts.coded_width}x{facts.coded_height}"

@@ -24,6 +24,7 @@ __all__ = [
     "VIDEO_EXTENSIONS",
     "Fingerprint",
     "Media",
+    "NamedContent",
     "find_media",
     "frames_stream",
 ]
@@ -51,8 +52,8 @@ _ADVICE = (
 )
 
 
-class _NamedContent(io.BytesIO):
-    """The content of a local file that was read before, with the file's name, like an open file."""
+class NamedContent(io.BytesIO):
+    """The content of a file that was read before, with the file's name, whose extension FFmpeg considers."""
 
     def __init__(self, content: bytes, name: str) -> None:
         super().__init__(content)
@@ -139,7 +140,7 @@ class Media:
         if not plain:
             return io.BytesIO(self.read())
         if self.content is not None:
-            return _NamedContent(self.content, self.path)
+            return NamedContent(self.content, self.path)
         with _errors_of(self.path):
             return open(self.path, "rb", buffering=0)
 

@@ -1,17 +1,17 @@
-"""Copying packets of a video to a new Matroska file in memory, without decoding them, for NVDEC by way of DALI.
+"""Copying packets of a video to a new Matroska file in memory, without decoding them, so that DALI decodes the copy.
 
-DALI's decoder decodes every packet up to the last frame that is asked for, and orders frames by the times of their
-packets. A copied file therefore contains only packets that are needed, and the time of each packet is its place in the
-order of display. FFmpeg's H.264 and HEVC decoders crop frames as the headers demand; in a copy without cropping, the
-size of the frames is the coded size.
+DALI's decoder decodes every packet up to the last requested frame, and orders frames by the times of their packets. A
+copy therefore contains only packets that are needed, and the time of each packet is its place in display order. H.264
+and HEVC headers may say that only a part of each coded picture is displayed (cropping). In a copy without cropping, the
+frames have the coded size.
 
-The functions refuse a file, so that it can be decoded in another way, if
+The functions raise a VideoDecodeError, so that the caller can decode the file in another way, if
 
 - its codec is not one of :data:`~mgdali.video.bitstream.packet_headers.CODECS`;
-- its parameter sets change within the stream: a packet that is left out might contain those of a later packet, and
-  NVDEC gets the first ones again at each key frame;
+- its parameter sets change within the stream: a packet that is left out may contain the sets of a later packet, and
+  NVDEC gets the first sets again at each key frame;
 - its frames have another size than its headers say, for example because the container specifies a cropping;
-- the order of its packets differs from the order of display by more than DALI's decoder can restore.
+- the order of its packets differs more from display order than DALI's decoder can restore.
 """
 
 from __future__ import annotations
@@ -38,22 +38,29 @@ from mgdali.video.packets import read_packets
 from mgdali.video.picked_frames import needed_packets
 from mgdali.video.record import VideoRecord
 
-__all__ = ["FRAME_STEP_MS", "Remuxed", "remux_picked", "remux_whole"]
+__all__ = ["CROPPED_BY_HEADERS", "FRAME_STEP_MS", "MOST_REORDERED", "Remuxed", "remux_picked", "remux_whole"]
 
 FRAME_STEP_MS = 40
 """Time from one frame to the next in copied files, in milliseconds, which is the unit of times in Matroska."""
 
 _MILLISECOND = Fraction(1, 1000)
-# By default FFmpeg's muxers shift all times if the first decoding time is negative, and that of Matroska writes a
-# random number.
+# By default FFmpeg's muxers shift all times if the first decoding time is negative, and the muxer of Matroska writes a
+# random number into each file.
 _WRITING = {"avoid_negative_ts": "disabled", "fflags": "+bitexact"}
 _NO_CROP = {
     "h264": "h264_metadata=crop_left=0:crop_right=0:crop_top=0:crop_bottom=0",
     "hevc": "hevc_metadata=crop_left=0:crop_right=0:crop_top=0:crop_bottom=0",
 }
-# DALI 2.4 decodes until it holds 8 frames, and returns the one that is displayed first (FramesDecoderGpu's
-# ReadNextFrameWithoutIndex). A frame that is decoded later than that is returned in the wrong place.
-_MAX_DELAY = 7
+CROPPED_BY_HEADERS = tuple(_NO_CROP)
+"""FFmpeg's names of the codecs whose cropping is in the headers, where a copy can set it to 0."""
+
+MOST_REORDERED = 7
+"""Largest number of frames that may be stored before a frame that is displayed before them.
+
+DALI 2.4 decodes until it holds 8 frames, and returns the one that is displayed first (``ReadNextFrameWithoutIndex`` of
+``FramesDecoderGpu``). A frame that is decoded later than that is returned in the wrong place.
+"""
+
 # Codecs that cannot be decoded without the headers in the extradata.
 _WITH_EXTRADATA = ("h264", "hevc", "mpeg4")
 
@@ -64,7 +71,7 @@ class Remuxed:
 
     Attributes:
         content: The file, in Matroska.
-        num_frames: Number of its packets, which is the number of frames that a decoder returns.
+        num_frames: Number of packets in the file, which is the number of frames that a decoder returns.
         picks: Index of each picked frame among the frames of the file in display order, int64 ``[P]``.
     """
 
@@ -84,11 +91,11 @@ def remux_whole(content: bytes, path: str, *, order: NDArray[np.int32] | None, u
         order: Number of the packet of each frame, int32 ``[T]``, as :attr:`VideoRecord.packets`; None to order the
             packets by their own times, which must be known and different from each other.
         uncrop: Whether to set the cropping in the headers to 0. The frames then have the coded size. Their visible part
-            begins at the left and top offsets that the headers had before. Only for H.264 and HEVC.
+            begins at the left and top offsets of the original headers. Only for :data:`CROPPED_BY_HEADERS`.
 
     Raises:
         VideoDecodeError: If the file cannot be read, its number of packets is not T, times are missing or repeated, the
-            headers cannot be changed, or the file is of a kind that is refused (see the module).
+            headers cannot be changed, or the file is refused (see the list at the top of the module).
     """
     with _errors_of(path), _stream_of(content, path) as (container, stream):
         packets = list(_packets_of(container, stream))
@@ -97,7 +104,7 @@ def remux_whole(content: bytes, path: str, *, order: NDArray[np.int32] | None, u
             order = _order_of_times(packets, path)
         elif not np.array_equal(np.sort(order), np.arange(len(packets))):
             raise VideoDecodeError(
-                path, 0, f"it has {len(packets)} packets, but the index has {len(order)} frames of other packets"
+                path, 0, f"its {len(packets)} packets are not the {len(order)} packets of its index row"
             )
         return _write(stream, packets, np.argsort(order), path, uncrop=uncrop, frame_size=None)
 
@@ -107,8 +114,8 @@ def remux_picked(content: bytes, path: str, record: VideoRecord, picks: Sequence
 
     These are, for each pick, the packets from the last frame at which decoding can begin
     (:meth:`PacketHeaders.decoding_can_begin`) to the pick, without frames that no other frame refers to unless they are
-    picked. A key frame of an open group is not such a frame: frames that are stored after it may refer to frames before
-    it, and H.264 decoders find that frames are missing.
+    picked. Decoding cannot begin at the key frame of an open group: frames that are stored after it may refer to frames
+    before it, and H.264 decoders report that frames are missing.
 
     Args:
         content: The encoded file.
@@ -120,10 +127,10 @@ def remux_picked(content: bytes, path: str, record: VideoRecord, picks: Sequence
     Raises:
         ValueError: If ``record.packets`` is None, or a pick is not a frame of the video.
         VideoDecodeError: If the file cannot be read or has fewer packets than the record, the headers cannot be
-            changed, or the file is of a kind that is refused (see the module).
+            changed, or the file is refused (see the list at the top of the module).
     """
     if record.packets is None:
-        raise ValueError(f"{path}: its packets and frames are not one to one, so the packets of its picks are unknown")
+        raise ValueError(f"{path}: its packets and frames are not one to one, so the packets of the picks are unknown")
     chosen = np.asarray(picks, np.int64)
     if not chosen.size or chosen.min() < 0 or chosen.max() >= record.num_frames:
         raise ValueError(f"{path}: picks must be frames from 0 to {record.num_frames - 1}, got {list(picks)}")
@@ -180,7 +187,7 @@ def _stream_of(content: bytes, path: str) -> Iterator[tuple[av.container.InputCo
         if codec not in CODECS:
             raise VideoDecodeError(path, 0, f"packets of {codec} are not copied to another file")
         if codec in _WITH_EXTRADATA and not stream.codec_context.extradata:
-            raise VideoDecodeError(path, 0, f"its beginning has no headers of {codec}")
+            raise VideoDecodeError(path, 0, f"FFmpeg finds no headers of {codec} at its beginning")
         yield container, stream
 
 
@@ -238,8 +245,8 @@ def _write(
         raise VideoDecodeError(path, 0, f"its frames have size {frame_size}, but its headers say {shown}")
     # The decoding times must increase and be no later than the presentation times.
     delay = int(np.max(np.arange(len(packets)) - places))
-    if delay > _MAX_DELAY:
-        reason = f"a frame is stored {delay} packets after its place, and DALI allows {_MAX_DELAY}"
+    if delay > MOST_REORDERED:
+        reason = f"a frame is stored {delay} packets after its place in display order, but DALI allows {MOST_REORDERED}"
         raise VideoDecodeError(path, 0, reason)
     target = io.BytesIO()
     with av.open(target, "w", format="matroska", container_options=_WRITING) as container:
@@ -287,5 +294,5 @@ def _sizes(
         parser.parse(None)
         shown, coded = (parser.width, parser.height), (parser.coded_width, parser.coded_height)
     if not all((*shown, *coded)):
-        raise VideoDecodeError(path, 0, "its headers do not tell the size of its frames")
+        raise VideoDecodeError(path, 0, "its headers do not contain the size of its frames")
     return shown, coded

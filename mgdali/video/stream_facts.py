@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from mgdali.errors import VideoDecodeError
 from mgdali.video.bitstream.av1 import AV1Frames
-from mgdali.video.bitstream.coded_frames import CodedFrames
+from mgdali.video.bitstream.coded_frames import CodedFrames, UncountedFrames
 from mgdali.video.bitstream.h264 import H264Frames
 from mgdali.video.bitstream.hevc import HEVCFrames
 from mgdali.video.bitstream.mpeg4 import MPEG4Frames
@@ -24,6 +23,7 @@ from mgdali.video.bitstream.sequence_header import SequenceHeader
 from mgdali.video.bitstream.vpx import VP8Frames, VP9Frames
 from mgdali.video.containers import open_container
 from mgdali.video.frames import ffmpeg_message
+from mgdali.video.media import NamedContent
 from mgdali.video.opening import ONLY_HEADER, TIMED_CONTAINERS, video_stream
 from mgdali.video.packets import read_packets
 
@@ -38,9 +38,9 @@ _CODED_FRAMES: dict[str, Callable[[av.VideoStream], CodedFrames]] = {
     "mpeg4": MPEG4Frames,
     "av1": AV1Frames,
 }
-# The matrix that libswscale applies for each value of AVColorSpace; BT.601 for streams without a value.
+# The matrix that libswscale applies for each value of AVColorSpace; BT.601 for streams without a value (2).
 _MATRICES = {0: "bt601", 1: "bt709", 2: "bt601", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020"}
-# DALI keeps presentation times in 32 bits.
+# DALI stores presentation times in 32 bits.
 _TIMES = np.iinfo(np.int32)
 
 
@@ -60,24 +60,25 @@ class StreamFacts:
         declared_width, declared_height: Size of the picture according to the container, in pixels; 0 if unknown.
         rotation: Angle by which to turn the picture counterclockwise for display, in degrees, a multiple of 90.
         matrix: Matrix by which libswscale converts the frames to RGB: ``"bt601"``, also for untagged streams,
-            ``"bt709"``, ``"bt2020"``, ``"smpte240m"``, ``"fcc"``; ``"matrix "`` and a number if it converts none.
-        progressive: Whether every coded picture is a whole frame. False also if the headers only allow fields.
-        num_bytes: Size of the file.
+            ``"bt709"``, ``"bt2020"``, ``"smpte240m"`` or ``"fcc"``; ``"number "`` and the value of AVColorSpace if
+            libswscale cannot convert by it.
+        progressive: Whether every coded picture is a whole frame. False also if the headers allow fields.
+        num_bytes: Size of the file, in bytes.
         num_packets: Number of packets that are not empty.
         declared_frames: Number of frames according to the container; 0 if unknown.
         coded_frames: Number of frames, or fields, that the packets contain, displayed or not; 0 if unknown.
         odd_packets: Number of packets that do not contain exactly one frame that is displayed.
-        discarded, corrupt: Number of packets that the container marks so.
+        discarded, corrupt: Number of packets that the container marks to be discarded after decoding, and as corrupt.
         headers_change: Whether the stream has several sequence headers, or changes its size.
         b_frames: Whether the stream has frames that may refer to frames that are displayed later; False for VP8, VP9
             and AV1.
-        oddity: Something that decoders treat differently, as a clause such as ``"a packet is damaged"``; empty if
+        oddity: What decoders treat differently in this stream, as a clause such as ``"a packet is damaged"``; empty if
             nothing was found.
         streams: Number of video streams in the file.
-        times: What is wrong with the presentation times of the packets, as a clause; empty if all are there, differ
-            from each other, and can be told apart by DALI.
-        order: Numbers of the packets in the order of their presentation times, int32 ``[num_packets]``; None if
-            ``times`` is not empty.
+        times: What is wrong with the presentation times of the packets, as a clause; empty if every packet has one, no
+            two are equal, and DALI can store them.
+        order: Numbers of the packets, from 0, in the order of their presentation times, int32 ``[num_packets]``; None
+            if ``times`` is not empty.
         reordering: Largest number of frames that are coded before a frame but displayed after it; 0 if ``order`` is
             None.
     """
@@ -127,11 +128,11 @@ class StreamFacts:
 def probe(content: bytes, path: str) -> StreamFacts:
     """Return the facts about an encoded file.
 
-    All packets are read, with some bytes of the headers in each. The first frame is decoded, because FFmpeg reports the
-    rotation and the colours with frames only, and to find files without any decodable frame.
+    The headers in all packets are read. The first frame is decoded for two reasons: FFmpeg reports the rotation and the
+    colours with frames only, and a file may have no frame that can be decoded.
 
     Args:
-        content: The file.
+        content: Content of the file.
         path: Path of the file, for errors.
 
     Raises:
@@ -155,8 +156,8 @@ def reordering_of(order: NDArray[np.int32]) -> int:
 
 @contextmanager
 def _opened(content: bytes, path: str) -> Iterator[tuple[InputContainer, av.VideoStream]]:
-    """Open a file; as DALI does it, if its container has presentation times."""
-    file = _Named(content, path)
+    """Open a file. If its container has presentation times, take them from the container alone, as DALI does."""
+    file = NamedContent(content, path)
     with open_container(file, path, options=ONLY_HEADER) as container:
         if container.format.name in TIMED_CONTAINERS and len(container.streams.video) == 1:
             yield container, video_stream(container, path)
@@ -165,19 +166,10 @@ def _opened(content: bytes, path: str) -> Iterator[tuple[InputContainer, av.Vide
         yield container, video_stream(container, path)
 
 
-class _Named(io.BytesIO):
-    """The content of a file with its name, whose extension FFmpeg considers."""
-
-    def __init__(self, content: bytes, name: str) -> None:
-        super().__init__(content)
-        self.name = name
-
-
 def _read(container: InputContainer, stream: av.VideoStream, path: str) -> StreamFacts:
     context = stream.codec_context
     declared = context.width, context.height
-    read_frames = _CODED_FRAMES.get(context.codec.canonical_name)
-    frames = None if read_frames is None else read_frames(stream)
+    frames = _CODED_FRAMES.get(context.codec.canonical_name, UncountedFrames)(stream)
     first = _FirstFrame(context)
     times: list[int | None] = []
     discarded = corrupt = 0
@@ -190,40 +182,39 @@ def _read(container: InputContainer, stream: av.VideoStream, path: str) -> Strea
         corrupt += packet.is_corrupt
         extra_headers |= packet.has_sidedata("new_extradata") and len(times) > 1
         first.decode(packet)
-        if frames is not None:
-            frames.add(packet)
+        frames.add(packet)
     frame = first.finish()
     if frame is None:
         raise VideoDecodeError(path, 0, "it contains no frame that can be displayed")
     chroma, bit_depth = _pixels(frame.format)
-    header = frames.header if frames is not None else None
+    header = frames.header or SequenceHeader(width=0, height=0)
     problem, order = _order(times)
     return StreamFacts(
         container=container.format.name,
         codec=context.codec.canonical_name,
-        profile=header.profile if header else 0,
+        profile=header.profile,
         chroma=chroma,
         bit_depth=bit_depth,
         width=frame.width,
         height=frame.height,
-        coded_width=header.width if header else 0,
-        coded_height=header.height if header else 0,
-        left=header.left if header else 0,
-        top=header.top if header else 0,
+        coded_width=header.width,
+        coded_height=header.height,
+        left=header.left,
+        top=header.top,
         declared_width=declared[0],
         declared_height=declared[1],
         rotation=round(frame.rotation / 90) * 90,
-        matrix=_MATRICES.get(int(frame.colorspace), f"matrix {int(frame.colorspace)}"),
-        progressive=not frame.interlaced_frame and (header is None or header.progressive),
+        matrix=_MATRICES.get(int(frame.colorspace), f"number {int(frame.colorspace)}"),
+        progressive=header.progressive and not frame.interlaced_frame,
         num_packets=len(times),
         declared_frames=stream.frames,
-        coded_frames=frames.count if frames else 0,
-        odd_packets=frames.odd if frames else 0,
+        coded_frames=frames.count,
+        odd_packets=frames.odd,
         discarded=discarded,
         corrupt=corrupt,
-        headers_change=extra_headers or (frames is not None and frames.changed),
-        b_frames=frames is not None and frames.b_frames,
-        oddity=(frames.oddity if frames else "") or _oddity(header, frame),
+        headers_change=extra_headers or frames.changed,
+        b_frames=frames.b_frames,
+        oddity=frames.oddity or _oddity(header, frame),
         streams=len(container.streams.video),
         times=problem,
         order=order,
@@ -232,7 +223,7 @@ def _read(container: InputContainer, stream: av.VideoStream, path: str) -> Strea
 
 
 class _FirstFrame:
-    """Decodes packets until there is a frame, without waiting for frames that are displayed before it."""
+    """Decodes packets until the decoder returns a frame. It does not wait for frames that are displayed before it."""
 
     def __init__(self, context: av.VideoCodecContext) -> None:
         self._context = context
@@ -245,7 +236,8 @@ class _FirstFrame:
             return
         frames = self._context.decode(packet)
         if not self._begun:
-            # The decoder delays the first frame if it expects reordered ones. At the end of a file it delays none.
+            # The decoder delays the first frame if it expects reordered ones. An empty packet, as at the end of a file,
+            # makes it return the frame.
             self._begun = True
             if not frames:
                 frames = self._context.decode(None)
@@ -267,21 +259,19 @@ def _order(times: list[int | None]) -> tuple[str, NDArray[np.int32] | None]:
     order = np.argsort(known, kind="stable")
     repeated = int(np.count_nonzero(np.diff(known[order]) == 0))
     if repeated:
-        return f"{repeated} of its {len(times)} packets have the presentation time of another", None
+        return f"{repeated} of its {len(times)} packets have the presentation time of another packet", None
     # DALI marks unused memory with the time -1.
     if known.size and (known.min() < _TIMES.min or known.max() > _TIMES.max or np.any(known == -1)):
         return f"its presentation times, {known.min()} to {known.max()}, contain -1 or exceed 32 bits", None
     return "", order.astype(np.int32)
 
 
-def _oddity(header: SequenceHeader | None, frame: av.VideoFrame) -> str:
-    """Return what a header contains that decoders treat differently, as a clause."""
-    if header is None:
-        return ""
+def _oddity(header: SequenceHeader, frame: av.VideoFrame) -> str:
+    """Return what a header contains that decoders treat differently, as a clause; empty if nothing was found."""
     if header.tools:
         return f"it uses {header.tools[0]}"
-    # FFmpeg does not cut off the left edge to the pixel, because decoders need aligned memory. It also believes a
-    # container that declares slightly less than the header.
+    # FFmpeg crops the left edge only to a multiple of several pixels, because decoders need aligned memory. If the
+    # container declares a slightly smaller picture than the header, FFmpeg uses the container's size.
     shown = header.width - header.left - header.right, header.height - header.top - header.bottom
     if (header.left or header.top or header.right or header.bottom) and shown != (frame.width, frame.height):
         return f"PyAV returns {frame.width}x{frame.height} of the {shown[0]}x{shown[1]} pixels that are displayed"

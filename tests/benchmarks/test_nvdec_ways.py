@@ -43,7 +43,7 @@ def test_the_table_has_the_way_with_and_without_an_index_and_no_absolute_path(tm
         ["clips/inner/b.avi", "pyav", "remuxed"],
     ]
     assert rows[2][2].startswith(broken)
-    assert rows[3][2:] == [f"{why}, and no index tells their order", "remuxed", why]
+    assert rows[3][2:] == [f"{why}, and no motion index has the order of its frames", "remuxed", why]
     assert "3 files without an index: 1 as is, 1 error, 1 pyav" in done.stdout
     assert "3 files with an index: 1 as is, 1 error, 1 remuxed" in done.stdout
 

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from mgdali.cli import file_report
 from mgdali.cli.main import app
 from mgdali.errors import VideoDecodeError
-from mgdali.gpu import driver
+from mgdali.gpu import driver, nvdec
 from tests.support.faulty_server import FaultyServer
 from tests.support.videos import moving_square, rotate_by_metadata, write_video
 
@@ -55,11 +54,12 @@ def test_each_file_of_a_folder_has_a_line_with_its_way_and_the_reason(clips: Pat
     assert found.exit_code == 0
     assert lines_of(found) == [
         f"{clips}/a.mp4: as is",
-        f"{clips}/b.mp4: remuxed: its coded size 96x64 differs from its size 96x60",
-        f"{clips}/c.avi: PyAV: its container avi does not have reliable presentation times, and no index tells their "
-        "order",
+        f"{clips}/b.mp4: remuxed: its coded size 96x64 differs from its displayed size 96x60",
+        f"{clips}/c.avi: PyAV: its container avi does not have reliable presentation times, and no motion index "
+        "has the order of its frames",
         f"{clips}/d.mp4: PyAV: it is rotated by -90 degrees",
-        "The limits of a GPU are unknown, since none is usable here: libcuda.so.1: cannot open shared object file",
+        "The limits of the GPU's decoder are unknown, because no GPU is usable here: libcuda.so.1: cannot open shared "
+        "object file",
     ]
 
 
@@ -75,7 +75,7 @@ def test_frames_tars_members_of_tars_and_urls_are_files_too(clips: Path, server:
     found = doctor(frames, frames / "img_%05d.jpg", member, tar_path, f"{server.url}/clips/a.mp4")
     assert found.exit_code == 0, found.output
     *lines, _ = lines_of(found)
-    cropped = "remuxed: its coded size 96x64 differs from its size 96x60"
+    cropped = "remuxed: its coded size 96x64 differs from its displayed size 96x60"
     assert lines == [
         f"{frames}: PyAV: DALI does not decode mjpeg on a GPU",
         f"{frames}/img_%05d.jpg: PyAV: DALI does not decode mjpeg on a GPU",
@@ -110,9 +110,10 @@ def test_a_copy_that_fails_leaves_the_file_to_pyav(clips: Path, monkeypatch: pyt
     def fail(content: bytes, path: str, **_: object) -> bytes:
         raise VideoDecodeError(path, 0, "its parameter sets change in packet 1")
 
-    monkeypatch.setattr(file_report, "remux_whole", fail)
-    words = "its coded size 96x64 differs from its size 96x60, and it cannot be copied: its parameter sets change in "
-    assert lines_of(doctor(clips / "b.mp4"))[0] == f"{clips}/b.mp4: PyAV: {words}packet 1"
+    monkeypatch.setattr(nvdec, "remux_whole", fail)
+    sizes = "its coded size 96x64 differs from its displayed size 96x60"
+    words = f"{sizes}, and it cannot be copied: its parameter sets change in packet 1"
+    assert lines_of(doctor(clips / "b.mp4"))[0] == f"{clips}/b.mp4: PyAV: {words}"
 
 
 def test_the_limits_of_a_gpu_are_applied(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +131,7 @@ def test_json_has_one_object_per_file(clips: Path) -> None:
     found = doctor("--json", clips / "a.mp4", clips / "missing.mp4")
     assert found.exit_code == 1
     report = json.loads(found.stdout)
-    assert report["decoder"].startswith("The limits of a GPU are unknown")
+    assert report["decoder"].startswith("The limits of the GPU's decoder are unknown")
     assert report["files"] == [
         {"path": f"{clips}/a.mp4", "way": "as is", "reason": ""},
         {"path": f"{clips}/missing.mp4", "way": None, "reason": "No such file or directory"},

@@ -60,13 +60,12 @@ def check(path: Path, *, indexed: bool = False) -> tuple[str, list[str]]:
         return way.kind, [f"it is left to DALI, but PyAV reports {error}"]
     width, height = facts.width, facts.height
     if way.kind == "remuxed":
-        uncrop = (facts.coded_width, facts.coded_height) != (width, height)
         order = facts.order if record is None else record.packets
         width, height = facts.coded_width, facts.coded_height
         try:
-            content = remux_whole(content, str(path), order=order, uncrop=uncrop)
+            content = remux_whole(content, str(path), order=order, uncrop=facts.cropped)
         except VideoDecodeError as error:
-            # Copying has conditions of its own; the loader then uses PyAV.
+            # Copying has more conditions; the loader then uses PyAV.
             return "pyav", [] if str(error) else ["no reason"]
     found = replay(content)
     errors = [] if list(found.frames) == expected else [f"frames {found.frames}, but PyAV's {expected}"]

@@ -62,21 +62,21 @@ def test_a_plain_file_is_decoded_as_it_is_with_and_without_a_row_of_an_index() -
         ({"chroma": "4:4:4"}, "NVDEC does not decode 4:4:4 with 8 bits to 8-bit RGB"),
         ({"bit_depth": 10}, "NVDEC does not decode 4:2:0 with 10 bits to 8-bit RGB"),
         ({"rotation": -90}, "it is rotated by -90 degrees"),
-        ({"width": 319}, "its size 319x256 is odd"),
-        ({"height": 255}, "its size 320x255 is odd"),
-        ({"progressive": False}, "it is interlaced, or its headers allow it"),
+        ({"width": 319}, "its width or height is odd: 319x256"),
+        ({"height": 255}, "its width or height is odd: 320x255"),
+        ({"progressive": False}, "it is interlaced, or its headers allow interlaced frames"),
         ({"oddity": "a packet is damaged"}, "a packet is damaged"),
         ({"coded_frames": 12}, "it has 12 coded frames in 10 packets"),
         ({"odd_packets": 2}, "2 of its 10 packets do not contain exactly one displayed frame"),
-        ({"discarded": 3}, "its container marks 3 packets to be discarded and 0 as corrupt"),
-        ({"corrupt": 1}, "its container marks 0 packets to be discarded and 1 as corrupt"),
+        ({"discarded": 3}, "its container marks 3 packets to be discarded"),
+        ({"corrupt": 1}, "its container marks 1 packets as corrupt"),
         ({"declared_frames": 13}, "its container declares 13 frames but has 10 packets"),
         ({"headers_change": True}, "its headers or its size change midway"),
-        ({"matrix": "smpte240m"}, "its colours follow smpte240m"),
+        ({"matrix": "smpte240m"}, "its colour matrix smpte240m is not supported"),
         ({"coded_width": 4112}, "NVDEC of this GPU does not decode h264 of 4112x256 pixels"),
         ({"coded_height": 0}, "NVDEC of this GPU does not decode h264 of 320x0 pixels"),
-        ({"codec": "vp8", "coded_height": 272}, "its coded size 320x272 differs from its size 320x256"),
-        ({"codec": "mpeg4", "coded_height": 272}, "its coded size 320x272 differs from its size 320x256"),
+        ({"codec": "vp8", "coded_height": 272}, "its coded size 320x272 differs from its displayed size 320x256"),
+        ({"codec": "mpeg4", "coded_height": 272}, "its coded size 320x272 differs from its displayed size 320x256"),
     ],
 )
 def test_a_file_that_dali_decodes_wrongly_goes_to_pyav_with_the_reason(changes: dict[str, Any], reason: str) -> None:
@@ -108,7 +108,7 @@ def test_a_file_without_usable_times_is_remuxed_if_an_index_tells_the_order(
     for without in (way(**changes), way(record=packed, **changes)):
         assert without.kind == "pyav"
         assert without.reason.startswith(reason)
-        assert without.reason.endswith("and no index tells their order")
+        assert without.reason.endswith("and no motion index has the order of its frames")
 
 
 def test_times_in_the_order_of_the_packets_are_not_believed_if_there_are_b_frames() -> None:
@@ -123,11 +123,12 @@ def test_times_in_the_order_of_the_packets_are_not_believed_if_there_are_b_frame
 
 def test_times_that_contradict_the_index_are_not_used() -> None:
     record = make_record("clip.mp4", 10, packets=np.arange(10, dtype=np.int32))
-    assert way(record=record) == Way("remuxed", "its presentation times differ from the order of its frames")
+    words = "its presentation times give another order of its frames than its index row"
+    assert way(record=record) == Way("remuxed", words)
 
 
 def test_more_reordering_than_dali_sorts_sends_the_file_to_pyav() -> None:
-    words = "8 frames are coded before one that is displayed earlier, and DALI sorts 8"
+    words = "8 frames are stored before a frame that is displayed earlier, but DALI can reorder only 7"
     assert way(reordering=8) == Way("pyav", words)
     late = np.array([0, 9, 1, 2, 3, 4, 5, 6, 7, 8], np.int32)
     found = way(record=make_record("clip.avi", 10, packets=late), container=AVI)
@@ -142,14 +143,14 @@ def test_an_index_row_of_another_number_of_frames_sends_the_file_to_pyav() -> No
 @pytest.mark.parametrize("codec", ["h264", "hevc"])
 def test_a_cropped_picture_is_remuxed(codec: str) -> None:
     found = way(codec=codec, profile=100 if codec == "h264" else 1, width=318, height=250)
-    assert found == Way("remuxed", "its coded size 320x256 differs from its size 318x250")
+    assert found == Way("remuxed", "its coded size 320x256 differs from its displayed size 318x250")
 
 
 def test_a_container_that_contradicts_the_stream_is_remuxed() -> None:
     declared = way(declared_width=640)
     assert declared == Way("remuxed", "its container declares 640x256 pixels but it has 320x256")
     assert way(declared_height=0) == Way("remuxed", "its container does not declare its size")
-    assert way(num_bytes=1 << 31) == Way("remuxed", "its file has 2147483648 bytes")
+    assert way(num_bytes=1 << 31) == Way("remuxed", "its file has 2147483648 bytes, but DALI reads at most 2147483647")
 
 
 def test_real_files_go_the_expected_way_and_every_other_way_has_a_reason(real_videos: Path) -> None:

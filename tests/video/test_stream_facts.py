@@ -166,7 +166,8 @@ def test_missing_and_repeated_times_are_reported(tmp_path: Path) -> None:
                 packet.stream = out
                 packet.pts = packet.dts = {41: 40}.get(packet.pts, packet.pts)
                 target.mux(packet)
-    assert facts_of(tmp_path / "repeated.mkv").times == "1 of its 4 packets have the presentation time of another"
+    words = "1 of its 4 packets have the presentation time of another packet"
+    assert facts_of(tmp_path / "repeated.mkv").times == words
 
 
 @pytest.mark.parametrize(("first", "words"), [(0, ""), ((1 << 31) - 1000, "exceed 32 bits")])
@@ -345,7 +346,7 @@ def test_a_stream_that_does_not_begin_with_a_complete_frame_is_odd(tmp_path: Pat
     assert facts_of(hevc).oddity == ""
     keys = [number for number, packet in enumerate(_packets(hevc)) if packet.is_keyframe]
     cut = copy(hevc, tmp_path / "cut.mkv", keep=lambda number, _: number >= keys[1])
-    assert facts_of(cut).oddity == "its first frames refer to missing ones"
+    assert facts_of(cut).oddity == "its first frames refer to missing frames"
     assert len(list(read_frames(cut))) < len(_packets(cut))
     h264 = write_video(tmp_path / "h264.mkv", moving_square(40, 64, 96), options={"bf": "0", "g": "12"})
     cut = copy(h264, tmp_path / "no_idr.mkv", keep=lambda number, _: number not in (0,))

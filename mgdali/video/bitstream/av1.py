@@ -122,7 +122,7 @@ def av1_header(content: bytes) -> AV1Header:
 
 
 class AV1Frames(CodedFrames):
-    """Coded frames of AV1. A packet may contain several, of which one is displayed."""
+    """Coded frames of AV1. A packet may contain several, but only one is displayed."""
 
     def __init__(self, stream: av.VideoStream) -> None:
         super().__init__()

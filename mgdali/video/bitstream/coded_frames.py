@@ -14,7 +14,7 @@ from av.bitstream import BitStreamFilterContext
 
 from mgdali.video.bitstream.sequence_header import SequenceHeader
 
-__all__ = ["BAD_HEADER", "DAMAGED", "CodedFrames"]
+__all__ = ["BAD_HEADER", "DAMAGED", "CodedFrames", "UncountedFrames"]
 
 DAMAGED = "a packet is damaged"
 """Description of a packet whose parts cannot be found."""
@@ -64,3 +64,13 @@ class CodedFrames:
         except av.error.FFmpegError:
             self.note_oddity(DAMAGED)
             return []
+
+
+class UncountedFrames(CodedFrames):
+    """Stand-in for codecs whose packets are not read: nothing is noted, and ``count`` stays 0."""
+
+    def __init__(self, stream: av.VideoStream) -> None:
+        super().__init__()
+
+    def add(self, packet: av.Packet[Any]) -> None:
+        """Do nothing."""

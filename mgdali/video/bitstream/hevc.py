@@ -103,13 +103,13 @@ class HEVCFrames(NalFrames):
         if not self._begun:
             self._begun = True
             if kind not in _RANDOM_ACCESS:
-                self.note_oddity("it does not begin with a frame for random access")
+                self.note_oddity("it does not begin with a frame at which decoding can begin")
         elif kind in _RANDOM_ACCESS:
             self._after_first_access = False
         if kind in _BROKEN_LINKS:
             self.note_oddity("it was joined from several streams")
         elif kind in _LOST and self._after_first_access:
-            self.note_oddity("its first frames refer to missing ones")
+            self.note_oddity("its first frames refer to missing frames")
 
     def _read_picture_set(self, content: bytes) -> None:
         """Note what the headers of slices depend on."""
@@ -122,7 +122,7 @@ class HEVCFrames(NalFrames):
                 self.note_oddity("some of its frames may not be displayed")
             self._extra_bits = bits.read(3)
         except ValueError:
-            self.note_oddity("its picture header cannot be read")
+            self.note_oddity("its picture parameter set cannot be read")
 
     def _read_slice(self, kind: int, content: bytes) -> None:
         """Note the type of the first slice of a picture."""

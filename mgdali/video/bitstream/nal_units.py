@@ -1,4 +1,4 @@
-"""NAL units: the parts of which packets and headers of H.264 and HEVC consist.
+"""Splitting packets and headers of H.264 and HEVC into NAL units.
 
 In MP4, Matroska and FLV, each unit of a packet is preceded by its length, and the parameter sets are in a separate
 header (avcC for H.264, hvcC for HEVC), which FFmpeg passes on as extradata. In other containers a start code precedes
