@@ -444,7 +444,7 @@ def test_a_decoder_that_never_returns_costs_only_the_batch_on_which_it_is_stuck(
     script = f"""{paths_and_labels(intact)}{STUCK}
 graph = epoch_of(feed_of(dataset))
 pyav = epoch_of(feed_of(dataset, pool=OnlyPyAV))
-feed_module.WAIT_SECONDS = 3.0
+feed_module.WAIT_SECONDS = 5.0
 Graph._share = get_stuck
 tally = Tally()
 feed = feed_of(dataset, tally, num_graphs={num_graphs})
@@ -483,6 +483,23 @@ except KeyboardInterrupt:
     print("interrupted", feed.started, flush=True)
 """
     assert run(script) == "interrupted False\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_program_may_end_while_graphs_have_parts(intact: VideoDataset, workers: int) -> None:
+    script = f"""{paths_and_labels(intact)}
+def slow(frames):
+    time.sleep(0.2)
+iterator_module.choose_route = lambda device, decode: ON_GPU
+feed_module.FrameFunctions = lambda sampler: HostFunctions(slow)
+loader = MGDaliIterator(
+    dataset, sampler=SAMPLER, num_workers={workers}, num_graphs=2, gpu_memory_budget=1 << 30, crop_size=24, resize=24
+)
+next(loader)
+print("end", flush=True)
+"""
+    assert run(script) == "end\n"
 
 
 @pytest.mark.slow
