@@ -131,7 +131,7 @@ def _not_for_nvdec(facts: StreamFacts, table: NvdecTable, record: VideoRecord | 
     if record is not None and record.num_frames != facts.num_packets:
         yield f"its index row has {record.num_frames} frames but the file has {facts.num_packets} packets"
     if facts.headers_change:
-        yield "its headers or its size change midway"
+        yield "its headers or its size change within the stream"
     if facts.codec not in CROPPED_BY_HEADERS and facts.cropped:
         yield f"its coded size {coded} differs from its displayed size {size}"
     if facts.matrix not in MATRICES:

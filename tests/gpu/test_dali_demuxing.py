@@ -18,6 +18,7 @@ from mgdali.video.packets import StreamLog
 from mgdali.video.remux import remux_whole
 from mgdali.video.stream_facts import probe
 from tests.support.coded_videos import CODED, X264
+from tests.support.copied_videos import Packet, copy_video, header_first
 from tests.support.dali_demuxing import DaliError, libraries_missing, replay
 from tests.support.videos import moving_square, write_video
 
@@ -127,7 +128,7 @@ def test_the_replay_puts_frames_of_avi_into_a_wrong_order(tmp_path: Path) -> Non
 
 def test_the_replay_leaves_frames_unwritten_that_a_container_declares_but_lacks(tmp_path: Path) -> None:
     path = write_video(tmp_path / "clip.mp4", moving_square(30, 64, 96), options=X264)
-    content = _with_header_first(path, tmp_path / "moved.mp4")
+    content = header_first(path, tmp_path / "moved.mp4")
     with av.open(io.BytesIO(content)) as container:
         places = [packet.pos for packet in container.demux(container.streams.video[0]) if packet.size]
     assert None not in replay(content).frames
@@ -135,17 +136,6 @@ def test_the_replay_leaves_frames_unwritten_that_a_container_declares_but_lacks(
     found = replay(cut)
     assert (len(found.packets), len(found.frames), found.frames.count(None)) == (20, 30, 10)
     assert choose_way(probe(cut, "cut.mp4"), ANY_GPU).reason == "its container declares 30 frames but has 20 packets"
-
-
-def _with_header_first(path: Path, target: Path) -> bytes:
-    """Return an MP4 file whose header precedes the packets."""
-    with av.open(str(path)) as source, av.open(str(target), "w", container_options={"movflags": "faststart"}) as copy:
-        stream = copy.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(source.streams.video[0]):
-            if packet.size:
-                packet.stream = stream
-                copy.mux(packet)
-    return target.read_bytes()
 
 
 def test_the_replay_sorts_in_a_buffer_of_eight(tmp_path: Path) -> None:
@@ -164,13 +154,12 @@ def test_the_replay_sorts_in_a_buffer_of_eight(tmp_path: Path) -> None:
 
 def _reordered(path: Path, target: Path, order: list[int]) -> bytes:
     """Return the packets of a video with presentation times so that their numbers are displayed in the given order."""
-    with av.open(str(path)) as source, av.open(str(target), "w") as copy:
-        stream = copy.add_stream_from_template(source.streams.video[0])
-        packets = [packet for packet in source.demux(source.streams.video[0]) if packet.size]
-        for number, packet in enumerate(packets):
-            packet.stream, packet.pts, packet.dts = stream, 40 * order.index(number) + 400, 40 * number
-            copy.mux(packet)
-    return target.read_bytes()
+
+    def place(number: int, packet: Packet) -> list[Packet]:
+        packet.pts, packet.dts = 40 * order.index(number) + 400, 40 * number
+        return [packet]
+
+    return copy_video(path, target, change=place).read_bytes()
 
 
 def test_the_replay_reports_files_that_dali_does_not_open() -> None:

@@ -71,7 +71,7 @@ def test_a_plain_file_is_decoded_as_it_is_with_and_without_a_row_of_an_index() -
         ({"discarded": 3}, "its container marks 3 packets to be discarded"),
         ({"corrupt": 1}, "its container marks 1 packets as corrupt"),
         ({"declared_frames": 13}, "its container declares 13 frames but has 10 packets"),
-        ({"headers_change": True}, "its headers or its size change midway"),
+        ({"headers_change": True}, "its headers or its size change within the stream"),
         ({"matrix": "smpte240m"}, "its colour matrix smpte240m is not supported"),
         ({"coded_width": 4112}, "NVDEC of this GPU does not decode h264 of 4112x256 pixels"),
         ({"coded_height": 0}, "NVDEC of this GPU does not decode h264 of 320x0 pixels"),

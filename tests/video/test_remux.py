@@ -26,6 +26,7 @@ from mgdali.video.media import Media
 from mgdali.video.picked_frames import frames_needed
 from mgdali.video.remux import FRAME_STEP_MS, Remuxed, remux_picked, remux_whole
 from tests.support.coded_videos import CODED, Coded
+from tests.support.copied_videos import copy_video
 from tests.support.damaged_videos import write_damaged
 from tests.support.sample_videos import FORMATS, PACKED, shared_folder
 from tests.support.videos import moving_square, write_video
@@ -128,20 +129,6 @@ def random_picks(num_frames: int, sets: int) -> list[list[int]]:
     """Return sets of picks, unordered and with repetitions, the same ones each time."""
     rng = random.Random(7)
     return [[rng.randrange(num_frames) for _ in range(rng.choice([1, 2, 4, 8, 16]))] for _ in range(sets)]
-
-
-def write_with_filter(source: Path, path: Path, description: str) -> Path:
-    """Copy a video with a bitstream filter of FFmpeg."""
-    with av.open(str(source)) as container, av.open(str(path), "w") as target:
-        stream = container.streams.video[0]
-        copy = target.add_stream_from_template(stream)
-        bitstream_filter = BitStreamFilterContext(description, stream, copy)
-        for packet in container.demux(stream):
-            if packet.size:
-                for changed in bitstream_filter.filter(packet):
-                    changed.stream, changed.time_base = copy, stream.time_base
-                    target.mux(changed)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -296,7 +283,7 @@ def write_cropped(folder: Path, codec: str, container: str, left: int) -> tuple[
     encoder, options = ("libx264", {}) if codec == "h264" else ("libx265", {"x265-params": "log-level=none"})
     write_video(uncropped, moving_square(8, 64, 160), codec=encoder, options=options)
     crop = f"crop_left={left}:crop_top=8:crop_right=2:crop_bottom=4"
-    return uncropped, write_with_filter(uncropped, folder / f"a.{container}", f"{codec}_metadata={crop}")
+    return uncropped, copy_video(uncropped, folder / f"a.{container}", bitstream_filter=f"{codec}_metadata={crop}")
 
 
 @pytest.mark.parametrize("codec", ["h264", "hevc"])

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from av.bitstream import BitStreamFilterContext
 
 from mgdali.errors import VideoDecodeError
 from mgdali.video.frames import read_frames
 from mgdali.video.packets import StreamLog
 from mgdali.video.stream_facts import StreamFacts, probe
 from tests.support.coded_videos import CODED, X264, X265
+from tests.support.copied_videos import Packet, copy_video, header_first, packets_of
 from tests.support.videos import moving_square, rotate_by_metadata, write_sound, write_video
 
 # On busy cores, several threads of libvpx can wait for each other for minutes.
@@ -25,23 +26,6 @@ OPEN_GROUPS = {"x265-params": "keyint=12:min-keyint=12:scenecut=0:open-gop=1:bfr
 
 def facts_of(path: Path) -> StreamFacts:
     return probe(path.read_bytes(), str(path))
-
-
-def copy(
-    source: Path, target: Path, *, keep: Callable[[int, av.Packet[av.VideoStream]], bool] | None = None, bsf: str = ""
-) -> Path:
-    """Copy the packets of a video that ``keep`` selects by number and packet, through a bitstream filter."""
-    with av.open(str(source)) as before, av.open(str(target), "w") as after:
-        stream = before.streams.video[0]
-        out = after.add_stream_from_template(stream)
-        bitstream_filter = BitStreamFilterContext(bsf, stream, out) if bsf else None
-        packets = [packet for packet in before.demux(stream) if packet.size]
-        for number, packet in enumerate(packets):
-            if keep is None or keep(number, packet):
-                for copied in [packet] if bitstream_filter is None else bitstream_filter.filter(packet):
-                    copied.stream = out
-                    after.mux(copied)
-    return target
 
 
 def test_facts_of_real_files_match_their_decoded_frames(real_videos: Path) -> None:
@@ -88,7 +72,7 @@ def test_frames_that_are_not_displayed_are_found(tmp_path: Path) -> None:
     assert (facts.num_packets, facts.coded_frames, facts.odd_packets) == (10, 10, 1)
     assert len(list(read_frames(tmp_path / "hidden.webm"))) == 9
     vp9 = write_video(tmp_path / "vp9.webm", moving_square(10, 64, 96), codec="libvpx-vp9", options=ONE_THREAD)
-    packets = [bytes(packet) for packet in _packets(vp9)]
+    packets = [bytes(packet) for packet in packets_of(vp9)]
 
     def join(number: int, content: bytes) -> list[bytes]:
         """Join frames 4 and 5 into a superframe, whose index has two bytes per size."""
@@ -105,18 +89,17 @@ def test_frames_that_are_not_displayed_are_found(tmp_path: Path) -> None:
 
 
 def _rewritten(source: Path, target: Path, rewrite: Callable[[int, bytes], list[bytes]]) -> Path:
-    """Write the packets that ``rewrite`` returns for the number and the content of each packet of a video."""
-    with av.open(str(source)) as before, av.open(str(target), "w") as after:
-        stream = before.streams.video[0]
-        out, count = after.add_stream_from_template(stream), 0
-        for number, packet in enumerate(packet for packet in before.demux(stream) if packet.size):
-            for content in rewrite(number, bytes(packet)):
-                written = av.Packet(content)
-                written.stream, written.time_base, written.is_keyframe = out, stream.time_base, packet.is_keyframe
-                written.pts = written.dts = 40 * count
-                after.mux(written)
-                count += 1
-    return target
+    """Write what ``rewrite`` returns for the number and the content of each packet, with a time every 40 ticks."""
+    times = count(0, 40)
+
+    def change(number: int, packet: Packet) -> Iterator[Packet]:
+        for content in rewrite(number, bytes(packet)):
+            written = av.Packet(content)
+            written.is_keyframe = packet.is_keyframe
+            written.pts = written.dts = next(times)
+            yield written
+
+    return copy_video(source, target, change=change)
 
 
 @pytest.mark.parametrize(
@@ -158,14 +141,12 @@ def test_missing_and_repeated_times_are_reported(tmp_path: Path) -> None:
     assert facts.order is None
     frames = moving_square(4, 64, 96)
     path = write_video(tmp_path / "same.mkv", frames, codec="libvpx", options=ONE_THREAD, times=[0, 40, 41, 80])
-    # Matroska's times are in milliseconds, so that the last digits of two bytes make two times equal.
-    with av.open(str(path)) as source, av.open(str(tmp_path / "repeated.mkv"), "w") as target:
-        out = target.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(source.streams.video[0]):
-            if packet.size:
-                packet.stream = out
-                packet.pts = packet.dts = {41: 40}.get(packet.pts, packet.pts)
-                target.mux(packet)
+
+    def repeat(_: int, packet: Packet) -> list[Packet]:
+        packet.pts = packet.dts = {41: 40}.get(packet.pts, packet.pts)
+        return [packet]
+
+    copy_video(path, tmp_path / "repeated.mkv", change=repeat)
     words = "1 of its 4 packets have the presentation time of another packet"
     assert facts_of(tmp_path / "repeated.mkv").times == words
 
@@ -173,17 +154,12 @@ def test_missing_and_repeated_times_are_reported(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("first", "words"), [(0, ""), ((1 << 31) - 1000, "exceed 32 bits")])
 def test_times_that_dali_cannot_store_are_reported(tmp_path: Path, first: int, words: str) -> None:
     source = write_video(tmp_path / "clip.mkv", moving_square(40, 64, 96), codec="libvpx", options=ONE_THREAD)
-    with (
-        av.open(str(source)) as before,
-        av.open(str(tmp_path / "moved.mkv"), "w", container_options={"avoid_negative_ts": "disabled"}) as after,
-    ):
-        out = after.add_stream_from_template(before.streams.video[0])
-        for packet in before.demux(before.streams.video[0]):
-            if packet.size:
-                packet.stream = out
-                packet.pts += first
-                packet.dts = packet.pts
-                after.mux(packet)
+
+    def move(_: int, packet: Packet) -> list[Packet]:
+        packet.pts = packet.dts = packet.pts + first
+        return [packet]
+
+    copy_video(source, tmp_path / "moved.mkv", change=move, options={"avoid_negative_ts": "disabled"})
     found = facts_of(tmp_path / "moved.mkv").times
     assert words in found
     assert bool(words) == bool(found)
@@ -242,13 +218,13 @@ def test_the_place_of_the_displayed_picture_is_found(tmp_path: Path, codec: str,
     options = X264 if codec == "libx264" else X265
     source = write_video(tmp_path / "clip.mp4", moving_square(4, 64, 160), codec=codec, options=options)
     crop = f"{metadata}=crop_left=64:crop_top=4:crop_right=2:crop_bottom=10"
-    facts = facts_of(copy(source, tmp_path / "cropped.mp4", bsf=crop))
+    facts = facts_of(copy_video(source, tmp_path / "cropped.mp4", bitstream_filter=crop))
     frame = next(iter(read_frames(tmp_path / "cropped.mp4")))
     assert (facts.width, facts.height) == (frame.width, frame.height) == (94, 50)
     assert (facts.left, facts.top, facts.coded_width, facts.coded_height) == (64, 4, 160, 64)
     assert (facts.declared_width, facts.declared_height, facts.oddity) == (160, 64, "")
     # PyAV cuts off the left edge only where the memory of a row is aligned.
-    facts = facts_of(copy(source, tmp_path / "cropped.mp4", bsf=f"{metadata}=crop_left=6"))
+    facts = facts_of(copy_video(source, tmp_path / "cropped.mp4", bitstream_filter=f"{metadata}=crop_left=6"))
     assert facts.oddity == "PyAV returns 160x64 of the 154x64 pixels that are displayed"
 
 
@@ -283,16 +259,8 @@ def test_untagged_colours_are_named_after_the_matrix_that_libswscale_applies(tmp
 
 
 def test_frames_that_a_truncated_file_lacks_are_still_declared(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "clip.mp4", moving_square(30, 64, 96), options={**X264, "movflags": "+faststart"})
-    content = path.read_bytes()
-    moved = tmp_path / "moved.mp4"
-    with av.open(str(path)) as source, av.open(str(moved), "w", container_options={"movflags": "faststart"}) as target:
-        out = target.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(source.streams.video[0]):
-            if packet.size:
-                packet.stream = out
-                target.mux(packet)
-    content = moved.read_bytes()
+    path = write_video(tmp_path / "clip.mp4", moving_square(30, 64, 96), options=X264)
+    content = header_first(path, tmp_path / "moved.mp4")
     facts = probe(content[: len(content) * 3 // 4], "cut.mp4")
     assert facts.declared_frames == 30
     assert facts.num_packets < 30 or facts.oddity == "a packet is damaged"
@@ -344,18 +312,13 @@ def _joined(paths: list[Path], target: Path) -> Path:
 def test_a_stream_that_does_not_begin_with_a_complete_frame_is_odd(tmp_path: Path) -> None:
     hevc = write_video(tmp_path / "hevc.mkv", moving_square(40, 64, 96), codec="libx265", options=OPEN_GROUPS)
     assert facts_of(hevc).oddity == ""
-    keys = [number for number, packet in enumerate(_packets(hevc)) if packet.is_keyframe]
-    cut = copy(hevc, tmp_path / "cut.mkv", keep=lambda number, _: number >= keys[1])
+    keys = [number for number, packet in enumerate(packets_of(hevc)) if packet.is_keyframe]
+    cut = copy_video(hevc, tmp_path / "cut.mkv", change=lambda number, packet: [packet] * (number >= keys[1]))
     assert facts_of(cut).oddity == "its first frames refer to missing frames"
-    assert len(list(read_frames(cut))) < len(_packets(cut))
+    assert len(list(read_frames(cut))) < len(packets_of(cut))
     h264 = write_video(tmp_path / "h264.mkv", moving_square(40, 64, 96), options={"bf": "0", "g": "12"})
-    cut = copy(h264, tmp_path / "no_idr.mkv", keep=lambda number, _: number not in (0,))
+    cut = copy_video(h264, tmp_path / "no_idr.mkv", change=lambda number, packet: [packet] * (number > 0))
     assert facts_of(cut).oddity == "it does not begin with an IDR frame"
-
-
-def _packets(path: Path) -> list[av.Packet[av.VideoStream]]:
-    with av.open(str(path)) as container:
-        return [packet for packet in container.demux(container.streams.video[0]) if packet.size]
 
 
 def test_damaged_lengths_of_units_are_found(tmp_path: Path) -> None:
