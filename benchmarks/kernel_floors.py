@@ -21,8 +21,8 @@ SEPARABLE_OPERATIONS = 2 * 3 + 1 + 2 * 56 + 2 * 6 + 1
 """Float32 operations per pixel of the default bank in feature_difference_separable.cu, without those at the borders of
 strips and tiles. Plane: 2 x 3 for the weighted sums and 1 for the difference. Filters: 2 x 56 for the taps. Norm: 2 x 6
 for the mixing and the squares, 1 for the square root. The rest of the instructions is in results/sass.json."""
-SHARED_BYTES_PER_PIXEL = 120
-"""Bytes that feature_difference_mma.cu reads from shared memory: 60 loads of 128 bytes per warp of 64 pixels."""
+SHARED_BYTES_PER_PIXEL = 84
+"""Bytes that feature_difference_mma.cu reads from shared memory: 84 loads of 128 bytes per warp of 128 pixels."""
 SHARED_BYTES_PER_CYCLE = 128
 """Bytes per clock cycle of a multiprocessor's shared memory: 32 banks of 4 bytes."""
 CACHES = 4

@@ -56,7 +56,7 @@ SHAPES: dict[str, Shape] = {
     "image_difference_rgb": Shape(16, byte_loads=False),
     "image_difference_plane": Shape(48, byte_loads=False),
     "feature_difference": Shape(1, (7,)),
-    "feature_difference_mma": Shape(2),
+    "feature_difference_mma": Shape(4),
     "feature_difference_separable": Shape(32, (2,)),
     "feature_difference_separable_plane": Shape(32, (2,)),
 }

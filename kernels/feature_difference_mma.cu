@@ -7,14 +7,17 @@
 // ("half") represents exactly. Filters are rounded to half.
 //
 // Bound by the tensor cores: 22,528 products per 16 pixels. Shared memory would be the bound if every pixel's taps were
-// read again. Therefore a warp computes four rows at once: ten rows of the tile serve them all, in 60 loads instead of
-// 176, and none of these loads has a bank conflict.
+// read again. Therefore a warp computes eight rows at once: 14 rows of the tile serve them all, in 84 loads instead of
+// 352, and none of these loads has a bank conflict.
 //
 // A lane reads two taps that are adjacent in memory as one word. Therefore the 21 taps of each of the filter's 7 rows
 // are padded to 24, which is 12 words. Padding has weight 0; what it reads are taps of the next pixel. The order of the
-// taps within the 176 is arbitrary. Lane i = lane % 4 has the words 4 m + i of each row (m = 0, 1, 2):
-//   steps 0 to 6:   words 0 and 1 of row `step`;
-//   steps 7 to 10:  word 2 of rows 2 (step - 7) and 2 (step - 7) + 1. Row 7 does not exist and has weight 0.
+// taps within the 176 is arbitrary. Lane i = lane % 4 has the words 4 m + i of each row (m = 0, 1, 2). A step takes two
+// words of a lane:
+//   seven steps: words 0 and 1 of each row;
+//   four steps:  word 2 of two rows. These are rows 2 k and 2 k + 1 of the tile for all pixels, so that all of them
+//                use the same registers. For pixels of odd rows, they are rows 2 k - 1 and 2 k of the filter. Rows that
+//                the filter does not have (7 or -1) have weight 0.
 // A pixel's row of taps begins at an even or an odd half, depending on its column. Therefore the tile is stored twice,
 // the second time shifted by one half, so that every pair of taps is a whole word in one of the two copies.
 
@@ -25,12 +28,13 @@ namespace {
 
 constexpr int kColumns = 32;
 constexpr int kRows = 16;
-constexpr int kThreads = 256;
+constexpr int kThreads = 128;
 constexpr int kFramesAtOnce = 16;
 constexpr int kPixels = 16;                                    // per multiplication of a warp, in one row
-constexpr int kRowsAtOnce = 4;                                 // of a warp
-constexpr int kSteps = 11;
-constexpr int kWordsPerRow = 3;                                // of a lane
+constexpr int kRowsAtOnce = 8;                                 // of a warp
+constexpr int kLanesPerRow = 4;                                // lanes that hold responses of a pixel
+constexpr int kPairs = (kFilterSize + 1) / 2;                  // of the filter's rows
+constexpr int kFilterWords = 2 * kFilterSize + 2 * kPairs;     // of a lane
 using Groups = TileGroups<3, kColumns, kRows, kThreads>;
 
 constexpr int kGroupWords = 3 * Groups::kPixels / 2;
@@ -39,6 +43,7 @@ constexpr int kCopyWords = kRowWords * Groups::kDown;
 // A warp reads both copies at once, for even and odd columns. They are offset by half of the 32 banks, which avoids
 // bank conflicts.
 constexpr int kCopyStride = kCopyWords + (16 - kCopyWords % 32 + 32) % 32;
+static_assert(kCopyStride > kCopyWords);   // the first half of the tile has a place before the second copy
 static_assert(kColumns / kPixels * (kRows / kRowsAtOnce) == kThreads / kWarp);
 
 // Stores a thread's share of the tile.
@@ -66,12 +71,12 @@ __device__ __forceinline__ void store(const Groups& groups, const unsigned (&now
         to[kCopyStride + kGroupWords - 2] = __funnelshift_r(pairs[kGroupWords - 2], pairs[kGroupWords - 1], 16);
         unsigned short* halves = reinterpret_cast<unsigned short*>(to + kCopyStride);
         halves[2 * kGroupWords - 2] = static_cast<unsigned short>(pairs[kGroupWords - 1] >> 16);
-        if (to != difference) halves[-1] = static_cast<unsigned short>(pairs[0]);
+        halves[-1] = static_cast<unsigned short>(pairs[0]);
     }
 }
 
 // Returns, in lane i of each group of four lanes, the sum of values[i] over the group.
-__device__ __forceinline__ float sum_of_own_row(const float (&values)[kRowsAtOnce], int i) {
+__device__ __forceinline__ float sum_of_own_row(const float (&values)[kLanesPerRow], int i) {
     const bool odd = i & 1, high = i & 2;
     float pairs[2];
 #pragma unroll
@@ -87,7 +92,7 @@ __device__ __forceinline__ float sum_of_own_row(const float (&values)[kRowsAtOnc
 
 // filters: [8, 22, 4] pairs of halves by filter, word and lane, in the order and with the padding described above.
 // motion: [frames of the batch]. Must be 0 before the launch. Afterwards S = motion / units.
-extern "C" __global__ void __launch_bounds__(kThreads, 2)
+extern "C" __global__ void __launch_bounds__(kThreads, 4)
     feature_difference_mma(const Video* videos, const unsigned* filters, double units, unsigned long long* motion) {
     Tile<kColumns, kRows, kFramesAtOnce> tile;
     if (!tile.find(videos)) return;
@@ -97,18 +102,28 @@ extern "C" __global__ void __launch_bounds__(kThreads, 2)
 
     const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
     const int g = lane / 4, i = lane % 4;
-    unsigned weights[kSteps][2];
+    const auto weight = [&](int word) { return __ldg(filters + (g * kFilterWords + word) * 4 + i); };
+    unsigned weights[kFilterSize][2], rest[2][kPairs][2];
 #pragma unroll
-    for (int word = 0; word < 2 * kSteps; ++word) {
-        weights[word / 2][word % 2] = __ldg(filters + (g * 2 * kSteps + word) * 4 + i);
+    for (int tap = 0; tap < kFilterSize; ++tap) {
+        weights[tap][0] = weight(2 * tap);
+        weights[tap][1] = weight(2 * tap + 1);
+    }
+#pragma unroll
+    for (int pair = 0; pair < kPairs; ++pair) {
+        const int first = 2 * kFilterSize + 2 * pair;
+        rest[0][pair][0] = weight(first);
+        rest[0][pair][1] = weight(first + 1);
+        rest[1][pair][0] = weight(pair == 0 ? kFilterWords - 1 : first - 1);
+        rest[1][pair][1] = weight(first);
     }
     const int row = warp / (kColumns / kPixels) * kRowsAtOnce;
     const int column = warp % (kColumns / kPixels) * kPixels + g;
     // The words of pixels `column` and `column + 8` are in the same copy, 12 words apart.
     const unsigned* const taps = difference + row * kRowWords + 3 * column / 2 + (column % 2 ? kCopyStride : 0) + i;
-    const bool visible = tile.top + row + i < tile.video.height;
-    const bool first_visible = visible && tile.left + column < tile.video.width;
-    const bool second_visible = visible && tile.left + column + 8 < tile.video.width;
+    const int rows = tile.video.height - tile.top - row;
+    const bool first_visible = tile.left + column < tile.video.width;
+    const bool second_visible = tile.left + column + 8 < tile.video.width;
 
     Groups groups(tile);
     unsigned before[Groups::kShare][Groups::kWords];
@@ -128,36 +143,36 @@ extern "C" __global__ void __launch_bounds__(kThreads, 2)
         __syncthreads();
 
         float d[kRowsAtOnce][4] = {};
-        unsigned words[2][kWordsPerRow][2];   // of this row of the tile and the one before: word, pixel
+        unsigned last[4];   // word 2 of two rows of the tile, for two pixels each
 #pragma unroll
         for (int y = 0; y < kRowsAtOnce + 2 * kMargin; ++y) {
-            unsigned (&own)[kWordsPerRow][2] = words[y % 2];
-#pragma unroll
-            for (int m = 0; m < kWordsPerRow; ++m) {
-                own[m][0] = taps[y * kRowWords + 4 * m];
-                own[m][1] = taps[y * kRowWords + 4 * m + 12];
-            }
+            const unsigned* line = taps + y * kRowWords;
+            const unsigned own[4] = {line[0], line[12], line[4], line[16]};
+            last[2 * (y % 2)] = line[8];
+            last[2 * (y % 2) + 1] = line[20];
 #pragma unroll
             for (int output = 0; output < kRowsAtOnce; ++output) {
                 const int tap = y - output;   // row of the filter
-                if (tap < 0 || tap >= kFilterSize) continue;
-                multiply_add(d[output], {own[0][0], own[0][1], own[1][0], own[1][1]}, weights[tap]);
-                const bool last = tap == kFilterSize - 1;
-                if (tap % 2 == 0 && !last) continue;
-                // The last row has no partner: its own words take the place of those with weight 0.
-                const unsigned (&above)[kWordsPerRow][2] = words[last ? y % 2 : 1 - y % 2];
-                multiply_add(d[output], {above[2][0], above[2][1], own[2][0], own[2][1]},
-                             weights[kFilterSize + tap / 2]);
+                if (tap >= 0 && tap < kFilterSize) multiply_add(d[output], own, weights[tap]);
+                // Both rows of the pair; one of them may be outside the filter.
+                if (y % 2 && tap >= 0 && tap <= kFilterSize) multiply_add(d[output], last, rest[output % 2][tap / 2]);
             }
         }
-        float upper[kRowsAtOnce], lower[kRowsAtOnce];
+        float sum = 0;
 #pragma unroll
-        for (int output = 0; output < kRowsAtOnce; ++output) {
-            upper[output] = fmaf(d[output][0], d[output][0], d[output][1] * d[output][1]);
-            lower[output] = fmaf(d[output][2], d[output][2], d[output][3] * d[output][3]);
+        for (int base = 0; base < kRowsAtOnce; base += kLanesPerRow) {
+            float upper[kLanesPerRow], lower[kLanesPerRow];
+#pragma unroll
+            for (int k = 0; k < kLanesPerRow; ++k) {
+                const float (&own)[4] = d[base + k];
+                upper[k] = fmaf(own[0], own[0], own[1] * own[1]);
+                lower[k] = fmaf(own[2], own[2], own[3] * own[3]);
+            }
+            // Lane i takes the square roots of row base + i.
+            const float first = root(sum_of_own_row(upper, i)), second = root(sum_of_own_row(lower, i));
+            if (base + i < rows && first_visible) sum += first;
+            if (base + i < rows && second_visible) sum += second;
         }
-        const float first = root(sum_of_own_row(upper, i)), second = root(sum_of_own_row(lower, i));
-        const float sum = (first_visible ? first : 0.0f) + (second_visible ? second : 0.0f);
         add_motion<kThreads>(sum, units, motion + tile.video.first + t, warp_sums);
         // The barrier in add_motion also separates the reads of this frame's tile from the writes of the next one.
     }

@@ -40,8 +40,8 @@ __device__ __forceinline__ int computed_again(int value) {
 
 // A thread's share of a tile with its margin: groups of four pixels, at the same place in every kRowsAtOnce-th row.
 //
-// A group is read as aligned words, from any address, and stays in registers until the next frame is needed. So a
-// block issues all loads of a frame before it computes the previous one, and waits for none of them meanwhile.
+// A group is read as aligned words, from any address, and stays in registers until its frame is computed. So a block
+// issues all loads of a frame before it computes the previous one, and waits for none of them meanwhile.
 template <int kChannels, int kColumns, int kRows, int kThreads>
 struct TileGroups {
     static constexpr int kPixels = 4;                                   // per group
@@ -160,7 +160,7 @@ private:
     }
 
     // Reads a word that contains a byte of the video, if `on`. The first and the last word of a video may also contain
-    // bytes of its neighbours: every allocation begins and ends at a multiple of four bytes, so these can be read.
+    // up to three bytes beside it. They can be read, because CUDA maps memory in pages, and are not used.
     __device__ __forceinline__ static void load_word(const Video& video, bool on, const unsigned* address,
                                                      unsigned& word) {
         if (!on) return;

@@ -148,7 +148,7 @@ def feature_plan(
         raise ValueError(f"the kernel {kernel!r} does not take luma planes: only 'separable' does")
     if kernel == "tensor cores":
         words, scale = filter_words(filters), 1 / filter_scale(filters)
-        return FeaturePlan(kernel, "feature_difference_mma", "feature_difference_mma", "", words, scale, 256, (16, 32))
+        return FeaturePlan(kernel, "feature_difference_mma", "feature_difference_mma", "", words, scale, 128, (16, 32))
     return FeaturePlan(kernel, "feature_difference", "feature_difference", "", filter_table(filters), 1.0, 256, (8, 32))
 
 

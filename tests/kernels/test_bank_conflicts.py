@@ -147,11 +147,13 @@ def test_the_tensor_core_kernel_reads_taps_without_bank_conflicts(
 ) -> None:
     found = conflicts_of(tmp_path, program_cache, monkeypatch, "tensor cores")
     assert set(found["load", 4]) == {0}
-    # Eight warps read 10 rows of 6 words; the rest are the sums of the warps.
-    assert found["load", 4].total() == 8 * 60 + 8
+    # Four warps read 14 rows of 6 words; the rest are the sums of the warps.
+    assert found["load", 4].total() == 4 * 14 * 6 + 4
     assert set(found["store", 8]) == {0}
-    # What is left: the last pixels of the copy for odd columns, three stores per warp and frame, two at a time.
-    assert found["store", 4][1] == found["store", 2][1] // 2 == 7
+    # What is left: of the eight stores of a group of pixels, the three at the end of the copy for odd columns. Two
+    # threads of a warp are 16 groups apart.
+    assert found["store", 4] == {0: 5, 1: 7}
+    assert found["store", 2] == {0: 2, 1: 14}
 
 
 # --- The simulation itself --------------------------------------------------------------------------------------------
