@@ -1,7 +1,7 @@
 """The way in which each file of some folders is decoded where a GPU is used, and why: a table, and counts.
 
 For each file there are two answers: without a motion index, and with the file's row in one. A file that PyAV cannot
-decode as a whole has no row. No GPU is needed; the answers hold for one that decodes all codecs of DALI in any size.
+decode as a whole has no row. No GPU is needed: the answers apply to a GPU that decodes all codecs of DALI in any size.
 """
 
 from __future__ import annotations

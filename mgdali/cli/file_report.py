@@ -27,7 +27,7 @@ class Decoder:
 
     Attributes:
         table: The codecs that it decodes, with its limits.
-        note: What the answers hold for, in one line.
+        note: The GPU to which the reports apply, in one line.
     """
 
     table: NvdecTable

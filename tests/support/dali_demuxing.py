@@ -1,12 +1,12 @@
-"""A replay of what DALI's mixed video decoder does with a file, except for NVDEC's work, with DALI's own FFmpeg.
+"""A replay of what DALI's mixed video decoder does with a file, with DALI's own FFmpeg and without NVDEC.
 
-DALI 2.4.0 opens a file in memory without analyzing it, takes FFmpeg's best video stream, and believes the container's
-number of frames. It hands packets to NVDEC, and gives each frame that comes back the time of the next packet. Frames
-are kept in a buffer of 8, from which the one with the smallest time is returned. The calls, and the offsets in FFmpeg's
-structures, are those in the machine code of ``libdali_operators.so``; the published source of
-``frames_decoder_base.cc`` and ``frames_decoder_gpu.cc`` is the same in these points.
+DALI 2.4.0 opens a file in memory without analyzing it, takes FFmpeg's best video stream, and assumes the container's
+number of frames. It passes the packets to NVDEC. The first frame that NVDEC returns gets the time of the first packet,
+the second frame that of the second packet, and so on. DALI keeps frames in a buffer of 8, and returns the one with the
+smallest time. The calls, and the offsets in FFmpeg's structures, are those in the machine code of
+``libdali_operators.so``; the published source of ``frames_decoder_base.cc`` and ``frames_decoder_gpu.cc`` agrees.
 
-NVDEC is replaced by one assumption: it returns one frame per packet, in the order of the packets. The package leaves
+Instead of NVDEC, the replay assumes that each packet gives one frame, in the order of the packets. The package gives
 only such streams to DALI.
 """
 
@@ -27,14 +27,16 @@ __all__ = ["DaliError", "DaliPacket", "Replay", "libraries_missing", "replay"]
 _BUFFER_BYTES = 1 << 15
 _SIZE = 0x10000  # AVSEEK_SIZE
 _END = -0x20464F45  # AVERROR_EOF
-_NO_TIME = -(1 << 63)
+_NO_TIME = -(1 << 63)  # AV_NOPTS_VALUE
 _VIDEO = 0  # AVMEDIA_TYPE_VIDEO
+# DALI's buffer: its number of frames, and the time that marks a free place.
 _SLOTS = 8
 _EMPTY = -1
-# Offsets in bytes: AVFormatContext, AVInputFormat, AVStream, AVCodecParameters, AVBSFContext, AVPacket.
+# Offsets in bytes, a line for each of AVFormatContext, AVInputFormat, AVStream, AVCodecParameters, AVBSFContext and
+# AVPacket.
 _FORMAT, _IO, _NUM_STREAMS, _STREAMS = 0x8, 0x20, 0x2C, 0x30
 _LONG_NAME = 0x8
-_PARAMETERS, _NUM_FRAMES = 0x10, 0x38
+_INDEX, _PARAMETERS, _NUM_FRAMES = 0x8, 0x10, 0x38
 _CODEC, _WIDTH, _HEIGHT = 0x4, 0x48, 0x4C
 _INPUT_PARAMETERS = 0x18
 _TIME, _DATA, _BYTES, _STREAM = 0x8, 0x18, 0x20, 0x24
@@ -68,13 +70,13 @@ class DaliPacket:
 
 @dataclass(frozen=True)
 class Replay:
-    """What DALI makes of a file.
+    """What DALI returns of a file.
 
     Attributes:
         width, height: Size of the frames that it returns, in pixels.
-        packets: The packets that it hands to NVDEC, in order.
-        frames: Number of the packet of each frame that it returns, in order; None for a frame whose memory stays
-            unwritten.
+        packets: The packets that it passes to NVDEC, in order.
+        frames: Number of the packet of each frame that it returns, in order; None for a frame whose memory DALI does
+            not write.
     """
 
     width: int
@@ -93,7 +95,7 @@ def libraries_missing() -> str:
 
 
 def replay(content: bytes) -> Replay:
-    """Return what DALI makes of an encoded file.
+    """Return what DALI returns of an encoded file.
 
     Raises:
         DaliError: If DALI would raise an error.
@@ -129,7 +131,7 @@ def _returned(packets: tuple[DaliPacket, ...], num_frames: int) -> Iterator[int 
         least = min(filled, key=lambda i: slots[i][0])
         yield slots[least][1]
         slots[least] = (_EMPTY, None)
-        # DALI takes an empty buffer for the end of the video.
+        # If the buffer is empty, DALI assumes the end of the video.
         ended = len(filled) == 1
 
 
@@ -182,7 +184,7 @@ def _opened(content: bytes) -> Iterator[tuple[c_void_p, int]]:
 
 def _packets(context: c_void_p, stream: int) -> Iterator[DaliPacket]:
     av = _libraries()
-    index = _load(stream, 0x8, c_int)
+    index = _load(stream, _INDEX, c_int)
     filter_context = _converting_filter(context, stream)
     packet, converted = c_void_p(av.av_packet_alloc()), c_void_p(av.av_packet_alloc())
     try:
