@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from mgdali import motion as reference
 from mgdali.gpu.cuda_kernels import feature_grid
 from mgdali.gpu.feature_filters import FeatureKernel, feature_plan, feature_units
+from mgdali.video.frames import read_frames
 from tests.kernels.test_kernels import Window, described, random_videos, random_windows, shown, split
 from tests.support.kernel_build import KERNELS, ORDERS, HostKernels, KernelError, Out, needs_compiler
 
@@ -197,6 +199,14 @@ def test_motion_of_luma_planes_is_that_of_grey_frames(host_kernels: HostKernels)
         for video, window, motion in zip(videos, windows, motions, strict=True):
             grey = np.repeat(shown(video, window)[..., None], 3, axis=3)
             np.testing.assert_allclose(motion, reference.feature_difference(grey), rtol=1e-6)
+
+
+def test_motion_of_real_frames_equals_the_reference(host_kernels: HostKernels, sample_videos: Path) -> None:
+    paths = sorted((sample_videos / "formats").glob("*.mp4"))[:3]
+    assert paths
+    for path in paths:
+        frames = [frame.to_ndarray(format="rgb24") for frame in islice(read_frames(path), 3)]
+        check(host_kernels, [np.stack(frames)], kernel="separable")
 
 
 def test_motion_of_a_frame_that_brightens_evenly_is_near_the_reference(host_kernels: HostKernels) -> None:
