@@ -2,8 +2,8 @@
 // float32: S[t] = sum_xy |M s|, where s are the responses of the separable filters to the plane of I[t] - I[t-1].
 // mgdali/filter_bank.py splits a bank into plane, filters and mixing matrix M.
 //
-// S is within 1e-6 of the reference, relative. The exception is a change that cancels in nearly all pixels: when a frame
-// of 1280x720 brightens evenly from black to white, the difference is 7e-6.
+// S is within 1e-6 of the reference, relative. The exception is a change that cancels in nearly all pixels: when a
+// frame of 1280x720 brightens evenly from black to white, the difference is 7e-6.
 //
 // Bound by arithmetic: the default bank takes 56 multiply-adds per pixel, and about 30 operations for the plane, the
 // mixing and the square root. Shared memory holds only the plane of the difference, and none of its accesses has a bank
