@@ -16,18 +16,19 @@ _SURFACES = 20 + 2
 _CACHED_SESSIONS = 100
 
 
-def decoding_bytes(decoded_bytes: int, frame_bytes: int) -> int:
-    """Return the number of bytes that one video takes while DALI decodes its batch, without its NVDEC session.
+def decoding_bytes(num_frames: int, num_picks: int, frame_bytes: int) -> int:
+    """Return the number of bytes that one video takes while its batch is in the graph, without its NVDEC session.
 
-    These are its decoded frames, and the buffer of its decoder, 8 frames as 8-bit RGB. The decoders of all videos of a
-    batch are created before the first one decodes (``VideoDecoderBase::SetupImpl``), so the sum over a batch is what
-    the batch takes.
+    These are its decoded frames, the frames gathered from them, and the buffer of its decoder, 8 frames, as 8-bit RGB.
+    The decoders of all videos of a batch are created before the first one decodes (``VideoDecoderBase::SetupImpl``), so
+    the sum over a batch is what the batch takes.
 
     Args:
-        decoded_bytes: Number of bytes of the frames that DALI returns.
+        num_frames: Number of frames that DALI returns.
+        num_picks: Number of frames that are gathered.
         frame_bytes: Number of bytes of one frame as 8-bit RGB.
     """
-    return decoded_bytes + _BUFFERED_FRAMES * frame_bytes
+    return (num_frames + num_picks + _BUFFERED_FRAMES) * frame_bytes
 
 
 def session_bytes(frame_bytes: int) -> int:

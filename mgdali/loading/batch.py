@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mgdali.datasets.video_dataset import Video
-from mgdali.workers.clip_job import ClipResult, Result
+from mgdali.workers.clip_job import ClipResult
+from mgdali.workers.encoded_job import Result
 
 __all__ = [
     "CLIP_INPUTS",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from mgdali.errors import check_integer, check_timeout
 from mgdali.loading.order import EpochOrder
@@ -13,6 +13,7 @@ from mgdali.samplers import Sampler, check_sampler
 from mgdali.transforms import OutputFormat, SpatialTransform
 from mgdali.video.decoder import MEMORY_BUDGET
 from mgdali.workers.clip_job import ClipConfig
+from mgdali.workers.encoded_job import EncodedConfig
 
 __all__ = ["LoaderSettings", "OnError"]
 
@@ -123,12 +124,13 @@ class LoaderSettings:
     @property
     def clip_config(self) -> ClipConfig:
         """The part of the settings that workers need."""
-        return ClipConfig(
-            sampler=self.sampler,
-            transform=self.transform,
-            memory_budget=self.memory_budget,
-            nvdec=self.route.nvdec,
-            gpu_memory_budget=self.gpu_memory_budget,
-            make_records=self.make_records,
-            keep_damaged=self.on_error == "keep",
-        )
+        shared: dict[str, Any] = {
+            "sampler": self.sampler,
+            "transform": self.transform,
+            "memory_budget": self.memory_budget,
+            "make_records": self.make_records,
+            "keep_damaged": self.on_error == "keep",
+        }
+        if self.route.nvdec is None:
+            return ClipConfig(**shared)
+        return EncodedConfig(nvdec=self.route.nvdec, gpu_memory_budget=self.gpu_memory_budget, **shared)

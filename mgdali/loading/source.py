@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from mgdali.choices import draw
 from mgdali.datasets.video_dataset import VideoDataset
 from mgdali.errors import VideoDecodeError
-from mgdali.gpu.decoder_memory import decoding_bytes, session_cache_bytes
+from mgdali.gpu.decoder_memory import session_cache_bytes
 from mgdali.loading.batch import Part, arrange_clips, arrange_encoded
 from mgdali.loading.order import WHOLE, Share
 from mgdali.loading.settings import LoaderSettings
 from mgdali.loading.tally import Tally
 from mgdali.video.record import VideoRecord
-from mgdali.workers.clip_job import GRAPH_FAILED, ClipJob, ClipResult, EncodedResult, Result
+from mgdali.workers.clip_job import ClipJob, ClipResult
+from mgdali.workers.encoded_job import GRAPH_FAILED, EncodedResult, Result
 from mgdali.workers.protocols import Outcome, Pool
 
 __all__ = ["ClipSource", "Index"]
@@ -237,7 +238,7 @@ class ClipSource:
             self._arrange(videos, results, memory),
             [video.path for video in videos],
             last,
-            gpu_bytes=sum(decoding_bytes(result.decoded_bytes, result.frame_bytes) for result in files),
+            gpu_bytes=sum(result.gpu_bytes for result in files),
             gpu_limit=self._gpu_room(self._decoded),
         )
 
@@ -249,7 +250,7 @@ class ClipSource:
             samples = self._await(size)
             result = samples[-1].result
             if isinstance(result, EncodedResult):
-                needed += decoding_bytes(result.decoded_bytes, result.frame_bytes)
+                needed += result.gpu_bytes
                 decoded[result.frame_bytes] += 1
                 if size > 1 and needed * parts > self._gpu_room(decoded):
                     return samples[:-1]

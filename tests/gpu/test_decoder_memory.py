@@ -8,8 +8,8 @@ FRAME = 3 * 256 * 340
 LARGE = 3 * 1088 * 1920
 
 
-def test_a_video_takes_its_frames_and_eight_more() -> None:
-    assert decoding_bytes(100 * FRAME, FRAME) == 108 * 261_120
+def test_a_video_takes_its_frames_its_picks_and_eight_more() -> None:
+    assert decoding_bytes(100, 16, FRAME) == 124 * 261_120
 
 
 def test_a_session_has_22_surfaces_of_12_bits_per_pixel() -> None:

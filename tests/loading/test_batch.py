@@ -18,13 +18,14 @@ from mgdali.loading.batch import (
 )
 from mgdali.transforms import Window
 from mgdali.video.colour import colour_correction
-from mgdali.workers.clip_job import ClipResult, EncodedResult
+from mgdali.workers.clip_job import ClipResult
+from mgdali.workers.encoded_job import EncodedResult
 
 CLIP = ClipResult((4, 3, 8, 8), True, np.array([0, 2, 2, 5]), 6, 6, 0.1)
 COLOURS = colour_correction("bt709")
-FILE = EncodedResult((5,), Window(2, 4, 10, 12), False, np.full(4, 0.5), 7, 100, 7, (0, 0, 12, 12), COLOURS)
+FILE = EncodedResult((5,), Window(2, 4, 10, 12), False, np.full(4, 0.5), 7, 7, 432, (0, 0, 12, 12), COLOURS)
 KNOWN = EncodedResult(
-    *((5,), Window(0, 0, 8, 8), True, np.full(4, 0.5), 7, 100, 4, (6, 2, 8, 8), COLOURS),
+    *((5,), Window(0, 0, 8, 8), True, np.full(4, 0.5), 7, 4, 768, (6, 2, 8, 8), COLOURS),
     picks=np.array([1, 1, 2, 3]),
     places=np.array([0, 0, 1, 2]),
 )

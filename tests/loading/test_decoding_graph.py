@@ -29,7 +29,8 @@ from mgdali.loading.tally import Tally
 from mgdali.samplers import Representation, Sampler
 from mgdali.transforms import OutputFormat, SpatialTransform
 from mgdali.video.record import VideoRecord
-from mgdali.workers.clip_job import ClipConfig, EncodedResult
+from mgdali.workers.clip_job import ClipConfig
+from mgdali.workers.encoded_job import EncodedResult
 from mgdali.workers.pool import LocalPool
 from mgdali.workers.protocols import Outcome
 from tests.support.host_kernels import KernelsOnHost
@@ -273,8 +274,8 @@ def test_a_memory_budget_splits_batches_and_changes_nothing(
             sizes.append(sum(frame.nbytes for frame in frames))
             return super().describe(frames, visible)
 
-    # The largest video needs 584,064 bytes with the frames that its decoder holds.
-    budget = 600_000
+    # The largest video needs 643,968 bytes with its picks and the frames that its decoder holds.
+    budget = 650_000
     parts = epoch_of(feed_of(mixed, sampler, partial(Counting, *graph_kernels.args), budget=budget, workers=workers))
     largest = max(3 * (6 + 5 * i) * 48 * (64 + 8 * i) for i in range(6))
     assert max(sizes) <= max(budget, largest)
@@ -286,7 +287,7 @@ def test_a_memory_budget_splits_batches_and_changes_nothing(
 
 
 @pytest.mark.parametrize("num_graphs", [2, 3])
-@pytest.mark.parametrize("budget", [float("inf"), 600_000], ids=["whole", "in parts"])
+@pytest.mark.parametrize("budget", [float("inf"), 650_000], ids=["whole", "in parts"])
 def test_graphs_that_take_turns_give_the_same_bytes_in_the_same_order(
     mixed: VideoDataset, graph_kernels: Any, budget: float, num_graphs: int
 ) -> None:
@@ -307,7 +308,7 @@ def test_graphs_that_take_turns_give_the_same_bytes_in_the_same_order(
 @pytest.mark.slow
 def test_graphs_that_take_turns_and_workers_give_the_same_bytes(mixed: VideoDataset, graph_kernels: Any) -> None:
     feed = partial(feed_of, mixed, MotionGuided(num_frames=4), graph_kernels, batch_size=2)
-    assert_same_bytes(epoch_of(feed(budget=600_000, num_graphs=3, workers=2)), epoch_of(feed()))
+    assert_same_bytes(epoch_of(feed(budget=650_000, num_graphs=3, workers=2)), epoch_of(feed()))
 
 
 @pytest.mark.parametrize("num_graphs", [1, 3])

@@ -34,7 +34,7 @@ from mgdali.loading.settings import LoaderSettings
 from mgdali.loading.source import ClipSource
 from mgdali.loading.tally import Tally
 from mgdali.transforms import OutputFormat, SpatialTransform
-from mgdali.workers.clip_job import GRAPH_FAILED, EncodedResult
+from mgdali.workers.encoded_job import GRAPH_FAILED, EncodedResult
 from mgdali.workers.pool import LocalPool
 from tests.support.broken_vp9 import VP9, write_broken_vp9
 from tests.support.loading import SCRIPT_ENVIRONMENT, digest
@@ -326,7 +326,7 @@ def test_only_the_part_of_a_batch_on_which_the_graph_failed_is_decoded_again(
     intact: VideoDataset, broken: VideoDataset
 ) -> None:
     # The sessions alone take more than this budget, so each part is one video.
-    budget = 400_000
+    budget = 450_000
     tally = Tally()
     batches = epoch_of(feed_of(broken, tally, on_error="keep", gpu_memory_budget=budget, num_graphs=2))
     graph = epoch_of(feed_of(intact))

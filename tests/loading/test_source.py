@@ -19,7 +19,8 @@ from mgdali.loading.source import ClipSource
 from mgdali.loading.tally import Tally
 from mgdali.transforms import Window
 from mgdali.video.record import VideoRecord
-from mgdali.workers.clip_job import GRAPH_FAILED, ClipResult, EncodedResult
+from mgdali.workers.clip_job import ClipResult
+from mgdali.workers.encoded_job import GRAPH_FAILED, EncodedResult
 
 ONE_ENGINE = Route(torch.device("cpu"), {"h264": DecoderCaps("h264", "4:2:0", 8, 1, 48, 16, 4096, 4096, 65536)})
 
@@ -137,11 +138,10 @@ class EncodedPool(RecordingPool):
             flip=False,
             offsets=np.zeros(1),
             num_frames=10,
-            decoded_bytes=10 * frame_bytes,
             frames_decoded=10,
+            frame_bytes=frame_bytes,
             visible=(0, 0, 20, 50),
             colours=np.zeros(9, np.float32),
-            frame_bytes=frame_bytes,
         )
         return [(slot, file)]
 
@@ -157,11 +157,11 @@ def test_a_part_is_what_fits_beside_another_one_with_buffers_and_sessions() -> N
     source = make_encoded_source(12, EncodedPool(), order=order, gpu_memory_budget=600_000)
     source.start(0, WHOLE)
     parts = [source() for _ in range(4)]
-    # A video takes 10 frames and 8 in its decoder, 54,000 bytes; the sessions of three decoders take 99,000 bytes. Two
-    # parts of 4 videos fit: 432,000 of 501,000 bytes. Two parts of 5 would need 540,000.
+    # A video takes 10 frames, 8 in its decoder and one pick, 57,000 bytes; the sessions of three decoders take 99,000.
+    # Two parts of 4 videos fit: 456,000 of 501,000 bytes. Two parts of 5 would need 570,000.
     assert [len(part.paths) for part in parts] == [4, 2, 4, 2]
     assert [part.last for part in parts] == [False, True, False, True]
-    assert [part.gpu_bytes for part in parts] == [216_000, 108_000, 216_000, 108_000]
+    assert [part.gpu_bytes for part in parts] == [228_000, 114_000, 228_000, 114_000]
     assert [part.gpu_limit for part in parts] == [501_000] * 4
 
 
@@ -170,7 +170,7 @@ def test_more_graphs_leave_less_memory_for_each_part() -> None:
     source = make_encoded_source(6, EncodedPool(), order=order, gpu_memory_budget=600_000, num_graphs=2)
     source.start(0, WHOLE)
     # There are four parts in the graphs at a time, and up to six sessions of 33,000 bytes, one more with each video.
-    # Two videos need 432,000 of 534,000 bytes at first, then of 468,000, and no longer fit into 402,000.
+    # Two videos need 456,000 of 534,000 bytes at first, then of 468,000, and no longer fit into 402,000.
     assert [len(source().paths) for _ in range(4)] == [2, 2, 1, 1]
 
 
@@ -191,7 +191,7 @@ def test_a_part_on_which_the_graph_failed_is_decoded_again_in_its_slots() -> Non
     assert tally.failed_on_gpu == dict.fromkeys([0, 1, 5], GRAPH_FAILED)
     assert set(tally.by_pyav) == {"0.mp4", "1.mp4", "5.mp4"}
     assert tally.graph_failures == 1
-    assert other.gpu_bytes == 2 * 54_000
+    assert other.gpu_bytes == 2 * 57_000
     # The next epoch begins with these videos.
     pool.jobs.clear()
     source.start(1, WHOLE)
