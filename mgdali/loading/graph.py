@@ -15,6 +15,7 @@ from mgdali.transforms import OutputFormat
 try:
     from nvidia.dali import fn, pipeline_def, types
     from nvidia.dali.pipeline import Pipeline
+    from nvidia.dali.plugin.pytorch.torch_utils import to_torch_tensor
 except ImportError as error:
     raise ImportError(
         "MGDaliIterator needs NVIDIA DALI, also on machines without a GPU: pip install 'mgdali[cuda12]', "
@@ -26,6 +27,7 @@ __all__ = [
     "Pipeline",
     "clips_pipeline",
     "decoding_pipeline",
+    "to_torch_tensor",
 ]
 
 OUTPUTS = ["clips", "labels", "frames", "num_frames"]

@@ -10,11 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.utils.dlpack import from_dlpack
 
 from mgdali.gpu.picking import FrameFunctions
 from mgdali.loading.batch import Arrays, Part
-from mgdali.loading.graph import OUTPUTS, Pipeline
+from mgdali.loading.graph import OUTPUTS, Pipeline, to_torch_tensor
 from mgdali.loading.waiting import Waiter
 
 __all__ = ["Graph", "Graphs"]
@@ -83,9 +82,9 @@ class Graph:
             self._failed = True
             # Frames of the traceback refer to the pipeline, which must be destroyed in the waiter's thread.
             raise error.with_traceback(None) from None
-        tensors = {name: from_dlpack(each.as_tensor()) for name, each in zip(OUTPUTS, outputs, strict=True)}
+        tensors = [to_torch_tensor(each.as_tensor(), copy=False) for each in outputs]
         self._pipeline.release_outputs()
-        return self.parts.popleft(), tensors
+        return self.parts.popleft(), dict(zip(OUTPUTS, tensors, strict=True))
 
     def abandon(self) -> list[Part]:
         """Leave a failed graph to its thread, and return the parts that it had, oldest first.
