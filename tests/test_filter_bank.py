@@ -88,6 +88,7 @@ def test_motion_of_random_frames_is_the_reference(seed: int) -> None:
     check(reference.default_filters(), random_frames(seed), rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_motion_of_real_frames_is_the_reference(sample_videos: Path) -> None:
     videos = sorted((sample_videos / "formats").glob("*.mp4"))[:3]
     assert videos

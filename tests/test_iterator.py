@@ -171,6 +171,7 @@ def test_yielded_clips_do_not_change_later(dataset: VideoDataset, dtype: str, tr
     assert all(torch.equal(clips, as_it_was) for clips, as_it_was in held)
 
 
+@pytest.mark.slow
 def test_layouts_and_types_are_views_of_the_same_clips(dataset: VideoDataset) -> None:
     def clips(**arguments: Any) -> torch.Tensor:
         with load(dataset, batch_size=5, training=True, **arguments) as loader:

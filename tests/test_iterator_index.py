@@ -145,6 +145,7 @@ def test_a_copy_of_the_videos_with_new_file_times_matches_the_index(videos: Vide
     assert epochs(videos, 1, index=index)[1].unindexed == {}
 
 
+@pytest.mark.slow
 def test_motion_of_another_representation_is_not_used(videos: VideoDataset, tmp_path: Path) -> None:
     # Few frames: the feature level takes most of the time.
     videos = videos.subset([1, 2, 4, 5])

@@ -79,6 +79,7 @@ def test_choosing_the_finished_epoch_of_a_state_yields_nothing_and_warns(dataset
             assert len(list(loader)) == len(loader)
 
 
+@pytest.mark.slow
 def test_the_documented_loop_resumes_without_an_empty_or_repeated_epoch(dataset: VideoDataset) -> None:
     def run(loader: Any, epochs: int, stop: int | None = None) -> list[str]:
         seen: list[str] = []

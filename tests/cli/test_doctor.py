@@ -392,6 +392,7 @@ def test_where_the_whole_route_is_there_the_loader_chooses_the_gpu(monkeypatch: 
     assert choice == machine_report.Choice("cuda:0", "NVDEC", "it decodes h264, vp9, and PyAV the rest")
 
 
+@pytest.mark.slow
 def test_without_dali_the_loader_cannot_run() -> None:
     pytest.importorskip("torch")
     program = (

@@ -97,6 +97,7 @@ def test_building_says_what_was_done_and_again_that_nothing_was_left_to_do(video
     assert "Measured 0 videos" in again.stdout
 
 
+@pytest.mark.slow
 def test_failed_videos_are_listed_and_end_it_with_1(videos: Path, tmp_path: Path) -> None:
     for i in range(23):
         (videos / f"bad{i:02}.mp4").write_bytes(b"no video")
@@ -169,6 +170,7 @@ def test_pruning_and_trying_again_are_options(index: Path, videos: Path) -> None
     assert summarize_index(index).videos == 2
 
 
+@pytest.mark.slow
 def test_show_tells_what_there_is(index: Path, videos: Path) -> None:
     done = run("show", index)
     assert (done.returncode, done.stderr) == (0, "")

@@ -86,6 +86,7 @@ def test_any_number_of_picks_stays_a_picture_that_can_be_opened(tmp_path: Path) 
     assert draw(tmp_path / "hundreds.png", bell(31, 9), 200).shape[0] < 4000
 
 
+@pytest.mark.slow
 def test_a_still_video_and_a_single_frame_are_drawn(tmp_path: Path) -> None:
     for total in (1, 40):
         picture = draw(tmp_path / f"{total}.png", np.zeros(total), 4)

@@ -116,6 +116,7 @@ def test_a_folder_of_classes_gets_what_the_library_picks(videos: Path, tmp_path:
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_flat_folder_is_one_class_and_a_bad_file_in_it_is_listed_at_the_end(flat: Path, tmp_path: Path) -> None:
     (flat / "broken.mp4").write_bytes(b"not a video" * 500)
     (flat / "notes.txt").write_text("no video at all")

@@ -325,6 +325,7 @@ def test_a_video_whose_worker_dies_once_is_measured_by_the_next(videos: Path, pa
     assert measured == ["00.mp4", "03.mp4"]
 
 
+@pytest.mark.slow
 def test_a_video_that_takes_too_long_is_tried_again_by_the_next_build(videos: Path, path: Path, tmp_path: Path) -> None:
     stuck = tmp_path / "stuck.mp4"
     os.mkfifo(stuck)

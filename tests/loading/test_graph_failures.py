@@ -258,6 +258,7 @@ def test_later_epochs_decode_only_the_broken_files_by_pyav(intact: VideoDataset,
         assert found == [b if b[1] in BROKEN else a for a, b in zip(own, other, strict=True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_graphs", [1, 2])
 def test_a_run_resumes_exactly_after_each_batch(broken: VideoDataset, num_graphs: int) -> None:
     tally = Tally()
@@ -285,6 +286,7 @@ def test_each_rank_recovers_from_its_own_failures(intact: VideoDataset, broken: 
         assert epoch_of(feed_of(broken, num_graphs=2), share=share) == expected
 
 
+@pytest.mark.slow
 def test_an_epoch_that_is_stopped_after_a_failure_is_followed_by_a_complete_one(
     intact: VideoDataset, broken: VideoDataset
 ) -> None:
@@ -376,6 +378,7 @@ def loader_of(monkeypatch: pytest.MonkeyPatch) -> Any:
     return load
 
 
+@pytest.mark.slow
 def test_a_loader_resumes_exactly_from_a_state_after_a_failure(broken: VideoDataset, loader_of: Any) -> None:
     arguments = {"shuffle": True, "training": True, "num_graphs": 2, "decoder_threads": 1}
     with warnings.catch_warnings():
@@ -558,6 +561,7 @@ def dali_threads() -> int:
     return sum("DALI" in name for name in names)
 
 
+@pytest.mark.slow
 def test_failed_graphs_leave_no_threads(broken: VideoDataset) -> None:
     before = dali_threads()
     for _ in range(4):

@@ -197,6 +197,7 @@ def test_a_video_whose_worker_dies_once_is_decoded_by_the_next(
     assert "1.mp4 was killed by signal 9 (Killed); another one tries it once more" in caplog.text
 
 
+@pytest.mark.slow
 def test_three_deaths_by_chance_within_a_minute_end_the_run(crashing: Any) -> None:
     pool = crashing({7: KILLED, 8: KILLED, 9: KILLED}, [7, 5, 8, 9], once=True)
     with pytest.raises(WorkerError, match=r"3 decoding workers died within 60 seconds.*reduce num_workers or memory_b"):
@@ -244,6 +245,7 @@ def test_a_worker_whose_outcomes_are_read_late_is_not_too_late(crashing: Any) ->
     assert processes_of(pool) == before
 
 
+@pytest.mark.slow
 def test_a_timeout_and_a_death_are_both_named(tmp_path: Path, crashing: Any) -> None:
     stuck = tmp_path / "stuck.mp4"
     os.mkfifo(stuck)
@@ -271,6 +273,7 @@ def test_an_idle_worker_that_is_killed_is_replaced(crashing: Any, dataset: Video
         assert process not in processes_of(pool)
 
 
+@pytest.mark.slow
 def test_a_cancelled_job_whose_worker_dies_is_not_tried_again(tmp_path: Path, crashing: Any) -> None:
     stuck = tmp_path / "stuck.mp4"
     os.mkfifo(stuck)
