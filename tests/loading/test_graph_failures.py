@@ -40,6 +40,9 @@ from tests.support.broken_vp9 import VP9, write_broken_vp9
 from tests.support.loading import SCRIPT_ENVIRONMENT, digest
 from tests.support.videos import moving_square, write_video
 
+# Videos are damaged on purpose. Tests that expect a warning still see it.
+pytestmark = pytest.mark.filterwarnings("ignore:.* is used up to its damage:RuntimeWarning")
+
 ON_GPU = Route(torch.device("cpu"), {"vp9": DecoderCaps("vp9", "4:2:0", 8, 1, 1, 1, 8192, 8192, 1 << 18)})
 SAMPLER = Segment(num_frames=3)
 NUM_VIDEOS = 12
