@@ -153,13 +153,13 @@ class EncodedLoader:
             picks: Its picks; None if they are not known.
         """
         content = job.media.read()
-        facts = probe(content, job.path)
-        way = choose_way(facts, self._nvdec, record=record)
-        if way.kind == "pyav":
-            return way.reason
-        uncrop = facts.cropped
-        encoded = _Encoded(content, facts, facts.num_packets, picks, uncrop)
         try:
+            facts = probe(content, job.path)
+            way = choose_way(facts, self._nvdec, record=record)
+            if way.kind == "pyav":
+                return way.reason
+            uncrop = facts.cropped
+            encoded = _Encoded(content, facts, facts.num_packets, picks, uncrop)
             if picks is not None and record is not None and record.packets is not None:
                 part = remux_picked(content, job.path, record, picks.tolist(), uncrop=uncrop)
                 encoded = replace(encoded, content=part.content, num_frames=part.num_frames, places=part.picks)
@@ -167,6 +167,7 @@ class EncodedLoader:
                 order = None if record is None else record.packets
                 encoded = replace(encoded, content=remux_whole(content, job.path, order=order, uncrop=uncrop))
         except VideoDecodeError as error:
+            # PyAV may still decode it, or a part of it. If not, its error counts frames.
             return error.reason
         needed = decoding_bytes(encoded.num_frames, len(job.choices.offsets), encoded.frame_bytes)
         if needed > self._gpu_memory_budget:

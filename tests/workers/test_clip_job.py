@@ -21,7 +21,7 @@ from mgdali.video.frames import read_frames
 from mgdali.video.media import Media
 from mgdali.workers.clip_job import ClipConfig, ClipJob, ClipLoader, ClipResult
 from mgdali.workers.encoded_job import EncodedConfig
-from tests.support.damaged_videos import write_damaged
+from tests.support.damaged_videos import Damage, write_damaged
 
 
 def test_a_clip_is_the_window_of_each_picked_frame(dataset: VideoDataset) -> None:
@@ -53,12 +53,13 @@ def numpy_memory(shape: tuple[int, ...]) -> NDArray[np.uint8]:
     return np.zeros(shape, np.uint8)
 
 
-# With make_records, PyAV makes the clip on the GPU route too.
-@pytest.mark.parametrize(("make_records", "nvdec"), [(False, None), (True, None), (True, NVDEC)])
+# PyAV makes the clip where a GPU decodes too: of every damaged video, and with make_records.
+@pytest.mark.parametrize(("make_records", "nvdec"), [(False, None), (True, None), (True, NVDEC), (False, NVDEC)])
+@pytest.mark.parametrize("kind", ["cut", "zeros"])
 def test_a_kept_damaged_video_gives_the_same_clip_with_and_without_its_record(
-    tmp_path: Path, make_records: bool, nvdec: Any
+    tmp_path: Path, kind: Damage, make_records: bool, nvdec: Any
 ) -> None:
-    damaged, intact = write_damaged(tmp_path, "cut")
+    damaged, intact = write_damaged(tmp_path, kind)
     shared: dict[str, Any] = {
         "sampler": MotionGuided(num_frames=5),
         "transform": TRANSFORM,
