@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mgdali.gpu.cuda_kernels import kernel_folder
+from tests.support.kernel_build import compile_cubin
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
@@ -41,7 +42,7 @@ every_architecture = pytest.mark.parametrize("arch", sass.ARCHITECTURES)
 @cache
 def compiled(path: Path, arch: str) -> tuple[dict[str, Any], str]:
     """Return the code of a source's kernels by name, and ptxas' log."""
-    cubin, log = sass.compile_cubin(path.read_text(), path.name, arch, kernel_folder())
+    cubin, log = compile_cubin(path, arch)
     return sass.kernels_in(sass.disassemble(cubin)), log
 
 

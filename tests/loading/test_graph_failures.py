@@ -443,17 +443,14 @@ def get_stuck(self):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("num_graphs", [1, 2])
-def test_a_decoder_that_never_returns_costs_only_the_batch_on_which_it_is_stuck(
-    intact: VideoDataset, num_graphs: int
-) -> None:
+def test_a_decoder_that_never_returns_costs_only_the_batch_on_which_it_is_stuck(intact: VideoDataset) -> None:
     script = f"""{paths_and_labels(intact)}{STUCK}
 graph = epoch_of(feed_of(dataset))
 pyav = epoch_of(feed_of(dataset, pool=OnlyPyAV))
 feed_module.WAIT_SECONDS = 5.0
 Graph._share = get_stuck
 tally = Tally()
-feed = feed_of(dataset, tally, num_graphs={num_graphs})
+feed = feed_of(dataset, tally, num_graphs=2)
 feed.start(0, WHOLE)
 batches = rest_of(feed)
 feed.close()

@@ -31,6 +31,7 @@ import tempfile
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -135,15 +136,17 @@ class Resources:
         )
 
 
+@cache
 def compile_cubin(source: Path, arch: str) -> tuple[bytes, str]:
-    """Return the machine code and the compiler's log."""
+    """Return the machine code of a source, which must not change afterwards, and the compiler's log."""
     from cupy.cuda import nvrtc
 
     program = nvrtc.createProgram(source.read_text(), source.name, [], [])
     try:
         options = (*compile_options(), f"--gpu-architecture={arch}", f"-I{source.parent}", "--ptxas-options=-v")
         nvrtc.compileProgram(program, options)
-        return nvrtc.getCUBIN(program), nvrtc.getProgramLog(program)
+        # CuPy leaves out the last byte, as if the machine code were a string that ends with 0.
+        return nvrtc.getCUBIN(program) + b"\0", nvrtc.getProgramLog(program)
     except nvrtc.NVRTCError as error:
         raise KernelError(f"{source.name} for {arch}: {error}\n{nvrtc.getProgramLog(program)}") from None
     finally:
