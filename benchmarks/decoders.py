@@ -107,7 +107,7 @@ class Baseline:
 def frames_from_key_frames(picks: Iterable[int], key_frames: Sequence[int]) -> int:
     """Return the number of frames to decode if decoding begins at the last key frame before each pick.
 
-    Frames between two picks are decoded once if no key frame lies between them.
+    If there is no key frame between two picks, the frames between them are decoded only once.
 
     Args:
         picks: Indices of the picked frames.

@@ -73,7 +73,7 @@ def separate(filters: NDArray[np.floating]) -> SeparableBank | None:
 
     - A greedy set: the filter with the fewest outer products (the rank of its matrix) is taken as these outer products.
       What they explain is subtracted from the other filters, and so on until nothing is left.
-    - The outer products of an orthogonal basis of all columns and one of all rows, without those that do not occur.
+    - The outer products of an orthogonal basis of all columns and one of all rows. Unused products are left out.
 
     The result differs from the bank by at most 1e-7 of the bank's Frobenius norm. This is the rounding of a bank in
     float32. S then differs by less than 1e-6 of S, unless nearly all of the frames' difference cancels in the bank.

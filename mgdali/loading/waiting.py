@@ -41,7 +41,7 @@ class Waiter:
         return self._last is not None and not self._last.done()
 
     def begin(self, call: Callable[[], Any]) -> None:
-        """Let the thread make a call after those that were begun before. Its outcome is dropped."""
+        """Let the thread make a call after all earlier ones. The outcome of the call is dropped."""
         self._begun(call)
 
     def call(self, call: Callable[[], T], seconds: float) -> T:

@@ -127,8 +127,10 @@ class EncodedLoader:
         reason = self._not_read(job, picks)
         if reason is None:
             job = replace(job, media=job.media.loaded())
-            # A record without the sampler's S still has the order of the packets.
-            order = job.record if reason_unindexed(job, None) is None else None
+            order = record
+            if unindexed is not None and reason_unindexed(job, None) is None:
+                # A record without the sampler's S still has the order of the packets.
+                order = job.record
             encoded = self._encode(job, order, picks)
             if not isinstance(encoded, str):
                 return self._result(job, encoded, allocate, picks, unindexed)

@@ -20,47 +20,39 @@ import torch
 
 from mgdali import MotionGuided, VideoDataset
 from mgdali.index.schema import SCHEMA, from_batch
+from tests.support.benchmark_modules import BENCHMARKS, script
 from tests.support.videos import moving_square, write_video
 
 # Nothing of the package is tested here.
 pytestmark = pytest.mark.slow
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture(scope="module")
 def machine() -> Any:
-    return _script("machine")
+    return script("machine")
 
 
 @pytest.fixture(scope="module")
 def floors() -> Any:
-    return _script("kernel_floors")
+    return script("kernel_floors")
 
 
 @pytest.fixture(scope="module")
 def kernels() -> Any:
-    return _script("kernels")
+    return script("kernels")
 
 
 @pytest.fixture(scope="module")
 def index() -> Any:
-    return _script("index")
+    return script("index")
 
 
 @pytest.fixture(scope="module")
 def ablation() -> Iterator[Any]:
     threads = torch.get_num_threads()
-    yield _script("ablation")
+    yield script("ablation")
     # Each run uses one thread.
     torch.set_num_threads(threads)
-
-
-def _script(name: str) -> Any:
-    """Import the module as a script in the same folder does."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
-        return importlib.import_module(name)
 
 
 # --- The machine -----------------------------------------------------------------------------------------------------
@@ -297,7 +289,7 @@ def test_loading_is_compared_with_an_index_and_without(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    loading = _script("index_loading")
+    loading = script("index_loading")
     monkeypatch.setattr(loading, "LEAST_CLIPS", 4)
     monkeypatch.setattr(loading, "SAMPLERS", {"motion-guided": MotionGuided(num_frames=2)})
     (tmp_path / "long").mkdir()
@@ -327,13 +319,13 @@ def test_building_is_compared_with_decoding_alone(built: Path, dataset: VideoDat
 
 
 def test_a_run_is_timed_from_its_first_video() -> None:
-    run = _script("index_build").Run(begin=10.0, done=[12.0, 13.0, 15.0], frames=[50, 30, 10], end=16.0)
+    run = script("index_build").Run(begin=10.0, done=[12.0, 13.0, 15.0], frames=[50, 30, 10], end=16.0)
     expected = {"seconds": 6.0, "frames_per_s": 10.0, "frames_per_s_with_start": 15.0, "last_share": 0.25}
     assert run.figures() == pytest.approx(expected)
 
 
 def test_synthetic_videos_are_rows_of_an_index() -> None:
-    rows = _script("index_rows")
+    rows = script("index_rows")
     batch = rows.make_up(np.random.default_rng(0), 7, 20, 30)
     batch.validate(full=True)
     assert (batch.schema, batch.num_rows) == (SCHEMA, 20)
@@ -501,7 +493,7 @@ def test_the_cost_of_sampling_is_measured_for_each_strategy(tmp_path: Path, caps
     for i in range(3):
         write_video(tmp_path / f"{i}.mp4", moving_square(8, 48, 64, seed=i))
     out = tmp_path / "cost.json"
-    _script("sampling_cost").main([str(tmp_path), "--rounds", "2", "--levels", "image level", "--out", str(out)])
+    script("sampling_cost").main([str(tmp_path), "--rounds", "2", "--levels", "image level", "--out", str(out)])
     report = json.loads(out.read_text())
     ways = ["segment", "segment with an index", "image level", "image level with an index"]
     assert list(report["milliseconds_a_video"]) == ways

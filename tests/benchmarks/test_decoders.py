@@ -16,23 +16,14 @@ import torch
 from numpy.typing import NDArray
 
 from mgdali.video.frames import read_frames
+from tests.support.benchmark_modules import script
 from tests.support.videos import moving_square, write_video
 
 # Nothing of the package is tested here.
 pytestmark = pytest.mark.slow
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-def _module(name: str) -> Any:
-    """Import the module as a script in its folder does."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
-        return importlib.import_module(name)
-
-
-decoders, decoder_process = _module("decoders"), _module("decoder_process")
-decoder_session = _module("decoder_session")
+decoders, decoder_process = script("decoders"), script("decoder_process")
+decoder_session = script("decoder_session")
 
 
 def video(path: str = "some.mp4", **changes: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import signal
@@ -16,30 +15,24 @@ from typing import Any
 
 import pytest
 
+from tests.support.benchmark_modules import BENCHMARKS, script
+
 # Nothing of the package is tested here.
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-BENCHMARKS = ROOT / "benchmarks"
 GIVE_UP = 60.0
 """Time after which a wait of a test fails, in seconds."""
 
 
-def _module(name: str) -> Any:
-    """Import the module as a script in the same folder does."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
-        return importlib.import_module(name)
-
-
 @pytest.fixture(scope="module")
 def parts() -> Any:
-    return _module("gpu_parts")
+    return script("gpu_parts")
 
 
 @pytest.fixture(scope="module")
 def gpu_check() -> Any:
-    return _module("gpu_check")
+    return script("gpu_check")
 
 
 @pytest.fixture
@@ -294,7 +287,7 @@ def test_an_interrupt_ends_the_part_and_writes_its_result(running: Any, tmp_path
 
 
 def test_a_file_that_is_replaced_is_never_half_written(tmp_path: Path) -> None:
-    lines = _module("lines")
+    lines = script("lines")
     path, stop = tmp_path / "some.json", threading.Event()
     lines.replace_json(path, [0] * 100_000)
 
@@ -315,7 +308,7 @@ def test_a_file_that_is_replaced_is_never_half_written(tmp_path: Path) -> None:
 
 
 def test_a_line_that_is_still_being_written_is_left_out(tmp_path: Path) -> None:
-    lines = _module("lines")
+    lines = script("lines")
     assert lines.read_lines(tmp_path / "missing.jsonl") == []
     path = tmp_path / "some.jsonl"
     writer = lines.Lines(path)
@@ -432,7 +425,7 @@ def test_without_a_gpu_the_command_prints_one_line_and_writes_nothing(tmp_path: 
 
 
 def test_nvdecs_library_is_looked_up_first(tmp_path: Path) -> None:
-    doctor = _module("gpu_doctor")
+    doctor = script("gpu_doctor")
     library = doctor.nvdec_library()
     assert (library["path"] is None) == (library["error"] is not None)
     assert Path(str(doctor.loaded_path("libc.so.6"))).name.startswith("libc.so")

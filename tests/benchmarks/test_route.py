@@ -16,24 +16,23 @@ import numpy as np
 import pytest
 
 from mgdali import MGDaliIterator, MotionGuided, VideoDataset
+from tests.support.benchmark_modules import BENCHMARKS, script
 from tests.support.videos import moving_square, write_video
 
 # Nothing of the package is tested here.
 pytestmark = pytest.mark.slow
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-def _module(name: str) -> Any:
-    """Import the module as a script in its folder does."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
-        return importlib.import_module(name)
-
-
-route, route_videos, route_variants = _module("route"), _module("route_videos"), _module("route_variants")
-route_report, decoders, lines_module = _module("route_report"), _module("decoders"), _module("lines")
-Deadline = _module("deadline").Deadline
+route, route_videos, route_variants = (
+    script("route"),
+    script("route_videos"),
+    script("route_variants"),
+)
+route_report, decoders, lines_module = (
+    script("route_report"),
+    script("decoders"),
+    script("lines"),
+)
+Deadline = script("deadline").Deadline
 
 
 # --- Videos and picks ------------------------------------------------------------------------------------------------
@@ -243,7 +242,7 @@ def test_a_variant_that_fails_is_left_out_with_the_reason(loads: list[Any]) -> N
 def test_each_variant_is_measured_once_and_then_only_as_time_permits(
     loads: list[Any], clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_module("deadline"), "time", clock)
+    monkeypatch.setattr(script("deadline"), "time", clock)
     # Two seconds for the first epochs, and four more for two rounds.
     lines = measured(loads[0], [variant("a"), variant("b")], rounds=100, seconds=6.5)
     assert epochs_of(lines) == [(0, "a"), (0, "b"), (1, "b"), (1, "a")]
@@ -395,7 +394,7 @@ def test_without_a_gpu_the_commands_print_one_line(command: Any, folder: Path, t
 
 
 def test_a_deadline_counts_from_the_start_of_the_process(command: Any) -> None:
-    deadline = _module("deadline")
+    deadline = script("deadline")
     age = deadline.seconds_since_start()
     assert 0 < age < 3600
     assert Deadline.of_process(age + 50).left == pytest.approx(50, abs=5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import sys
@@ -18,25 +17,24 @@ import torch
 from mgdali import VideoDataset
 from mgdali.motion import image_difference, luma_from_rgb
 from mgdali.sampling import sample_motion_guided
+from tests.support.benchmark_modules import BENCHMARKS, script
 from tests.support.videos import moving_square, write_video
 
 # Nothing of the package is tested here.
 pytestmark = pytest.mark.slow
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-def _module(name: str) -> Any:
-    """Import the module as a script in its folder does."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCHMARKS))
-        return importlib.import_module(name)
-
-
-registry, task, usage = _module("peers.registry"), _module("peers.task"), _module("peers.usage")
-dataloader, reference, process = _module("peers.dataloader"), _module("peers.reference"), _module("peers.process")
-workloads, encoding, cuda_clip = _module("peers.workloads"), _module("peers.encoding"), _module("peers.cuda_clip")
-throughput, scaling, stages = _module("throughput"), _module("scaling"), _module("stages")
+registry, task, usage = script("peers.registry"), script("peers.task"), script("peers.usage")
+dataloader, reference, process = (
+    script("peers.dataloader"),
+    script("peers.reference"),
+    script("peers.process"),
+)
+workloads, encoding, cuda_clip = (
+    script("peers.workloads"),
+    script("peers.encoding"),
+    script("peers.cuda_clip"),
+)
+throughput, scaling, stages = script("throughput"), script("scaling"), script("stages")
 
 TASK = task.Task(num_frames=4, resize=40, crop_size=32, batch_size=4, workers=1)
 
@@ -224,7 +222,7 @@ def test_the_table_has_a_row_per_loader_and_names_the_compared_loader(report: di
 
 
 def test_ratios_are_of_the_same_round() -> None:
-    figures, epoch = _module("peers.report"), process.Epoch
+    figures, epoch = script("peers.report"), process.Epoch
     made = figures.row(
         registry.PEERS["mgdali"],
         10,

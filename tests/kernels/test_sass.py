@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,14 +10,10 @@ from typing import Any
 import pytest
 
 from mgdali.gpu.cuda_kernels import kernel_folder
+from tests.support.benchmark_modules import script
 from tests.support.kernel_build import compile_cubin
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-try:
-    sass: Any = importlib.import_module("sass")
-finally:
-    sys.path.remove(str(BENCHMARKS))
+sass = script("sass")
 
 _MISSING = [
     name

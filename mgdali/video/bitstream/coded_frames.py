@@ -6,6 +6,7 @@ headers. DALI's decoder on the GPU does none of this. Therefore some bytes of ea
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import av
@@ -23,7 +24,7 @@ BAD_HEADER = "its sequence header cannot be read"
 """Description of a stream whose sequence header is not valid."""
 
 
-class CodedFrames:
+class CodedFrames(ABC):
     """Coded frames of a stream, noted packet by packet. There is a subclass for each codec.
 
     Attributes:
@@ -44,9 +45,9 @@ class CodedFrames:
         self.b_frames = False
         self.oddity = ""
 
+    @abstractmethod
     def add(self, packet: av.Packet[Any]) -> None:
         """Note a packet that is not empty. The packet may be empty afterwards."""
-        raise NotImplementedError
 
     def note(self, frames: int, *, shown: bool = True) -> None:
         """Count the coded frames of a packet; one of them is displayed if ``shown``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import av
@@ -42,12 +43,13 @@ class NalFrames(CodedFrames):
         self._begun = True
         self.note(pictures)
 
+    @abstractmethod
     def _read_unit(self, content: bytes, start: int, end: int) -> int:
         """Note the unit in a part of a packet. Return 1 if it begins a picture, otherwise 0."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _read_header(self, unit: bytes) -> SequenceHeader:
-        raise NotImplementedError
+        """Return the properties in a sequence parameter set; raise a ValueError if it is not valid."""
 
     def _add_set(self, kind: int, unit: bytes) -> None:
         """Note a parameter set. All sets of its type must be equal."""

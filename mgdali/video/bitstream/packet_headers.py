@@ -96,8 +96,8 @@ def _begins_vp9(packet: bytes) -> bool:
 
 def _begins_av1(packet: bytes) -> bool:
     first = next((start for kind, start, _ in find_obus(packet) if kind in FRAME_UNITS), len(packet))
-    # show_existing_frame 0, frame_type 0 (key frame), show_frame 1. A key frame that is not shown at once does not
-    # replace the reference frames of those that follow it.
+    # show_existing_frame 0, frame_type 0 (key frame), show_frame 1. If a key frame is not shown at once, the
+    # next frames may still refer to frames before it.
     return first < len(packet) and packet[first] >> 4 == 1
 
 
