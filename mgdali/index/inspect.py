@@ -18,6 +18,7 @@ from mgdali.datasets.check import Names
 from mgdali.datasets.named_videos import shard_videos
 from mgdali.errors import DatasetError, VideoDecodeError
 from mgdali.index.remote_index import local_file, path_or_url
+from mgdali.index.schema import read_batches
 from mgdali.index.writer import open_parquet
 from mgdali.video.media import Fingerprint, Media
 from mgdali.video.record import index_name
@@ -243,7 +244,7 @@ def _state(row: dict[str, Any], media: Media | None) -> _State:
 
 def _batches(file: Path, name: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
     with open_parquet(file, name) as parquet:
-        yield from parquet.iter_batches(columns=columns, batch_size=_BATCH_ROWS)
+        yield from read_batches(parquet, columns=columns, batch_size=_BATCH_ROWS)
 
 
 def _durations(batch: pa.RecordBatch) -> NDArray[np.float64]:

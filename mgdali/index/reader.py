@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from mgdali.errors import DatasetError
 from mgdali.index.remote_index import downloaded, index_cache, path_or_url, remote_stamp
-from mgdali.index.schema import SCHEMA, from_batch
+from mgdali.index.schema import FORMAT, SCHEMA, from_batch, read_batches
 from mgdali.index.writer import locked_folder, open_parquet
 from mgdali.video.record import VideoRecord, index_name
 
@@ -32,6 +32,8 @@ __all__ = ["MotionIndex"]
 _LEFT_OUT = "times"
 _KEYS = [pa.field("key", pa.uint64()), pa.field("key_row", pa.int64())]
 _STAMP = b"mgdali.source"
+# A copy in another format is created again.
+_FORMAT = f" format {FORMAT}"
 
 
 class MotionIndex:
@@ -40,6 +42,8 @@ class MotionIndex:
     Args:
         path: Path or URL of the Parquet file that ``mgdali index build`` wrote.
         moved: Folder of the videos when they were measured, and their current folder; None if they have not been moved.
+        root: Folder or URL that the names in the index are relative to, as in the index of a packed data set; None if
+            they are absolute paths and URLs.
 
     Attributes:
         path: The path or URL of the file; a URL is a str.
@@ -61,9 +65,11 @@ class MotionIndex:
         path: str | os.PathLike[str],
         *,
         moved: tuple[str | os.PathLike[str], str | os.PathLike[str]] | None = None,
+        root: str | os.PathLike[str] | None = None,
     ) -> None:
         self.path: Path | str = path_or_url(path)
         self._moved = None if moved is None else tuple(os.path.abspath(folder) for folder in moved)
+        self._root = None if root is None else f"{index_name(os.fspath(root)).rstrip('/')}/"
         self._file = pa.ipc.open_file(pa.memory_map(str(_current_copy(self.path))))
         self._batches: list[pa.RecordBatch | None] = [None] * self._file.num_record_batches
         sizes = [self._batch(i).num_rows for i in range(len(self._batches))]
@@ -99,6 +105,8 @@ class MotionIndex:
 
     def _name_of(self, path: str) -> str:
         name = index_name(path)
+        if self._root is not None and name.startswith(self._root):
+            return name[len(self._root) :]
         if self._moved is not None:
             measured, current = self._moved
             if name.startswith(current.rstrip(os.sep) + os.sep):
@@ -132,7 +140,7 @@ def _current_copy(path: Path | str) -> Path:
 
 def _copy_of_url(url: str) -> Path:
     copy = _cached_copy(url)
-    stamp = remote_stamp(url)
+    stamp = remote_stamp(url) + _FORMAT.encode()
     if _stamp_of(copy) == stamp:
         return copy
     with contextlib.ExitStack() as lock:
@@ -141,10 +149,10 @@ def _copy_of_url(url: str) -> Path:
             lock.callback(os.close, locked_folder(copy.parent))
         if _stamp_of(copy) == stamp:
             return copy
-        with downloaded(url) as (file, stamp):
+        with downloaded(url) as (file, version):
             open_parquet(file, url).close()
             try:
-                _make_copy(file, copy, stamp)
+                _make_copy(file, copy, version + _FORMAT.encode())
             except OSError as error:
                 raise DatasetError(_not_copied(url, [_failure(copy, error)])) from error
     return copy
@@ -153,7 +161,7 @@ def _copy_of_url(url: str) -> Path:
 def _copy_of_file(path: Path) -> Path:
     open_parquet(path).close()
     stat = path.stat()
-    stamp = f"{stat.st_size} {stat.st_mtime_ns}".encode()
+    stamp = f"{stat.st_size} {stat.st_mtime_ns}{_FORMAT}".encode()
     copies = [path.with_name(f"{path.name}.map"), _cached_copy(os.fspath(path.absolute()))]
     for copy in copies:
         if _stamp_of(copy) == stamp:
@@ -199,7 +207,7 @@ def _make_copy(path: Path, target: Path, stamp: bytes) -> None:
             keys, rows = _sorted_keys(parquet)
             done = 0
             with pa.ipc.new_file(file, schema) as writer:
-                for batch in parquet.iter_batches(columns=[field.name for field in columns], batch_size=4096):
+                for batch in read_batches(parquet, columns=[field.name for field in columns]):
                     part = slice(done, done + batch.num_rows)
                     own: list[Any] = [batch.column(field.name) for field in columns]
                     writer.write_batch(

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from mgdali.errors import DatasetError
 from mgdali.video.media import Fingerprint
 from mgdali.video.record import VideoRecord
 
-__all__ = ["SCHEMA", "from_batch", "to_batch"]
+__all__ = ["FORMAT", "REQUIRED", "SCHEMA", "check_format", "conform", "from_batch", "read_batches", "to_batch"]
+
+FORMAT = 2
+"""Number of the format of index files. Version 0.1 of MGDali wrote format 1, which has no number in the file."""
+
+_FORMAT_KEY = b"mgdali.format"
 
 SCHEMA = pa.schema(
     [
@@ -37,13 +45,75 @@ SCHEMA = pa.schema(
         ("motion_image_rgb", pa.list_(pa.float32())),
         ("motion_feature", pa.list_(pa.float32())),
         ("filters", pa.string()),
-    ]
+        ("origin", pa.string()),
+        ("extradata", pa.binary()),
+        ("packet_offsets", pa.list_(pa.int64())),
+        ("packet_sizes", pa.list_(pa.int32())),
+    ],
+    {_FORMAT_KEY: str(FORMAT)},
 )
 """The columns of an index file; docs/index.md describes them."""
 
+_SINCE_FORMAT_2 = ("origin", "extradata", "packet_offsets", "packet_sizes")
+
+REQUIRED = tuple(name for name in SCHEMA.names if name not in _SINCE_FORMAT_2)
+"""Columns that an index file must have, which are those of format 1. Others that are missing count as null."""
+
 _MOTION = "motion_"
-_PLAIN = ("num_frames", "width", "height", "rotation", "rate", "codec", "pixel_format", "container", "filters")
-_LISTS = ("times", "packets", "referenced", "key_frames")
+_PLAIN = (
+    *("num_frames", "width", "height", "rotation", "rate", "codec", "pixel_format", "container", "filters"),
+    *("origin", "extradata"),
+)
+_LISTS = ("times", "packets", "referenced", "key_frames", "packet_offsets", "packet_sizes")
+
+
+def check_format(schema: pa.Schema, name: str) -> None:
+    """Check that this version of MGDali can read a file.
+
+    Args:
+        schema: Schema of the file.
+        name: Name of the file, for the error.
+
+    Raises:
+        DatasetError: If a newer version of MGDali wrote it in a newer format.
+    """
+    number = (schema.metadata or {}).get(_FORMAT_KEY, b"1")
+    if not number.isdigit() or int(number) > FORMAT:
+        raise DatasetError(
+            f"{name} has format {number.decode(errors='replace')}, but this version of MGDali reads formats 1 to "
+            f"{FORMAT}: install a newer version of MGDali, or create the file again with this one"
+        )
+
+
+def read_batches(
+    parquet: pq.ParquetFile, *, columns: Sequence[str] | None = None, batch_size: int = 4096
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of an index file in the present format (:func:`conform`).
+
+    Args:
+        parquet: The open file.
+        columns: Names of columns of :data:`SCHEMA`, in the order of the result; None for all.
+        batch_size: Largest number of rows of a batch.
+    """
+    names = SCHEMA.names if columns is None else list(columns)
+    existing = [name for name in names if name in parquet.schema_arrow.names]
+    for batch in parquet.iter_batches(columns=existing, batch_size=batch_size):
+        yield conform(batch, names)
+
+
+def conform(batch: pa.RecordBatch, columns: Sequence[str] = tuple(SCHEMA.names)) -> pa.RecordBatch:
+    """Return rows of any format with columns of :data:`SCHEMA`: missing columns are null, other columns are left out.
+
+    Args:
+        batch: The rows.
+        columns: Names of columns, in the order of the result.
+    """
+    schema = pa.schema([SCHEMA.field(name) for name in columns], SCHEMA.metadata)
+    existing = set(batch.schema.names)
+    arrays = [
+        batch.column(field.name) if field.name in existing else pa.nulls(batch.num_rows, field.type) for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def to_batch(records: list[VideoRecord]) -> pa.RecordBatch:

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mgdali.errors import DatasetError
-from mgdali.index.schema import SCHEMA, to_batch
+from mgdali.index.schema import REQUIRED, SCHEMA, check_format, conform, read_batches, to_batch
 from mgdali.video.record import VideoRecord
 from mgdali.video.remote import is_url
 
@@ -88,7 +88,7 @@ class IndexWriter:
             self._end_journal()
             for file in self._files():
                 with open_parquet(file) as parquet:
-                    yield from parquet.iter_batches(columns=columns, batch_size=_PART_ROWS)
+                    yield from read_batches(parquet, columns=columns, batch_size=_PART_ROWS)
 
     def commit(self, *, keep: Callable[[str], bool] | None = None) -> int:
         """Merge all written rows into the file.
@@ -188,7 +188,7 @@ def open_parquet(path: Path, name: str | None = None) -> pq.ParquetFile:
         name: Name of the index in errors; by default the path.
 
     Raises:
-        DatasetError: If the file is missing, cannot be read, or is not an index.
+        DatasetError: If the file is missing, cannot be read, is not an index, or has a newer format.
     """
     name = name or os.fspath(path)
     if os.path.exists(path) and not os.path.isfile(path):
@@ -204,12 +204,16 @@ def open_parquet(path: Path, name: str | None = None) -> pq.ParquetFile:
         raise DatasetError(f"cannot read the index {name}: {error.strerror}; change the rights of the file") from error
     except (pa.ArrowException, OSError) as error:
         raise DatasetError(f"{name} is not a motion index ({error}): give another path, or remove the file") from error
-    missing = [column for column in SCHEMA.names if column not in parquet.schema_arrow.names]
-    if missing:
+    try:
+        check_format(parquet.schema_arrow, f"the index {name}")
+        missing = [column for column in REQUIRED if column not in parquet.schema_arrow.names]
+        if missing:
+            raise DatasetError(
+                f"{name} is not a motion index: it has no column {missing[0]!r}; give another path, or remove the file"
+            )
+    except DatasetError:
         parquet.close()
-        raise DatasetError(
-            f"{name} is not a motion index: it has no column {missing[0]!r}; give another path, or remove the file"
-        )
+        raise
     return parquet
 
 
@@ -299,7 +303,7 @@ def _locked_file(folder: Path) -> BinaryIO:
 
 def _journal_to_part(journal: Path) -> None:
     """Convert a journal to a part and remove the journal. A truncated last record is dropped."""
-    batches = list(_whole_batches(journal))
+    batches = [conform(batch) for batch in _whole_batches(journal)]
     if batches:
         temporary = journal.with_suffix(".rolling")
         with pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
@@ -319,14 +323,15 @@ def _merge(files: list[Path], target: Path, keep: Callable[[str], bool] | None) 
     seen: set[str] = set()
     # Times usually increase by equal steps, and values of S have similar exponents. Both compress well like this.
     encodings = {"times.list.element": "DELTA_BINARY_PACKED", "packets.list.element": "DELTA_BINARY_PACKED"}
+    encodings |= {f"packet_{name}.list.element": "DELTA_BINARY_PACKED" for name in ("offsets", "sizes")}
     encodings |= {f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in SCHEMA.names if name.startswith("motion_")}
-    plain = [name for name in SCHEMA.names if name in ("codec", "pixel_format", "container", "filters")]
+    plain = [name for name in SCHEMA.names if name in ("codec", "pixel_format", "container", "filters", "extradata")]
     with pq.ParquetWriter(
         target, SCHEMA, compression="zstd", use_dictionary=plain, column_encoding=encodings
     ) as writer:
         for file in files:
             with open_parquet(file) as parquet:
-                for batch in parquet.iter_batches(batch_size=_PART_ROWS):
+                for batch in read_batches(parquet, batch_size=_PART_ROWS):
                     wanted = []
                     # Within a part the later row is the newer one.
                     for path in reversed(batch.column("path").to_pylist()):

@@ -42,6 +42,11 @@ class VideoRecord:
         motion: Motion S per representation (:func:`representation_key`), float32 ``[T]`` each, >= 0.
         filters: Digest of the filters with which S was measured at the feature level (:func:`filters_digest`); None if
             S was not measured there.
+        origin: Path of the original video, if this one is a copy in a packed data set; else None. S is then that of the
+            original, and the attributes below are known.
+        extradata: Headers that FFmpeg's decoder gets before the first packet; None if unknown.
+        packet_offsets: Position of each packet in the encoded file, int64 ``[P]``, in bytes; None if unknown.
+        packet_sizes: Size of each packet, int32 ``[P]``, in bytes; None if unknown.
     """
 
     path: str
@@ -62,6 +67,10 @@ class VideoRecord:
     key_frames: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
     motion: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     filters: str | None = None
+    origin: str | None = None
+    extradata: bytes | None = None
+    packet_offsets: NDArray[np.int64] | None = None
+    packet_sizes: NDArray[np.int32] | None = None
 
     def motion_of(self, representation: Representation) -> NDArray[np.float64] | None:
         """Return S of a representation, float64 ``[T]``; None if the video was not measured in this representation."""

@@ -31,6 +31,10 @@ def make_record(path: str, num_frames: int = 5, seed: int = 0, **changes: Any) -
         "key_frames": np.arange(0, num_frames, 12, dtype=np.int32),
         "motion": {"image": rng.random(num_frames, np.float32), "feature": rng.random(num_frames, np.float32)},
         "filters": "ab" * 16,
+        "origin": "/originals/a.mp4",
+        "extradata": bytes(range(20)),
+        "packet_offsets": np.arange(num_frames, dtype=np.int64) * 2**33,
+        "packet_sizes": rng.integers(1, 2**20, num_frames, np.int32),
     }
     return VideoRecord(path=path, **(facts | changes))
 
