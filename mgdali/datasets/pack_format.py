@@ -1,0 +1,230 @@
+"""Files of a packed data set: their names, the manifest, and the table of the videos.
+
+A packed data set ("pack") is a folder or a URL with tar shards in WebDataset's layout, a motion index, a table of the
+videos, and a manifest that lists the shards. The manifest is written last: a folder without it is not complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from mgdali.errors import DatasetError
+from mgdali.video.remote import is_url, read_part
+
+__all__ = [
+    "FORMAT",
+    "INDEX",
+    "MANIFEST",
+    "TABLE",
+    "TABLE_SCHEMA",
+    "LeftOut",
+    "PackManifest",
+    "Shard",
+    "is_pack",
+    "join",
+    "member_name",
+    "read_manifest",
+    "shard_name",
+]
+
+FORMAT = 1
+"""Number of the format of packs that this version reads and writes."""
+
+MANIFEST, INDEX, TABLE = "pack.json", "index.parquet", "videos.parquet"
+"""Names of the files beside the shards."""
+
+_FORMAT_KEY = b"mgdali.format"
+
+TABLE_SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("shard", pa.int32()),
+        ("offset", pa.int64()),
+        ("length", pa.int64()),
+        ("label", pa.int64()),
+        ("origin", pa.string()),
+        ("origin_size", pa.int64()),
+        ("origin_mtime_ns", pa.int64()),
+        ("origin_head", pa.string()),
+        ("digest", pa.string()),
+        ("columns", pa.string()),
+    ],
+    {_FORMAT_KEY: str(FORMAT)},
+)
+"""Columns of the table, one row per video, in the order of the data set.
+
+``key`` is the name of the video's files up to the dot; ``shard`` the shard's place in the manifest; ``offset`` and
+``length`` the position of ``<key>.mp4`` in the shard, in bytes; ``origin`` and the three columns after it the path and
+the fingerprint of the original; ``digest`` the BLAKE2b hash (16 bytes, hexadecimal) of ``<key>.mp4``; ``columns`` the
+video's values of the data set's columns, as a JSON object.
+"""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One shard of a pack.
+
+    Attributes:
+        name: Name of the file.
+        videos: Number of videos in it.
+        bytes: Size of the file.
+    """
+
+    name: str
+    videos: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """An original that is not in the pack, because it could not be decoded.
+
+    Attributes:
+        path: Path of the original.
+        error: Reason.
+    """
+
+    path: str
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackManifest:
+    """Contents of ``pack.json``.
+
+    Attributes:
+        version: Version of MGDali that wrote the pack.
+        preset, codec, encoder, gop, quality, short_side: How the videos were encoded; ``docs/packs.md`` describes them.
+        motion: Names of the representations that the index contains S for, such as ``"image"``
+            (:func:`mgdali.video.record.representation_key`).
+        filters: Digest of the filters of the feature level; None if the index contains no S of that level.
+        classes: Names of the classes by index.
+        frames: Number of frames of all videos.
+        origin_bytes: Size of the originals of all videos, in bytes.
+        shards: The shards, in order.
+        left_out: Originals that could not be decoded.
+        format: Number of the format.
+    """
+
+    version: str
+    preset: str
+    codec: str
+    encoder: str
+    gop: int
+    quality: int
+    short_side: int
+    motion: tuple[str, ...]
+    filters: str | None
+    classes: tuple[str, ...]
+    frames: int
+    origin_bytes: int
+    shards: tuple[Shard, ...]
+    left_out: tuple[LeftOut, ...] = field(default=())
+    format: int = FORMAT
+
+    @property
+    def videos(self) -> int:
+        """Number of videos."""
+        return sum(shard.videos for shard in self.shards)
+
+    @property
+    def bytes(self) -> int:
+        """Size of all shards together, in bytes."""
+        return sum(shard.bytes for shard in self.shards)
+
+    def to_json(self) -> str:
+        """Return the content of ``pack.json``."""
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes, name: str) -> PackManifest:
+        """Return the manifest of a ``pack.json``. Entries that this version does not know are ignored.
+
+        Args:
+            text: Content of the file.
+            name: Name of the file, for errors.
+
+        Raises:
+            DatasetError: If it is not a manifest, or has a newer format.
+        """
+        try:
+            content = json.loads(text)
+            number = content["format"]
+            if not isinstance(number, int) or number > FORMAT:
+                raise DatasetError(
+                    f"{name} has format {number}, but this version of MGDali reads formats up to {FORMAT}: install a "
+                    "newer version of MGDali, or pack the data set again with this one"
+                )
+            known = {each: content[each] for each in cls.__dataclass_fields__ if each in content}
+            return cls(
+                **{
+                    **known,
+                    "motion": tuple(content["motion"]),
+                    "classes": tuple(content["classes"]),
+                    "shards": tuple(_entry(Shard, each) for each in content["shards"]),
+                    "left_out": tuple(_entry(LeftOut, each) for each in content.get("left_out", ())),
+                }
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, DatasetError):
+                raise
+            reason = f"{type(error).__name__}: {error}"
+            raise DatasetError(
+                f"{name} is not the manifest of a packed data set ({reason}): give the folder that `mgdali pack` wrote"
+            ) from error
+
+
+def _entry(kind: Any, content: Mapping[str, Any]) -> Any:
+    return kind(**{name: content[name] for name in kind.__dataclass_fields__})
+
+
+def shard_name(number: int) -> str:
+    """Return the file name of a shard, which is numbered from 0."""
+    return f"shard-{number:06d}.tar"
+
+
+def member_name(shard: str, key: str) -> str:
+    """Return the name of a video in a pack, relative to the pack: its name in the index."""
+    return f"{shard}::{key}.mp4"
+
+
+def join(root: str | os.PathLike[str], name: str) -> str:
+    """Return the path or URL of a file of a pack."""
+    folder = os.fspath(root)
+    return f"{folder.rstrip('/')}/{name}" if is_url(folder) else os.path.join(folder, name)
+
+
+def is_pack(folder: str | os.PathLike[str]) -> bool:
+    """Return whether a local folder is a complete pack."""
+    return not is_url(os.fspath(folder)) and os.path.isfile(join(folder, MANIFEST))
+
+
+def read_manifest(root: str | os.PathLike[str]) -> PackManifest:
+    """Return the manifest of a pack.
+
+    Args:
+        root: Folder or URL of the pack.
+
+    Raises:
+        DatasetError: If it is missing, cannot be read, is not a manifest, or has a newer format.
+        ImportError: If a URL needs a package that is not installed.
+    """
+    name = join(root, MANIFEST)
+    try:
+        content = read_part(name)
+    except FileNotFoundError as error:
+        raise DatasetError(
+            f"{os.fspath(root)} is not a complete packed data set, because it has no {MANIFEST}: give the folder that "
+            "`mgdali pack` wrote; if packing was interrupted, run the same command again"
+        ) from error
+    except OSError as error:
+        raise DatasetError(
+            f"cannot read {name}: {error.strerror or error}; give the folder or URL of a packed data set"
+        ) from error
+    return PackManifest.from_json(content, name)
