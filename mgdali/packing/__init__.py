@@ -1,0 +1,1 @@
+"""Packing: writing data sets whose videos are cheap to decode in parts."""
