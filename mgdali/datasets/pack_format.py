@@ -134,7 +134,7 @@ class PackManifest:
         return sum(shard.videos for shard in self.shards)
 
     @property
-    def bytes(self) -> int:
+    def total_bytes(self) -> int:
         """Size of all shards together, in bytes."""
         return sum(shard.bytes for shard in self.shards)
 
