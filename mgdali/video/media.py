@@ -18,7 +18,7 @@ from av.container import InputContainer
 
 from mgdali.errors import DatasetError, VideoDecodeError
 from mgdali.video.containers import open_container
-from mgdali.video.remote import is_url, read_part, remote_info
+from mgdali.video.remote import checked_length, is_url, read_part, read_parts, remote_info
 
 __all__ = [
     "VIDEO_EXTENSIONS",
@@ -129,6 +129,28 @@ class Media:
             return frames_stream(files, self.path)
         with _errors_of(self.path):
             return read_part(self._file, self.span)
+
+    def read_parts(self, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Return parts of the encoded file: from a disk with one system call each, from a server in parallel requests.
+
+        Args:
+            spans: Offset from the first byte of the encoded file, and length of each part, in bytes.
+
+        Raises:
+            VideoDecodeError: If the video is missing, cannot be read, or ends before the end of a part.
+        """
+        with _errors_of(self.path):
+            if self.content is not None:
+                return [
+                    checked_length(self.content[begin : begin + length], (begin, length)) for begin, length in spans
+                ]
+            if self.span is None:
+                return read_parts(self._file, spans)
+            start, size = self.span
+            beyond = [span for span in spans if sum(span) > size]
+            if beyond:
+                raise OSError(f"its {size} bytes end before the end of the part at offset {beyond[0][0]}")
+            return read_parts(self._file, [(start + begin, length) for begin, length in spans])
 
     def open(self) -> BinaryIO:
         """Open the video as one encoded file: a local video file on the disk, otherwise the content in memory.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import av
@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 from mgdali.video.bitstream.mpeg4 import B_FRAME, FRAME, frame_type
 from mgdali.video.bitstream.nal_units import SLICES, START_CODE, read_length_bytes, unit_starts, unit_type
 
-__all__ = ["StreamLog", "decode_packets", "mark_packet", "number_packets", "packet_of", "read_packets"]
+__all__ = [
+    "StreamLog",
+    "decode_packets",
+    "mark_packet",
+    "number_packets",
+    "packet_decoder",
+    "packet_of",
+    "read_packets",
+]
 
 _MPEG_VIDEO = ("mpeg1video", "mpeg2video")
 # In MPEG-1 and MPEG-2: the start code of a picture, and the coding type of a B-frame.
@@ -29,6 +37,29 @@ def number_packets(stream: av.VideoStream) -> None:
     """Make the decoder copy each packet's number to the frame decoded from it, for :func:`packet_of`."""
     context = stream.codec_context
     context.flags |= int(Flags.copy_opaque)
+
+
+def packet_decoder(codec: str, extradata: bytes | None) -> av.VideoCodecContext:
+    """Return a decoder for packets that were read without their container, for :func:`mark_packet`.
+
+    Args:
+        codec: FFmpeg's name of the codec.
+        extradata: Headers that the decoder gets before the first packet; None if the codec needs none.
+    """
+    context = av.CodecContext.create(_decoder_of(codec), "r")
+    assert isinstance(context, av.VideoCodecContext)
+    if extradata:
+        context.extradata = extradata
+    context.thread_type = "NONE"
+    context.flags |= int(Flags.copy_opaque)
+    return context
+
+
+@cache
+def _decoder_of(codec: str) -> str:
+    """Return the name of the decoder that FFmpeg uses for a codec in a container."""
+    # The decoder that has the name of the codec needs a GPU.
+    return "libdav1d" if codec == "av1" and "libdav1d" in av.codecs_available else codec
 
 
 def mark_packet(packet: av.Packet[Any], number: int) -> None:

@@ -17,7 +17,15 @@ from mgdali.video.containers import open_container
 from mgdali.video.frames import ffmpeg_message
 from mgdali.video.media import Media, frames_stream
 from mgdali.video.opening import open_video
-from mgdali.video.packets import decode_packets, mark_packet, number_packets, packet_of, read_packets
+from mgdali.video.packet_bytes import knows_packets, read_runs
+from mgdali.video.packets import (
+    decode_packets,
+    mark_packet,
+    number_packets,
+    packet_decoder,
+    packet_of,
+    read_packets,
+)
 from mgdali.video.record import VideoRecord
 
 __all__ = ["frames_needed", "needed_packets", "read_picked"]
@@ -96,6 +104,9 @@ def _read(media: Media, record: VideoRecord, picks: list[int]) -> Iterator[Picke
     if files is not None:
         yield from _from_files(media, files, picks)
         return
+    if knows_packets(record):
+        yield from _without_container(media, record, picks)
+        return
     with open_video(media) as (container, stream):
         if record.packets is None:
             yield from _by_counting(decode_packets(container, stream, None), picks)
@@ -145,6 +156,25 @@ def _by_packets(
             if number == last:
                 break
         # Get the frames that the decoder delays for reordering, and reset it for the next key frame.
+        yield from _only_picked(context.decode(None), pick_of)
+        context.flush_buffers()
+
+
+def _without_container(media: Media, record: VideoRecord, picks: list[int]) -> Iterator[Picked]:
+    """Read only the runs of packets that the picks need, and decode them, except for frames that nothing refers to."""
+    assert record.packets is not None
+    pick_of = {int(record.packets[pick]): pick for pick in picks}
+    skipped = set(record.packets[~record.referenced].tolist()) - pick_of.keys()
+    runs = needed_packets(record, picks)
+    contents = read_runs(media, record, runs)
+    context = packet_decoder(record.codec, record.extradata)
+    for first, last in runs:
+        for number in range(first, last + 1):
+            if number not in skipped:
+                packet = av.Packet(contents[number])
+                mark_packet(packet, number)
+                yield from _only_picked(context.decode(packet), pick_of)
+        # Without this, frames of an open group would be decoded from frames of the run before, without an error.
         yield from _only_picked(context.decode(None), pick_of)
         context.flush_buffers()
 

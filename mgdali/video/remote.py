@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import IO, Any, TypeVar
 
-__all__ = ["download", "is_url", "read_part", "remote_info"]
+__all__ = ["checked_length", "download", "is_url", "read_part", "read_parts", "remote_info"]
 
 _MAX_TRIES = 5
 # In bytes. fsspec ends an HTTP request after 5 minutes, so a large file cannot be read in a single one.
@@ -39,6 +40,25 @@ def read_part(path: str, span: tuple[int, int] | None = None) -> bytes:
             tries.
     """
     return _read_remote(path, span) if is_url(path) else _read_local(path, span)
+
+
+def read_parts(path: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+    """Return parts of a file. From a server they are requested at the same time, if fsspec can do so for its protocol.
+
+    Args:
+        path: Path or URL of the file.
+        spans: Offset and length of each part, in bytes.
+
+    Raises:
+        OSError: As :func:`read_part`.
+    """
+    if is_url(path):
+        return _read_remote_parts(path, spans)
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return [checked_length(os.pread(file, length, offset), (offset, length)) for offset, length in spans]
+    finally:
+        os.close(file)
 
 
 def remote_info(url: str) -> dict[str, Any]:
@@ -89,7 +109,7 @@ def _read_local(path: str, span: tuple[int, int] | None) -> bytes:
         if span is None:
             return file.read()
         file.seek(span[0])
-        return _checked_length(file.read(span[1]), span)
+        return checked_length(file.read(span[1]), span)
 
 
 def _read_remote(url: str, span: tuple[int, int] | None) -> bytes:
@@ -97,11 +117,24 @@ def _read_remote(url: str, span: tuple[int, int] | None) -> bytes:
         filesystem, path = _filesystem(url)
         if span is None:
             return bytes(filesystem.cat_file(path))
-        return _checked_length(bytes(filesystem.cat_file(path, start=span[0], end=sum(span))), span)
+        return checked_length(bytes(filesystem.cat_file(path, start=span[0], end=sum(span))), span)
 
     if span is not None and span[1] == 0:
         return b""
     return _with_retries(read)
+
+
+def _read_remote_parts(url: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+    if len(spans) == 1:
+        return [_read_remote(url, spans[0])]
+
+    def read() -> list[bytes]:
+        filesystem, path = _filesystem(url)
+        starts, ends = [span[0] for span in spans], [sum(span) for span in spans]
+        parts = filesystem.cat_ranges([path] * len(spans), starts, ends, on_error="raise")
+        return [checked_length(bytes(part), span) for part, span in zip(parts, spans, strict=True)]
+
+    return _with_retries(read) if spans else []
 
 
 def _copy_blocks(filesystem: Any, path: str, file: IO[bytes], size: int) -> None:
@@ -116,7 +149,7 @@ def _read_block(source: Any, span: tuple[int, int]) -> bytes:
     # A server may send less than was requested.
     while len(content) < span[1] and (more := source.read(span[1] - len(content))):
         content += more
-    return _checked_length(bytes(content), span)
+    return checked_length(bytes(content), span)
 
 
 def _copy_whole(filesystem: Any, path: str, file: IO[bytes], size: int) -> None:
@@ -127,8 +160,17 @@ def _copy_whole(filesystem: Any, path: str, file: IO[bytes], size: int) -> None:
         raise OSError(f"the server sends {file.tell()} bytes, but reports {size}")
 
 
-def _checked_length(content: bytes, span: tuple[int, int]) -> bytes:
-    """Return ``content``; raise an error unless it is as long as ``span``."""
+def checked_length(content: bytes, span: tuple[int, int]) -> bytes:
+    """Return the content of a part of a file.
+
+    Args:
+        content: The bytes that were read.
+        span: Offset and length of the part.
+
+    Raises:
+        ValueError: If there are more bytes: the server does not support range requests.
+        OSError: If there are fewer.
+    """
     if len(content) > span[1]:
         raise ValueError(
             "the server does not support range requests: copy the file to a server that does, or to a local disk"
