@@ -31,6 +31,7 @@ from mgdali.video.decoder import MEMORY_BUDGET
 
 if TYPE_CHECKING:
     from mgdali.index.growing import GrowingIndex
+    from mgdali.index.loader_index import LoaderIndex
     from mgdali.index.reader import MotionIndex
 
 __all__ = ["MGDaliIterator"]
@@ -103,7 +104,8 @@ class MGDaliIterator:
             ``mgdali index build`` wrote, or a :class:`~mgdali.MotionIndex`. An index does not change the clips. Videos
             that are missing in the index, or have changed, are measured while loading; the first of them is reported
             by a warning, and all of them in :attr:`unindexed`. ``"auto"`` builds the index during the first epoch, in a
-            file next to the videos' folder, and uses it from then on.
+            file next to the videos' folder, and uses it from then on. A packed data set has its own index, which is
+            always used.
         cache_dir: Folder of the index for ``index="auto"``.
         **torch_arguments: Further arguments of torch's ``DataLoader``. Values that describe what this loader does
             anyway, such as ``persistent_workers=True``, are accepted; others are refused with what replaces them.
@@ -111,7 +113,8 @@ class MGDaliIterator:
     Raises:
         ValueError: If an argument is out of range.
         TypeError: If an argument does not exist.
-        DatasetError: If the index cannot be read, or with ``"auto"`` not written.
+        DatasetError: If the index cannot be read, or with ``"auto"`` not written; if a packed data set lacks the motion
+            that the sampler needs.
         VideoDecodeError: While iterating, with ``on_error="raise"``, if a video cannot be decoded.
         WorkerError: While iterating, if a worker ends before its first video, or if three workers die within a minute
             on videos that can be decoded.
@@ -201,7 +204,7 @@ class MGDaliIterator:
             gpu_memory_budget=_gpu_budget(route, gpu_memory_budget),
             decoder_threads=decoder_threads,
             num_graphs=num_graphs,
-            make_records=index == "auto",
+            make_records=index == "auto" and dataset.pack is None,
         )
         # There is no attribute `sampler`: Lightning would take the loader for a torch DataLoader.
         self.dataset = dataset
@@ -209,7 +212,7 @@ class MGDaliIterator:
         self._tally = Tally()
         self._find_share = find_share if share is None else lambda: share
         self._progress = Progress(order, self._find_share)
-        found, self._growing = _open_index(index, cache_dir, dataset)
+        found, self._growing = _open_index(index, cache_dir, dataset, sampler)
         make_source = partial(
             ClipSource,
             dataset,
@@ -462,20 +465,20 @@ class _EpochIterator(Iterator[Batch]):
 
 
 def _open_index(
-    index: str | os.PathLike[str] | MotionIndex | None, cache_dir: str | os.PathLike[str] | None, dataset: VideoDataset
-) -> tuple[MotionIndex | None, GrowingIndex | None]:
-    """Return the index of the argument: one that is only read, or one that is built while training."""
+    index: str | os.PathLike[str] | MotionIndex | None,
+    cache_dir: str | os.PathLike[str] | None,
+    dataset: VideoDataset,
+    sampler: Sampler,
+) -> LoaderIndex:
+    """Return the index of the data set or of the argument."""
     if cache_dir is not None and index != "auto":
         raise ValueError(f'cache_dir can only be given with index="auto", got index={index!r}')
-    if index is None:
+    if index is None and dataset.pack is None:
         return None, None
-    # Imported here because they import pyarrow, which a loader without an index does not need.
-    from mgdali.index.growing import GrowingIndex, automatic_path
-    from mgdali.index.reader import MotionIndex
+    # Imported here because it imports pyarrow, which a loader without an index does not need.
+    from mgdali.index.loader_index import open_index
 
-    if index == "auto":
-        return None, GrowingIndex(automatic_path(dataset.paths, cache_dir))
-    return index if isinstance(index, MotionIndex) else MotionIndex(index), None
+    return open_index(index, cache_dir, dataset, sampler.representation)
 
 
 def _end(feed: Feed, growing: GrowingIndex | None) -> None:

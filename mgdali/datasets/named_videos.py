@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from mgdali.datasets.listing import FRAME_TEMPLATE, AnyPath, read_frame_list
+from mgdali.datasets.pack_format import is_pack
 from mgdali.datasets.shards import expand_shards, scan_shards
 from mgdali.datasets.video_dataset import Video, VideoDataset
 from mgdali.datasets.video_list import check_one_label, lists_frame_folders, read_entries
@@ -111,6 +112,8 @@ def shard_videos(shards: Iterable[str]) -> list[Media]:
 
 
 def _videos_below(folder: str) -> list[Media]:
+    if is_pack(folder):
+        return [video.media for video in VideoDataset.from_pack(folder)]
     if not Path(folder).is_dir():
         raise DatasetError(
             f"{folder} is not a folder: give a folder of videos, a list of paths such as [{folder!r}], or a "

@@ -19,6 +19,7 @@ from mgdali.video.remote import is_url, read_part
 
 __all__ = [
     "FORMAT",
+    "FORMAT_KEY",
     "INDEX",
     "MANIFEST",
     "TABLE",
@@ -39,7 +40,8 @@ FORMAT = 1
 MANIFEST, INDEX, TABLE = "pack.json", "index.parquet", "videos.parquet"
 """Names of the files beside the shards."""
 
-_FORMAT_KEY = b"mgdali.format"
+FORMAT_KEY = b"mgdali.format"
+"""Entry of a Parquet file's metadata with the number of the format."""
 
 TABLE_SCHEMA = pa.schema(
     [
@@ -55,7 +57,7 @@ TABLE_SCHEMA = pa.schema(
         ("digest", pa.string()),
         ("columns", pa.string()),
     ],
-    {_FORMAT_KEY: str(FORMAT)},
+    {FORMAT_KEY: str(FORMAT)},
 )
 """Columns of the table, one row per video, in the order of the data set.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from mgdali.datasets.shards import expand_shards, labelled_videos, scan_shards
 from mgdali.datasets.video_list import read_video_list
 from mgdali.errors import DatasetError
 from mgdali.video.media import VIDEO_EXTENSIONS, Media
+
+if TYPE_CHECKING:
+    from mgdali.datasets.packs import Pack
 
 # The span of a video that is not a member of a tar.
 _NO_SPAN = (-1, -1)
@@ -58,6 +61,12 @@ class VideoDataset(PublishedDataSets, Sequence[Video]):
             numbers up to the largest label. A class need not have a video.
         spans: Offset and length in bytes of each member within its tar, ``[N]`` or integers ``[N, 2]``; None, or -1 and
             -1, for a video that is not a member. :meth:`from_shards` finds them.
+        columns: Further values of each video, such as ids or captions: lists ``[N]`` by name.
+
+    Attributes:
+        classes: Names of the classes by index, ``[C]``.
+        columns: Further values of each video: lists ``[N]`` by name.
+        pack: The packed data set of the videos, which has their index (:meth:`from_pack`); otherwise None.
 
     Raises:
         DatasetError: If there are no videos, the lengths differ, a label is not a class, ``classes`` contains a name
@@ -78,6 +87,7 @@ class VideoDataset(PublishedDataSets, Sequence[Video]):
         classes: ClassNames | None = None,
         *,
         spans: Iterable[tuple[int, int] | None] | NDArray[np.int64] | None = None,
+        columns: Mapping[str, Sequence[Any]] | None = None,
     ) -> None:
         self._paths = _path_strings(paths)
         if not self._paths:
@@ -88,6 +98,8 @@ class VideoDataset(PublishedDataSets, Sequence[Video]):
         if names is None:
             names = [str(label) for label in range(int(self._labels.max()) + 1)]
         self.classes: list[str] = names
+        self.columns = _column_lists(columns or {}, len(self._paths))
+        self.pack: Pack | None = None
 
     @classmethod
     def from_folder(
@@ -216,6 +228,32 @@ class VideoDataset(PublishedDataSets, Sequence[Video]):
         labels, names = written_labels(words, paths, class_names(classes))
         return cls(paths, labels, names, spans=np.concatenate([part.spans for part in found]))
 
+    @classmethod
+    def from_pack(cls, root: str | os.PathLike[str]) -> VideoDataset:
+        """Create a data set from a packed data set, which ``mgdali pack`` or :func:`mgdali.pack` wrote.
+
+        The order, labels, classes and columns are those of the data set that was packed. The loader uses the motion
+        index of the packed data set, so S is that of the original videos, and reads and decodes only the bytes that the
+        picks need.
+
+        Args:
+            root: Path of the folder, or its URL.
+
+        Raises:
+            DatasetError: If a file is missing, cannot be read, does not fit the manifest, or has a newer format.
+            ImportError: If a URL needs a package that is not installed.
+
+        Example:
+            >>> dataset = VideoDataset.from_pack("kinetics-packed")  # doctest: +SKIP
+        """
+        # Imported here because it imports pyarrow, which other data sets do not need.
+        from mgdali.datasets.packs import read_pack
+
+        found = read_pack(root)
+        dataset = cls(found.paths, found.labels, found.pack.manifest.classes, spans=found.spans, columns=found.columns)
+        dataset.pack = found.pack
+        return dataset
+
     @property
     def paths(self) -> Sequence[str]:
         """Paths of the videos, in order."""
@@ -228,9 +266,15 @@ class VideoDataset(PublishedDataSets, Sequence[Video]):
             IndexError: If an index is outside the data set.
             DatasetError: If ``indices`` is empty.
         """
-        chosen = [self[int(index)] for index in indices]
+        rows = [int(index) for index in indices]
+        chosen = [self[row] for row in rows]
         spans = None if self._spans is None else [v.span for v in chosen]
-        return VideoDataset([v.path for v in chosen], [v.label for v in chosen], self.classes, spans=spans)
+        columns = {name: [values[row] for row in rows] for name, values in self.columns.items()}
+        dataset = VideoDataset(
+            [v.path for v in chosen], [v.label for v in chosen], self.classes, spans=spans, columns=columns
+        )
+        dataset.pack = self.pack
+        return dataset
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -265,6 +309,14 @@ def _path_string(path: os.PathLike[str]) -> str:
     if not isinstance(found, str):
         raise DatasetError(f"path {path!r} is a {type(path).__name__}: give paths as str or pathlib.Path")
     return found
+
+
+def _column_lists(columns: Mapping[str, Sequence[Any]], length: int) -> dict[str, list[Any]]:
+    lists = {name: list(values) for name, values in columns.items()}
+    for name, values in lists.items():
+        if len(values) != length:
+            raise DatasetError(f"column {name!r} has {len(values)} values for {length} videos: give one per video")
+    return lists
 
 
 def _span_table(spans: Iterable[tuple[int, int] | None] | NDArray[np.int64], paths: list[str]) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 from mgdali.datasets.named_videos import Videos, media_of
 from mgdali.errors import VideoDecodeError, check_integer, check_timeout
 from mgdali.index.measure import MeasureConfig, MeasureJob, failed_record
+from mgdali.index.packed_rows import copy_rows, packs_of
 from mgdali.index.reader import MotionIndex
 from mgdali.index.writer import IndexWriter
 from mgdali.samplers import Representation
@@ -40,6 +41,7 @@ class BuildReport:
         frames: Number of frames decoded in this build.
         failed: Videos that could not be decoded, in this build or before: path to reason.
         rows: Number of rows in the index.
+        copied: Number of rows that were copied from packed data sets, whose videos are not measured.
     """
 
     measured: int
@@ -47,6 +49,7 @@ class BuildReport:
     frames: int
     failed: dict[str, str]
     rows: int
+    copied: int = 0
 
 
 @dataclass
@@ -72,9 +75,10 @@ class KnownVideo:
 
 @dataclass
 class _Plan:
-    """The videos to measure, the number of kept rows, and the kept failures."""
+    """The videos to measure, rows of packed videos, the number of kept rows, and the kept failures."""
 
     jobs: list[MeasureJob] = field(default_factory=list)
+    copies: list[VideoRecord] = field(default_factory=list)
     kept: int = 0
     failed: dict[str, str] = field(default_factory=dict)
 
@@ -93,6 +97,9 @@ def build_index(
     on_record: Callable[[VideoRecord], None] = lambda record: None,
 ) -> BuildReport:
     """Create a motion index or update it.
+
+    Videos of a packed data set are not measured: their rows are copied from its index, because S is that of the
+    originals.
 
     If a build ends early for any reason, the next build resumes it: records are stored in ``<path>.parts/`` until the
     end, when the new file replaces the old one.
@@ -115,7 +122,8 @@ def build_index(
         on_record: Function called with each new record.
 
     Raises:
-        DatasetError: If there are no videos, or if the index cannot be read or written.
+        DatasetError: If there are no videos, if the index cannot be read or written, or if a packed data set lacks a
+            representation.
         ValueError: If an argument is out of range.
         WorkerError: If workers cannot be started, or if several of them die by chance. Measured videos are kept.
     """
@@ -134,6 +142,7 @@ def build_index(
     frames = 0
     try:
         plan = _plan(media, writer, wanted, retry_failed)
+        writer.add(*plan.copies)
         on_start(len(plan.jobs), plan.kept)
         for records in _measure_all(plan.jobs, engine, num_workers, timeout):
             writer.add(*records)
@@ -148,7 +157,7 @@ def build_index(
         writer.close()
     # Creates the mapped copy now, so that the first run does not have to.
     MotionIndex(path)
-    return BuildReport(len(plan.jobs), plan.kept, frames, plan.failed, rows)
+    return BuildReport(len(plan.jobs), plan.kept, frames, plan.failed, rows, len(plan.copies))
 
 
 def measure_locally(jobs: Sequence[MeasureJob], num_workers: int, timeout: float = 0.0) -> Iterator[list[VideoRecord]]:
@@ -235,13 +244,20 @@ def _plan(
     # Over a network, each comparison takes milliseconds of waiting, so many run at once.
     with ThreadPoolExecutor(_COMPARED_AT_ONCE) as pool:
         valid = list(pool.map(lambda row, each: _is_valid(row, each, wanted, retry_failed), rows, media.values()))
+    packs = packs_of(media.values())
+    to_copy: dict[str, list[str]] = {}
     for (name, each), row, row_is_valid in zip(media.items(), rows, valid, strict=True):
+        if not row_is_valid and name in packs:
+            to_copy.setdefault(packs[name], []).append(name)
+            continue
         if row is None or not row_is_valid:
             plan.jobs.append(MeasureJob(each, name, wanted + _other_representations(row, wanted)))
             continue
         plan.kept += 1
         if row.error is not None:
             plan.failed[name] = row.error
+    for folder, names in to_copy.items():
+        plan.copies += copy_rows(folder, names, wanted)
     return plan
 
 

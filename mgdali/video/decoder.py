@@ -141,8 +141,10 @@ class Decoder:
                 frames = {t: picture(frame) for t, frame in read_picked(media, record, wanted)}
                 return DecodedVideo(frames, picks, record.num_frames, frames_needed(record, wanted))
             except VideoDecodeError:
+                # S of a packed video is that of its original, which decoding the copy does not give.
+                if record.origin is not None:
+                    raise
                 # The video may be damaged in a way that matters only if decoding begins in the middle.
-                pass
         return self._decode_whole(media, offsets, picture, log)
 
     def _decode_whole(

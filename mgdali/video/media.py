@@ -67,13 +67,13 @@ class Fingerprint:
     Attributes:
         size: Size of the video file or tar member in bytes; for JPEG frames, of all files together.
         mtime_ns: Time of the last change of the file or the tar, in nanoseconds since 1970; for JPEG frames, of the
-            newest file; 0 for a URL.
+            newest file; 0 for a URL; None if the content never changes, as in a packed data set.
         head: Hash of the first 64 KiB, 32 hexadecimal digits; for JPEG frames, of the first 64 KiB of the first file
             and the number of files.
     """
 
     size: int
-    mtime_ns: int
+    mtime_ns: int | None
     head: str
 
 
@@ -198,7 +198,7 @@ class Media:
         """Return whether the content has this fingerprint.
 
         The size must be equal. The time of change must be equal too, or else the head, so that a copy counts as
-        unchanged. Nothing is read unless the times differ.
+        unchanged. Nothing is read unless the times differ. Only sizes are compared if the known time is None.
 
         Args:
             known: A fingerprint that was taken before.
@@ -211,7 +211,7 @@ class Media:
             size, mtime_ns = self._size_and_time(files)
             if size != known.size:
                 return False
-            return mtime_ns == known.mtime_ns or self._head(files, size) == known.head
+            return known.mtime_ns in (None, mtime_ns) or self._head(files, size) == known.head
 
     @property
     def _file(self) -> str:
