@@ -1,7 +1,7 @@
 """The index of a packed data set, and its rows in other indices.
 
-S of a packed video is that of its original. Decoding the copy would give another S, so packed videos are never measured:
-their rows are copied.
+S of a packed video is that of its original. Decoding the copy would give another S. So packed videos are never
+measured, and their rows are copied.
 """
 
 from __future__ import annotations
