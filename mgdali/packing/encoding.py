@@ -1,0 +1,165 @@
+"""How the videos of a packed data set are encoded: presets, and the encoders' options."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import av
+import av.codec.codec
+
+from mgdali.errors import DatasetError
+
+__all__ = ["ENCODERS", "Codec", "Encoding", "Preset"]
+
+Preset = Literal["small", "fast", "archive"]
+"""``"small"``: few bytes, and at most 3 decoded frames a pick (H.264 and HEVC). ``"fast"``: every frame is a key frame.
+``"archive"``: long groups, the fewest bytes."""
+
+Codec = Literal["h264", "hevc", "av1"]
+"""FFmpeg's name of a codec."""
+
+ENCODERS: dict[Codec, str] = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1"}
+"""FFmpeg's name of the encoder of each codec."""
+
+_GOPS: dict[Preset, int] = {"small": 8, "fast": 1, "archive": 250}
+
+# Measured on four clips of Kinetics' kind (docs/packs.md): `small` has at least 38 dB, luma of the copy against the
+# scaled original.
+_QUALITIES: dict[Preset, dict[Codec, int]] = {
+    "small": {"h264": 26, "hevc": 28, "av1": 40},
+    "fast": {"h264": 26, "hevc": 28, "av1": 40},
+    "archive": {"h264": 23, "hevc": 25, "av1": 30},
+}
+_MOST_QUALITY: dict[Codec, int] = {"h264": 51, "hevc": 51, "av1": 63}
+
+# How long the encoder may search; the encoders' own names.
+_EFFORTS: dict[Preset, dict[Codec, str]] = {
+    "small": {"h264": "medium", "hevc": "fast", "av1": "8"},
+    "fast": {"h264": "medium", "hevc": "fast", "av1": "8"},
+    "archive": {"h264": "slow", "hevc": "medium", "av1": "6"},
+}
+
+# The encoders refuse more B-frames in a row.
+_MOST_B_FRAMES = 16
+
+
+@dataclass(frozen=True, init=False)
+class Encoding:
+    """Settings for encoding videos.
+
+    Args:
+        preset: Preset, which gives the values that are None.
+        codec: Codec; ``"h264"`` in every preset.
+        gop: Number of frames in a group, >= 1. Each group begins with a key frame, and no frame refers to a frame of
+            another group. 8 in ``"small"``, 1 in ``"fast"``, 250 in ``"archive"``. In ``"small"`` and ``"fast"``, a
+            group of n frames of H.264 or HEVC is a key frame, one P-frame and n - 2 B-frames that no frame refers to,
+            at most 16 between two other frames.
+        quality: Constant rate factor of the encoder: 0 (best) to 51 for H.264 and HEVC, to 63 for AV1. The presets'
+            values are in ``docs/packs.md``.
+        short_side: Largest length of the frames' short side, in pixels, >= 2. Larger frames are scaled down.
+
+    Raises:
+        ValueError: If a value is not valid.
+    """
+
+    preset: Preset
+    codec: Codec
+    gop: int
+    quality: int
+    short_side: int
+
+    def __init__(
+        self,
+        *,
+        preset: Preset = "small",
+        codec: Codec | None = None,
+        gop: int | None = None,
+        quality: int | None = None,
+        short_side: int = 256,
+    ) -> None:
+        _check_choice("preset", preset, get_args(Preset))
+        codec = "h264" if codec is None else codec
+        _check_choice("codec", codec, get_args(Codec))
+        gop = _GOPS[preset] if gop is None else gop
+        quality = _QUALITIES[preset][codec] if quality is None else quality
+        values = {
+            "preset": preset,
+            "codec": codec,
+            "gop": _integer("gop", gop, 1, None),
+            "quality": _integer("quality", quality, 0, _MOST_QUALITY[codec]),
+            "short_side": _integer("short_side", short_side, 2, None),
+        }
+        for name, value in values.items():
+            # The class is frozen. Its own __init__ makes attributes that are never None of arguments that may be.
+            object.__setattr__(self, name, value)
+
+    @property
+    def encoder(self) -> str:
+        """FFmpeg's name of the encoder."""
+        return ENCODERS[self.codec]
+
+    @property
+    def options(self) -> dict[str, str]:
+        """Options of the encoder, as FFmpeg takes them. The encoder runs in one thread."""
+        options = {"preset": _EFFORTS[self.preset][self.codec], "crf": str(self.quality)}
+        if self.codec == "av1":
+            # Closed groups (2). With g=1 every frame is a key frame.
+            return options | {"g": str(self.gop), "svtav1-params": "irefresh-type=2:lp=1"}
+        structure = {"keyint": self.gop, "open-gop": 0, **self._structure()}
+        if self.codec == "h264":
+            # Closed captions of the original would be copied into the stream.
+            return options | {"a53cc": "0", "x264-params": _joined(structure | {"psy": 0})}
+        threads = {"pools": "none", "frame-threads": 1, "wpp": 0}
+        # Without `info`, x265 writes its options and the processor's features into the stream.
+        quiet = {"info": 0, "log-level": "error", "psy-rd": 0, "psy-rdoq": 0}
+        return options | {"a53cc": "0", "x265-params": _joined(structure | threads | quiet)}
+
+    def check_encoder(self) -> None:
+        """Raise a DatasetError if FFmpeg, as PyAV contains it, lacks the encoder."""
+        try:
+            av.Codec(self.encoder, "w")
+        except av.codec.codec.UnknownCodecError:
+            found = [codec for codec, encoder in ENCODERS.items() if encoder in av.codecs_available]
+            others = f"choose another codec: {', '.join(found)}" if found else "install PyAV from PyPI, which has it"
+            raise DatasetError(
+                f"codec={self.codec!r} needs the encoder {self.encoder}, which is not in the FFmpeg of this PyAV "
+                f"{av.__version__}: {others}"
+            ) from None
+
+    def _structure(self) -> dict[str, int | str]:
+        """Return the parameters of x264 and x265 for the frames of a group."""
+        if self.preset == "archive":
+            return {}
+        b_frames = min(max(self.gop - 2, 0), _MOST_B_FRAMES)
+        pyramid = "none" if self.codec == "h264" else 0
+        return {
+            "min-keyint": self.gop,
+            "scenecut": 0,
+            "bframes": b_frames,
+            "b-adapt": 0,
+            "b-pyramid": pyramid,
+            "ref": 1,
+        }
+
+
+def _joined(parameters: dict[str, int | str]) -> str:
+    return ":".join(f"{name}={value}" for name, value in parameters.items())
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def _integer(name: str, value: int, least: int, most: int | None) -> int:
+    """Return an argument as an integer; raise a ValueError if it is not an integer from ``least`` to ``most``."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if number < least or (most is not None and number > most):
+        limits = f">= {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name} must be an integer {limits}, got {value!r}")
+    return number
