@@ -30,9 +30,8 @@ __all__ = ["EncodedVideo", "encode_video"]
 # x264 writes its options into the first packet, about 700 bytes, as "supplemental enhancement information".
 _WITHOUT_SEI = {"h264": "filter_units=remove_types=6"}
 _HEAD_BYTES = 64 << 10
-# The encoders use the rate to weigh frames and to declare a level. Rates of damaged files can be millions.
-_RATES = (1, 120)
-_DEFAULT_RATE = 25
+# Encoders give frames of slow videos more bytes, because each is shown longer. In a data set all frames count the same.
+_FRAME_TIME = Fraction(1, 25)
 _ADVICE = "Choose another codec for the data set (h264 encodes frames of every size), or remove the file from it."
 
 
@@ -75,7 +74,7 @@ def encode_video(media: Media, encoding: Encoding, representations: tuple[Repres
         for meter in meters:
             meter.add(frame)
         if encoder is None:
-            encoder = _Encoder(frame, log.rate, encoding, media.path)
+            encoder = _Encoder(frame, encoding, media.path)
         encoder.add(frame)
     assert encoder is not None
     content = encoder.finish(log)
@@ -97,7 +96,6 @@ class _Encoder:
 
     Args:
         first: First frame of the video.
-        rate: Average number of frames per second; 0 if unknown.
         encoding: Settings.
         path: Path of the video, for errors.
 
@@ -105,24 +103,23 @@ class _Encoder:
         VideoDecodeError: If the encoder fails, here and in all methods.
     """
 
-    def __init__(self, first: av.VideoFrame, rate: float, encoding: Encoding, path: str) -> None:
+    def __init__(self, first: av.VideoFrame, encoding: Encoding, path: str) -> None:
         self._scale = FrameScaler(first, encoding.short_side)
-        self._encoder, self._path = encoding.encoder, path
+        self._encoding, self._path = encoding, path
         self._count = 0
-        least, most = _RATES
-        self._frame_time = 1 / Fraction(min(max(rate or _DEFAULT_RATE, least), most)).limit_denominator(1001)
+        self._held: av.VideoFrame | None = None
         self._packets: list[av.Packet[av.VideoStream]] = []
         if encoding.codec == "av1":
             # Otherwise SVT-AV1 prints its settings for each video. It knows no other way to stop this.
             os.environ.setdefault("SVT_LOG", "1")
         with self._errors():
-            # The container only gives the stream its properties. The file is written after the last frame, when all times
-            # are known.
+            # The container only gives the stream its properties. The file is written after the last frame, when all
+            # times are known.
             self._container = av.open(io.BytesIO(), "w", format="mp4")
-            self._stream = self._container.add_stream(
-                encoding.encoder, rate=1 / self._frame_time, options=encoding.options
-            )
-            self._set_up(self._stream.codec_context)
+            stream = self._container.add_stream(encoding.encoder, rate=1 / _FRAME_TIME, options=encoding.options)
+            assert isinstance(stream, av.VideoStream)
+            self._stream = stream
+            self._set_up(stream.codec_context)
             self._container.start_encoding()
             words = _WITHOUT_SEI.get(encoding.codec)
             self._filter = None if words is None else BitStreamFilterContext(words, self._stream)
@@ -131,9 +128,16 @@ class _Encoder:
         """Encode the next frame of the video."""
         with self._errors():
             scaled = self._scale(frame)
-            scaled.pts, scaled.time_base = self._count, self._frame_time
-            self._keep(self._stream.encode(scaled))
+            scaled.pts, scaled.time_base = self._count, _FRAME_TIME
+            self._encode_held(last=False)
+            self._held = scaled
         self._count += 1
+
+    def _encode_held(self, *, last: bool) -> None:
+        """Encode the frame that was added last. It is held back because the last frame of a video has another type."""
+        if self._held is not None:
+            self._held.pict_type = self._encoding.frame_type(self._count - 1, last=last)
+            self._keep(self._stream.encode(self._held))
 
     def finish(self, log: StreamLog) -> bytes:
         """Encode the frames that the encoder has delayed, and return the file.
@@ -142,8 +146,9 @@ class _Encoder:
             log: Log of all frames of the original.
         """
         with self._errors():
+            self._encode_held(last=True)
             self._keep(self._stream.encode(None))
-            numbers = sorted(packet.pts for packet in self._packets)
+            numbers = sorted(packet.pts for packet in self._packets if packet.pts is not None)
             if numbers != list(range(self._count)):
                 raise self._error(f"it returned {len(numbers)} packets for {self._count} frames")
             content = write_mp4(self._stream, self._packets, presentation_times(log))
@@ -162,7 +167,7 @@ class _Encoder:
         """Set the properties of the stream."""
         context.width, context.height = self._scale.width, self._scale.height
         context.pix_fmt = PIXEL_FORMAT
-        context.time_base = self._frame_time
+        context.time_base = _FRAME_TIME
         # The workers are the parallelism. With several threads, the encoders' bytes may depend on their timing.
         context.thread_count = 1
         tags = self._scale.tags
@@ -184,5 +189,8 @@ class _Encoder:
     def _error(self, reason: str) -> VideoDecodeError:
         size = f"{self._scale.width}x{self._scale.height}"
         return VideoDecodeError(
-            self._path, self._count, f"the encoder {self._encoder} failed for frames of {size}: {reason}", _ADVICE
+            self._path,
+            self._count,
+            f"the encoder {self._encoding.encoder} failed for frames of {size}: {reason}",
+            _ADVICE,
         )

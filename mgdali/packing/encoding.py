@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 import av
 import av.codec.codec
+from av.video.frame import PictureType
 
 from mgdali.errors import DatasetError
 
@@ -28,8 +29,8 @@ _GOPS: dict[Preset, int] = {"small": 8, "fast": 1, "archive": 250}
 # Measured on four clips of Kinetics' kind (docs/packs.md): `small` has at least 38 dB, luma of the copy against the
 # scaled original.
 _QUALITIES: dict[Preset, dict[Codec, int]] = {
-    "small": {"h264": 26, "hevc": 28, "av1": 40},
-    "fast": {"h264": 26, "hevc": 28, "av1": 40},
+    "small": {"h264": 26, "hevc": 27, "av1": 46},
+    "fast": {"h264": 26, "hevc": 27, "av1": 46},
     "archive": {"h264": 23, "hevc": 25, "av1": 30},
 }
 _MOST_QUALITY: dict[Codec, int] = {"h264": 51, "hevc": 51, "av1": 63}
@@ -107,14 +108,31 @@ class Encoding:
         if self.codec == "av1":
             # Closed groups (2). With g=1 every frame is a key frame.
             return options | {"g": str(self.gop), "svtav1-params": "irefresh-type=2:lp=1"}
-        structure = {"keyint": self.gop, "open-gop": 0, **self._structure()}
+        structure: dict[str, int | str] = {"keyint": self.gop, "open-gop": 0, **self._structure()}
         if self.codec == "h264":
             # Closed captions of the original would be copied into the stream.
-            return options | {"a53cc": "0", "x264-params": _joined(structure | {"psy": 0})}
-        threads = {"pools": "none", "frame-threads": 1, "wpp": 0}
+            return options | {"a53cc": "0", "forced-idr": "1", "x264-params": _joined(structure | {"psy": 0})}
+        threads: dict[str, int | str] = {"pools": "none", "frame-threads": 1, "wpp": 0}
         # Without `info`, x265 writes its options and the processor's features into the stream.
-        quiet = {"info": 0, "log-level": "error", "psy-rd": 0, "psy-rdoq": 0}
-        return options | {"a53cc": "0", "x265-params": _joined(structure | threads | quiet)}
+        quiet: dict[str, int | str] = {"info": 0, "log-level": "error", "psy-rd": 0, "psy-rdoq": 0}
+        return options | {"a53cc": "0", "forced-idr": "1", "x265-params": _joined(structure | threads | quiet)}
+
+    def frame_type(self, frame: int, *, last: bool) -> PictureType:
+        """Return the type of which a frame must be encoded; ``NONE`` if the encoder decides.
+
+        By themselves, x264 and x265 begin another run of B-frames at some changes of the scene.
+
+        Args:
+            frame: Number of the frame, from 0.
+            last: Whether it is the last frame of the video.
+        """
+        if self.preset == "archive" or self.codec == "av1":
+            return PictureType.NONE
+        place = frame % self.gop
+        if place == 0:
+            return PictureType.I
+        ends_run = place == self.gop - 1 or place % (_MOST_B_FRAMES + 1) == 0
+        return PictureType.P if ends_run or last else PictureType.B
 
     def check_encoder(self) -> None:
         """Raise a DatasetError if FFmpeg, as PyAV contains it, lacks the encoder."""

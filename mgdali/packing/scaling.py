@@ -99,4 +99,5 @@ def _scaled_size(width: int, height: int, short_side: int) -> tuple[int, int]:
 
 def _pixels(plane: av.video.plane.VideoPlane) -> NDArray[np.uint8]:
     """Return the samples of a plane, a view, uint8 ``[height, width]``."""
-    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+    samples = np.frombuffer(memoryview(plane), np.uint8)
+    return samples.reshape(-1, plane.line_size)[: plane.height, : plane.width]
