@@ -25,11 +25,14 @@ __all__ = [
     "check_filters",
     "default_filters",
     "feature_difference",
+    "has_luma_weights",
     "image_difference",
     "luma_from_rgb",
 ]
 
 _ROWS_AT_ONCE = 32
+# Relative size of the errors that rounding a bank to float32 causes.
+_ROUNDING = 1e-7
 
 
 def luma_from_rgb(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -75,22 +78,46 @@ def feature_difference(frames: NDArray[np.uint8], weights: ArrayLike | None = No
     F is the response to eight 7x7 filters over RGB (cross-correlation, as in torch's ``conv2d``), stride 1, zero
     padding 3. Because convolution is linear and a bias cancels, one convolution of the frames' difference is enough.
 
+    Luma planes are measured as frames whose R, G and B are equal to luma: each filter is summed over the colours.
+
     Args:
-        frames: uint8 ``[T, H, W, 3]`` RGB, in units of 0 to 255.
+        frames: uint8 ``[T, H, W, 3]`` RGB, or ``[T, H, W]`` luma planes if the filters weight R, G and B as luma does
+            (:func:`has_luma_weights`), in units of 0 to 255.
         weights: Filters, float ``[8, 3, 7, 7]``; by default :func:`default_filters`.
 
     Returns:
         float64 ``[T]``, not negative, with ``S[0] = 0``.
 
     Raises:
-        ValueError: If the frames' or the filters' shape or type is not one of the above.
+        ValueError: If the frames' or the filters' shape or type is not one of the above, or if the filters need RGB.
     """
-    frames = _check_frames(frames, grey_too=False)
-    filters = check_filters(default_filters() if weights is None else weights)
+    frames = _check_frames(frames, grey_too=True)
+    filters = check_filters(default_filters() if weights is None else weights).astype(np.float64)
+    if frames.ndim == 3:
+        if not has_luma_weights(filters):
+            raise ValueError(
+                "filters that do not weight R, G and B as luma does need RGB frames [T, H, W, 3], got luma planes "
+                f"{list(frames.shape)}"
+            )
+        frames, filters = frames[..., None], filters.sum(axis=1, keepdims=True)
     motion = np.zeros(len(frames), np.float64)
     for t in range(1, len(frames)):
         motion[t] = _response_norms(frames[t].astype(np.float64) - frames[t - 1], filters)
     return motion
+
+
+def has_luma_weights(filters: NDArray[np.floating]) -> bool:
+    """Return whether all filters weight R, G and B in the ratio of luma (:data:`LUMA_WEIGHTS`).
+
+    Such filters respond to the luma of a picture. Differences that rounding a bank to float32 causes do not count.
+
+    Args:
+        filters: ``[..., 3, 7, 7]``, indexed channel, row, column at the end.
+    """
+    bank = np.asarray(filters, np.float64)
+    luma = np.array(LUMA_WEIGHTS)[:, None, None]
+    spatial = (bank * luma).sum(axis=-3, keepdims=True) / (luma**2).sum()
+    return bool(np.linalg.norm(bank - spatial * luma) <= _ROUNDING * np.linalg.norm(bank))
 
 
 def default_filters() -> NDArray[np.float32]:
@@ -134,12 +161,12 @@ def check_filters(weights: ArrayLike) -> NDArray[np.float32]:
     return filters
 
 
-def _response_norms(difference: NDArray[np.float64], filters: NDArray[np.float32]) -> float:
+def _response_norms(difference: NDArray[np.float64], filters: NDArray[np.float64]) -> float:
     """Return the sum over pixels of the norm of the filters' responses; bands of rows limit the memory."""
     margin = FILTER_SIZE // 2
     padded = np.pad(difference, ((margin, margin), (margin, margin), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (FILTER_SIZE, FILTER_SIZE), axis=(0, 1))
-    taps = filters.astype(np.float64).reshape(NUM_FILTERS, -1).T
+    taps = filters.reshape(NUM_FILTERS, -1).T
     total = 0.0
     for row in range(0, len(windows), _ROWS_AT_ONCE):
         band = windows[row : row + _ROWS_AT_ONCE]

@@ -11,10 +11,12 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from mgdali.motion import (
+    LUMA_WEIGHTS,
     Channels,
     check_filters,
     default_filters,
     feature_difference,
+    has_luma_weights,
     image_difference,
     luma_from_rgb,
 )
@@ -32,6 +34,17 @@ def random_frames(*shape: int) -> NDArray[np.uint8]:
 
 def random_filters() -> NDArray[np.float32]:
     return np.random.default_rng(6).normal(size=(8, 3, 7, 7)).astype(np.float32)
+
+
+def coloured(spatial: NDArray[Any], colour: tuple[float, float, float]) -> NDArray[np.float32]:
+    """Filters [8, 3, 7, 7] of 7x7 filters and weights of R, G and B."""
+    return (spatial[:, None] * np.array(colour)[:, None, None]).astype(np.float32)
+
+
+def luma_filters(seed: int = 7) -> NDArray[np.float32]:
+    """Random filters, weighted as luma."""
+    red, green, blue = LUMA_WEIGHTS
+    return coloured(np.random.default_rng(seed).normal(size=(8, 7, 7)), (red / 256, green / 256, blue / 256))
 
 
 def convolve(image: NDArray[Any], filters: NDArray[Any], padding: int = 3) -> NDArray[np.float64]:
@@ -108,6 +121,59 @@ def test_feature_difference_equals_the_difference_of_convolved_frames(
     np.testing.assert_allclose(motion[1:], expected, rtol=1e-10)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (2, 9), (70, 21)])
+@pytest.mark.parametrize("weights", [None, luma_filters()], ids=["default", "luma"])
+def test_luma_planes_have_the_feature_motion_of_grey_frames(
+    size: tuple[int, int], weights: NDArray[np.float32] | None
+) -> None:
+    planes = random_frames(3, *size)
+    grey = np.repeat(planes[..., None], 3, axis=-1)
+    motion = feature_difference(planes, weights)
+    assert motion.dtype == np.float64
+    np.testing.assert_allclose(motion, feature_difference(grey, weights), rtol=1e-12)
+
+
+def test_filters_with_lumas_weights_respond_to_luma_only() -> None:
+    filters = luma_filters()
+    frames = random_frames(2, 20, 30, 3)
+    # Luma before it is rounded to integers.
+    luma = frames @ (np.array(LUMA_WEIGHTS) / 256)
+    features = [convolve(plane[..., None], filters.sum(axis=1, keepdims=True)) for plane in luma]
+    expected = np.sqrt(((features[1] - features[0]) ** 2).sum(axis=0)).sum()
+    np.testing.assert_allclose(feature_difference(frames, filters)[1], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e-30, -1, 0, 3.7, 1e30])
+@pytest.mark.parametrize("filters", [default_filters(), luma_filters()], ids=["default", "luma"])
+def test_lumas_weights_are_found_at_any_size_of_the_filters(filters: NDArray[np.float32], size: float) -> None:
+    assert has_luma_weights(filters * np.float32(size))
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        coloured(random_filters()[:, 0], (0.299, 0.587, 0.114)),
+        coloured(random_filters()[:, 0], (1 / 3, 1 / 3, 1 / 3)),
+        coloured(random_filters()[:, 0], (77, 150, 0)),
+        np.concatenate([luma_filters()[:7], luma_filters()[7:, ::-1]]),
+        random_filters(),
+    ],
+    ids=["other luma", "grey", "no blue", "one filter", "random"],
+)
+def test_filters_of_other_colours_need_rgb_frames(filters: NDArray[np.float32]) -> None:
+    assert not has_luma_weights(filters)
+    feature_difference(random_frames(2, 4, 5, 3), filters)
+    with pytest.raises(ValueError, match=r"need RGB frames .* got luma planes \[2, 4, 5\]"):
+        feature_difference(random_frames(2, 4, 5), filters)
+
+
+@pytest.mark.parametrize("error", [1e-5, 1e-6])
+def test_a_small_difference_from_lumas_weights_is_not_ignored(error: float) -> None:
+    filters = default_filters().astype(np.float64)
+    filters[:, 0] *= 1 + error
+    assert not has_luma_weights(filters)
+
+
 @settings(max_examples=30)
 @given(RGB)
 def test_feature_difference_is_the_same_backwards(frames: NDArray[np.uint8]) -> None:
@@ -163,7 +229,7 @@ def test_default_filters_respond_to_their_directions() -> None:
         (lambda: image_difference(random_frames(2, 4, 4), channels="rgb"), r"\[T, H, W, 3\], got \[2, 4, 4\]"),
         (lambda: image_difference(random_frames(0, 4, 4, 3)), r"empty, got shape \[0, 4, 4, 3\]"),
         (lambda: feature_difference(np.zeros((2, 4, 4, 3), np.int64)), "uint8, got int64"),
-        (lambda: feature_difference(random_frames(2, 4, 4)), r"\[T, H, W, 3\], got \[2, 4, 4\]"),
+        (lambda: feature_difference(random_frames(4, 4)), r"\[T, H, W, 3\] or \[T, H, W\], got \[4, 4\]"),
         (lambda: feature_difference(random_frames(2, 0, 4, 3)), r"empty, got shape \[2, 0, 4, 3\]"),
         (lambda: feature_difference(random_frames(2, 4, 4, 3), np.zeros((8, 1, 7, 7))), r"got \[8, 1, 7, 7\]"),
         (lambda: check_filters(np.zeros((4, 3, 7, 7))), r"\[8, 3, 7, 7\], got \[4, 3, 7, 7\]"),

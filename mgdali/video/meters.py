@@ -12,10 +12,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mgdali.filter_bank import SeparableBank
 from mgdali.motion import luma_from_rgb
 from mgdali.samplers import Representation
-from mgdali.video.frames import RGBConverter, read_frames
+from mgdali.video.frames import RGBConverter, quarter_turns, read_frames
 from mgdali.video.media import Media
+from mgdali.video.separable_motion import PlaneMotion, luma_bank
 
 __all__ = ["Meter", "luma_bits", "luma_plane", "make_meter", "measure_motion"]
 
@@ -46,8 +48,13 @@ def luma_plane(frame: av.VideoFrame) -> NDArray[Any]:
 def measure_motion(video: str | os.PathLike[str] | Media, representation: Representation) -> NDArray[np.float64]:
     """Decode a whole video and return its motion S, float64 ``[T]``.
 
-    The result equals :func:`mgdali.motion.image_difference` of the decoder's luma planes. The luma of video with more
-    than 8 bits per sample is scaled to 8-bit units.
+    - At the image level, the result equals :func:`mgdali.motion.image_difference` of the decoder's luma planes, or of
+      RGB frames with ``channels="rgb"``.
+    - At the feature level, it is :func:`mgdali.motion.feature_difference` of the decoder's luma planes, turned upright,
+      within 1e-6 of each value, if :func:`mgdali.video.separable_motion.luma_bank` has the bank. With another bank, it
+      is that of upright RGB frames, within 1e-5.
+
+    The luma of video with more than 8 bits per sample is scaled to 8-bit units.
 
     Args:
         video: Path as :class:`~mgdali.video.media.Media` takes it, or the media.
@@ -87,14 +94,28 @@ class _ImageMeter:
     def add(self, frame: av.VideoFrame) -> None:
         plane = self._plane_of(frame)
         motion = 0.0 if self._previous is None else float(cv2.norm(plane, self._previous, cv2.NORM_L1))
-        if plane.dtype == np.uint16:
-            motion /= 1 << ((luma_bits(frame.format.name) or 8) - 8)
-        self.motion.append(motion)
+        self.motion.append(motion / _eight_bit_unit(frame, plane))
         self._previous = plane
 
 
-class _FeatureMeter:
-    """S at the feature level (Eq. 2 and 3), in float32. torch's convolution bounds its speed on the CPU."""
+class _LumaFeatureMeter:
+    """S at the feature level (Eq. 2 and 3), measured on luma planes by a separable bank."""
+
+    def __init__(self, bank: SeparableBank) -> None:
+        self.motion: list[float] = []
+        self._motion_between = PlaneMotion(bank)
+        self._previous: NDArray[Any] | None = None
+
+    def add(self, frame: av.VideoFrame) -> None:
+        # The filters are oriented: they are for the upright picture.
+        plane = np.ascontiguousarray(np.rot90(luma_plane(frame), k=quarter_turns(frame)))
+        motion = 0.0 if self._previous is None else self._motion_between(plane, self._previous)
+        self.motion.append(motion / _eight_bit_unit(frame, plane))
+        self._previous = plane
+
+
+class _RGBFeatureMeter:
+    """S at the feature level (Eq. 2 and 3), measured on RGB by any bank, in float32. torch's convolution is slow."""
 
     def __init__(self, representation: Representation) -> None:
         import torch
@@ -119,4 +140,12 @@ class _FeatureMeter:
 
 def make_meter(representation: Representation) -> Meter:
     """Return a new meter for one video, which measures S as ``representation`` specifies."""
-    return (_ImageMeter if representation.motion == "image" else _FeatureMeter)(representation)
+    if representation.motion == "image":
+        return _ImageMeter(representation)
+    bank = luma_bank(representation.filters)
+    return _RGBFeatureMeter(representation) if bank is None else _LumaFeatureMeter(bank)
+
+
+def _eight_bit_unit(frame: av.VideoFrame, plane: NDArray[Any]) -> int:
+    """Return the size of a unit of 8-bit video in units of a frame's plane: 1 for 8 bits, 4 for 10 bits, and so on."""
+    return 1 << ((luma_bits(frame.format.name) or 8) - 8) if plane.dtype == np.uint16 else 1

@@ -16,6 +16,7 @@ from mgdali.samplers import Representation
 from mgdali.video.media import Fingerprint
 from mgdali.video.packets import StreamLog
 from mgdali.video.remote import is_url
+from mgdali.video.separable_motion import luma_bank
 
 __all__ = ["VideoRecord", "filters_digest", "index_name", "representation_key", "was_measured"]
 
@@ -147,7 +148,11 @@ def was_measured(representation: Representation, keys: Container[str], filters: 
 
 
 def filters_digest(representation: Representation) -> str:
-    """Return a digest of the filters of a representation at the feature level, 32 hexadecimal digits."""
+    """Return a digest of the filters of a representation and of how they are measured, 32 hexadecimal digits.
+
+    Version 0.1 measured all filters on RGB. Filters that are now measured on luma planes have another digest than then,
+    so that the rows of version 0.1 count as not measured.
+    """
     return _default_digest() if representation.weights is None else _digest(representation)
 
 
@@ -158,4 +163,6 @@ def _default_digest() -> str:
 
 
 def _digest(representation: Representation) -> str:
-    return hashlib.blake2b(representation.filters.tobytes(), digest_size=16).hexdigest()
+    filters = representation.filters
+    way = b"" if luma_bank(filters) is None else b"luma"
+    return hashlib.blake2b(filters.tobytes(), digest_size=16, person=way).hexdigest()
