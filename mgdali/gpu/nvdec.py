@@ -19,7 +19,7 @@ from mgdali.video.record import VideoRecord
 from mgdali.video.remux import CROPPED_BY_HEADERS, MOST_REORDERED, remux_whole
 from mgdali.video.stream_facts import StreamFacts, reordering_of
 
-__all__ = ["ANY_GPU", "GPU_CODECS", "NvdecTable", "Way", "choose_way", "tried_way"]
+__all__ = ["ANY_GPU", "GPU_CODECS", "NvdecTable", "Way", "choose_way", "reason_of_codec", "tried_way"]
 
 GPU_CODECS = ("h264", "hevc", "vp8", "vp9", "av1", "mpeg4")
 """FFmpeg's names of the codecs that ``fn.decoders.video`` of DALI decodes with NVDEC."""
@@ -71,6 +71,18 @@ def choose_way(facts: StreamFacts, table: NvdecTable, *, record: VideoRecord | N
     return Way("remuxed", reason) if reason else Way("as is")
 
 
+def reason_of_codec(codec: str, table: NvdecTable) -> str:
+    """Return the reason that a GPU decodes no video of a codec, as a clause; empty if it decodes the codec.
+
+    Args:
+        codec: FFmpeg's name of the codec.
+        table: Codecs and limits of the GPU.
+    """
+    if codec not in GPU_CODECS:
+        return f"DALI does not decode {codec} on a GPU"
+    return "" if codec in table else f"NVDEC of this GPU does not decode {codec}"
+
+
 def tried_way(
     content: bytes, path: str, facts: StreamFacts, table: NvdecTable, *, record: VideoRecord | None = None
 ) -> Way:
@@ -99,10 +111,9 @@ def tried_way(
 def _not_for_nvdec(facts: StreamFacts, table: NvdecTable, record: VideoRecord | None) -> Iterator[str]:
     """Yield the reasons that DALI cannot decode the packets of a video, in whatever container."""
     size, coded = _sizes(facts)
-    if facts.codec not in GPU_CODECS:
-        yield f"DALI does not decode {facts.codec} on a GPU"
-    elif facts.codec not in table:
-        yield f"NVDEC of this GPU does not decode {facts.codec}"
+    reason = reason_of_codec(facts.codec, table)
+    if reason:
+        yield reason
     elif facts.profile not in _PROFILES.get(facts.codec, (facts.profile,)):
         yield f"NVDEC does not decode profile {facts.profile} of {facts.codec}"
     if facts.streams > 1:

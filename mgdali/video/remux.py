@@ -1,5 +1,7 @@
 """Copying packets of a video to a new Matroska file in memory, without decoding them, so that DALI decodes the copy.
 
+The packets come from the video's container, or were read without it (:func:`~mgdali.video.joinable.read_needed`).
+
 DALI's decoder decodes every packet up to the last requested frame, and orders frames by the times of their packets. A
 copy therefore contains only packets that are needed, and the time of each packet is its place in display order. H.264
 and HEVC headers may say that only a part of each coded picture is displayed (cropping). In a copy without cropping, the
@@ -17,11 +19,12 @@ The functions raise a VideoDecodeError, so that the caller can decode the file i
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
+from typing import Any
 
 import av
 import av.error
@@ -30,15 +33,24 @@ from av.bitstream import BitStreamFilterContext
 from numpy.typing import NDArray
 
 from mgdali.errors import VideoDecodeError
+from mgdali.video.bare_stream import bare_stream
 from mgdali.video.bitstream.packet_headers import CODECS, PacketHeaders
 from mgdali.video.containers import open_container
 from mgdali.video.frames import ffmpeg_message
+from mgdali.video.joinable import NeededPackets, checked_picks, frames_to_decode
 from mgdali.video.opening import NO_TRIAL_DECODING, video_stream
 from mgdali.video.packets import read_packets
-from mgdali.video.picked_frames import needed_packets
 from mgdali.video.record import VideoRecord
 
-__all__ = ["CROPPED_BY_HEADERS", "FRAME_STEP_MS", "MOST_REORDERED", "Remuxed", "remux_picked", "remux_whole"]
+__all__ = [
+    "CROPPED_BY_HEADERS",
+    "FRAME_STEP_MS",
+    "MOST_REORDERED",
+    "Remuxed",
+    "remux_needed",
+    "remux_picked",
+    "remux_whole",
+]
 
 FRAME_STEP_MS = 40
 """Time from one frame to the next in copied files, in milliseconds, which is the unit of times in Matroska."""
@@ -99,7 +111,7 @@ def remux_whole(content: bytes, path: str, *, order: NDArray[np.int32] | None, u
     """
     with _errors_of(path), _stream_of(content, path) as (container, stream):
         packets = list(_packets_of(container, stream))
-        _check_headers(stream, packets, path)
+        _check_headers(stream, dict(enumerate(packets)), path)
         if order is None:
             order = _order_of_times(packets, path)
         elif not np.array_equal(np.sort(order), np.arange(len(packets))):
@@ -112,10 +124,9 @@ def remux_whole(content: bytes, path: str, *, order: NDArray[np.int32] | None, u
 def remux_picked(content: bytes, path: str, record: VideoRecord, picks: Sequence[int], *, uncrop: bool) -> Remuxed:
     """Return a Matroska file with only those packets of a video that the decoding of picked frames needs.
 
-    These are, for each pick, the packets from the last frame at which decoding can begin
-    (:meth:`PacketHeaders.decoding_can_begin`) to the pick, without frames that no other frame refers to unless they are
-    picked. Decoding cannot begin at the key frame of an open group: frames that are stored after it may refer to frames
-    before it, and H.264 decoders report that frames are missing.
+    These are the packets of :func:`~mgdali.video.joinable.frames_to_decode`. Decoding cannot begin at the key frame of
+    an open group: frames that are stored after it may refer to frames before it, and H.264 decoders report that frames
+    are missing.
 
     Args:
         content: The encoded file.
@@ -129,44 +140,80 @@ def remux_picked(content: bytes, path: str, record: VideoRecord, picks: Sequence
         VideoDecodeError: If the file cannot be read or has fewer packets than the record, the headers cannot be
             changed, or the file is refused (see the list at the top of the module).
     """
-    if record.packets is None:
-        raise ValueError(f"{path}: its packets and frames are not one to one, so the packets of the picks are unknown")
-    chosen = np.asarray(picks, np.int64)
-    if not chosen.size or chosen.min() < 0 or chosen.max() >= record.num_frames:
-        raise ValueError(f"{path}: picks must be frames from 0 to {record.num_frames - 1}, got {list(picks)}")
+    chosen = checked_picks(record, picks)
+    assert record.packets is not None
     with _errors_of(path), _stream_of(content, path) as (container, stream):
         if container.format.name != record.container:
             raise VideoDecodeError(
                 path, 0, f"FFmpeg opens it as {container.format.name}, but its record is of {record.container}"
             )
         num_packets = int(record.packets[chosen].max()) + 1
-        packets = list(islice(_packets_of(container, stream), num_packets))
+        packets = dict(enumerate(islice(_packets_of(container, stream), num_packets)))
         if len(packets) < num_packets:
             raise VideoDecodeError(path, 0, f"it has {len(packets)} packets, but frames up to {num_packets} are needed")
         headers = _check_headers(stream, packets, path)
-        frames = _frames_to_decode(record, chosen, packets, headers)
-        numbers = np.sort(record.packets[frames])
-        places = np.searchsorted(frames, np.argsort(record.packets)[numbers])
-        kept = [packets[number] for number in numbers]
-        size = (record.width, record.height)
-        copy = _write(stream, kept, places, path, uncrop=uncrop, frame_size=size)
-        return Remuxed(content=copy, num_frames=len(frames), picks=np.searchsorted(frames, chosen))
+        frames = frames_to_decode(record, chosen, packets, headers)
+        kept = [packets[number] for number in np.sort(record.packets[frames]).tolist()]
+        return _join(stream, kept, frames, chosen, record, path, uncrop=uncrop)
 
 
-def _frames_to_decode(
-    record: VideoRecord, picks: NDArray[np.int64], packets: list[av.Packet[av.VideoStream]], headers: PacketHeaders
-) -> NDArray[np.int64]:
-    """Return the frames that must be decoded for the picks, int64 ``[N]``, increasing."""
+def remux_needed(needed: NeededPackets, path: str, record: VideoRecord, *, uncrop: bool) -> Remuxed:
+    """Return the file of :func:`remux_picked`, from packets that were read without their container.
+
+    Args:
+        needed: The packets (:func:`~mgdali.video.joinable.read_needed`).
+        path: Path of the file, for errors.
+        record: Record of the video, with which the packets were read; of one of the codecs
+            :data:`~mgdali.video.bare_stream.BARE_CODECS`.
+        uncrop: As for :func:`remux_whole`.
+
+    Raises:
+        VideoDecodeError: If the headers cannot be changed, or the video is refused (see the list at the top of the
+            module).
+    """
     assert record.packets is not None
-    keys = [key for key in record.key_frames.tolist() if record.packets[key] < len(packets)]
-    starts = [key for key in keys if headers.decoding_can_begin(bytes(packets[record.packets[key]]))]
-    closed = replace(record, key_frames=np.array(starts, np.int32))
-    wanted = record.referenced.copy()
-    wanted[picks] = True
-    needed = np.zeros(record.num_frames, bool)
-    for first, last in needed_packets(closed, picks.tolist()):
-        needed |= (record.packets >= first) & (record.packets <= last)
-    return np.flatnonzero(wanted & needed)
+    size = {"width": record.width, "height": record.height}
+    keys = set(record.packets[record.key_frames].tolist())
+    with _errors_of(path), bare_stream(record.codec, record.extradata, **size, path=path) as stream:
+        _check_codec(stream, path)
+        headers = PacketHeaders(record.codec, record.extradata or b"")
+        _check_parameter_sets(headers, needed.contents, path)
+        kept: list[av.Packet[Any]] = []
+        for number, content in zip(needed.numbers.tolist(), needed.decoded, strict=True):
+            packet: av.Packet[Any] = av.Packet(content)
+            packet.is_keyframe = number in keys
+            kept.append(packet)
+        if not kept[0].is_keyframe:
+            raise VideoDecodeError(path, 0, "it does not begin with a key frame")
+        return _join(stream, kept, needed.frames, needed.picks, record, path, uncrop=uncrop)
+
+
+def _join(
+    source: av.VideoStream,
+    packets: list[av.Packet[Any]],
+    frames: NDArray[np.int64],
+    picks: NDArray[np.int64],
+    record: VideoRecord,
+    path: str,
+    *,
+    uncrop: bool,
+) -> Remuxed:
+    """Return a Matroska file with the packets of some frames.
+
+    Args:
+        source: The stream.
+        packets: The packets, N, in their order in the stream. They are used up.
+        frames: Indices of the frames, int64 ``[N]``, increasing.
+        picks: Indices of P of these frames, int64 ``[P]``.
+        record: Record of the video; its ``packets`` must not be None.
+        path: Path of the source, for errors.
+        uncrop: Whether to set the cropping to 0.
+    """
+    assert record.packets is not None
+    # The frames in the order of their packets are, in display order, at these places.
+    places = np.argsort(record.packets[frames])
+    copy = _write(source, packets, places, path, uncrop=uncrop, frame_size=(record.width, record.height))
+    return Remuxed(content=copy, num_frames=len(frames), picks=np.searchsorted(frames, picks))
 
 
 @contextmanager
@@ -183,12 +230,17 @@ def _stream_of(content: bytes, path: str) -> Iterator[tuple[av.container.InputCo
     """Open a file, and yield its container and its best video stream, whose codec can be copied."""
     with open_container(io.BytesIO(content), path, options=NO_TRIAL_DECODING) as container:
         stream = video_stream(container, path)
-        codec = stream.codec_context.codec.canonical_name
-        if codec not in CODECS:
-            raise VideoDecodeError(path, 0, f"packets of {codec} are not copied to another file")
-        if codec in _WITH_EXTRADATA and not stream.codec_context.extradata:
-            raise VideoDecodeError(path, 0, f"FFmpeg finds no headers of {codec} at its beginning")
+        _check_codec(stream, path)
         yield container, stream
+
+
+def _check_codec(stream: av.VideoStream, path: str) -> None:
+    """Raise a VideoDecodeError if packets of a stream's codec cannot be copied, or if its headers are missing."""
+    codec = stream.codec_context.codec.canonical_name
+    if codec not in CODECS:
+        raise VideoDecodeError(path, 0, f"packets of {codec} are not copied to another file")
+    if codec in _WITH_EXTRADATA and not stream.codec_context.extradata:
+        raise VideoDecodeError(path, 0, f"FFmpeg finds no headers of {codec} at its beginning")
 
 
 def _packets_of(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet[av.VideoStream]]:
@@ -196,18 +248,37 @@ def _packets_of(container: av.container.InputContainer, stream: av.VideoStream) 
     yield from (packet for packet in read_packets(container, stream) if packet.size)
 
 
-def _check_headers(stream: av.VideoStream, packets: list[av.Packet[av.VideoStream]], path: str) -> PacketHeaders:
-    """Return the reader of the packets' headers; raise a VideoDecodeError if the packets cannot be copied."""
+def _check_headers(
+    stream: av.VideoStream, packets: Mapping[int, av.Packet[av.VideoStream]], path: str
+) -> PacketHeaders:
+    """Return the reader of the packets' headers; raise a VideoDecodeError if the packets cannot be copied.
+
+    Args:
+        stream: The stream.
+        packets: Its packets by number, from the first one.
+        path: Path of the file, for errors.
+    """
     context = stream.codec_context
     extradata = context.extradata or b""
     headers = PacketHeaders(context.codec.canonical_name, extradata)
     if not packets or not packets[0].is_keyframe:
         raise VideoDecodeError(path, 0, "it does not begin with a key frame")
-    for number, packet in enumerate(packets):
-        changed = packet.has_sidedata("new_extradata") and bytes(packet.get_sidedata("new_extradata")) != extradata
-        if changed or headers.changes_parameter_sets(bytes(packet)):
-            raise VideoDecodeError(path, 0, f"its parameter sets change in packet {number}")
+    for number, packet in packets.items():
+        if packet.has_sidedata("new_extradata") and bytes(packet.get_sidedata("new_extradata")) != extradata:
+            raise _changed(number, path)
+    _check_parameter_sets(headers, packets, path)
     return headers
+
+
+def _check_parameter_sets(headers: PacketHeaders, packets: Mapping[int, bytes | av.Packet[Any]], path: str) -> None:
+    """Raise a VideoDecodeError if one of some packets contains other parameter sets than the extradata."""
+    for number, packet in packets.items():
+        if headers.changes_parameter_sets(bytes(packet)):
+            raise _changed(number, path)
+
+
+def _changed(number: int, path: str) -> VideoDecodeError:
+    return VideoDecodeError(path, 0, f"its parameter sets change in packet {number}")
 
 
 def _order_of_times(packets: list[av.Packet[av.VideoStream]], path: str) -> NDArray[np.int32]:
@@ -220,7 +291,7 @@ def _order_of_times(packets: list[av.Packet[av.VideoStream]], path: str) -> NDAr
 
 def _write(
     source: av.VideoStream,
-    packets: list[av.Packet[av.VideoStream]],
+    packets: list[av.Packet[Any]],
     places: NDArray[np.intp],
     path: str,
     *,
@@ -267,9 +338,7 @@ def _write(
     return target.getvalue()
 
 
-def _filtered(
-    uncropping: BitStreamFilterContext, packet: av.Packet[av.VideoStream], path: str
-) -> av.Packet[av.VideoStream]:
+def _filtered(uncropping: BitStreamFilterContext, packet: av.Packet[Any], path: str) -> av.Packet[Any]:
     """Return a packet after a bitstream filter, which must return one packet for each."""
     copies = uncropping.filter(packet)
     if len(copies) != 1:
@@ -277,9 +346,7 @@ def _filtered(
     return copies[0]
 
 
-def _sizes(
-    stream: av.VideoStream, packet: av.Packet[av.VideoStream], path: str
-) -> tuple[tuple[int, int], tuple[int, int]]:
+def _sizes(stream: av.VideoStream, packet: av.Packet[Any], path: str) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return the width and height of the frames, and of the coded frames, according to the headers of a packet."""
     context = stream.codec_context
     if context.codec.canonical_name not in _WITH_EXTRADATA:

@@ -1,8 +1,8 @@
-"""Facts about a file's video stream that decide how it can be decoded, found without decoding more than one frame."""
+"""Facts about a video stream that decide how it can be decoded, found without decoding more than one frame."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,20 +14,22 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from mgdali.errors import VideoDecodeError
+from mgdali.video.bare_stream import bare_stream
 from mgdali.video.bitstream.av1 import AV1Frames
 from mgdali.video.bitstream.coded_frames import CodedFrames, UncountedFrames
 from mgdali.video.bitstream.h264 import H264Frames
 from mgdali.video.bitstream.hevc import HEVCFrames
 from mgdali.video.bitstream.mpeg4 import MPEG4Frames
-from mgdali.video.bitstream.sequence_header import SequenceHeader
+from mgdali.video.bitstream.sequence_header import UNSPECIFIED, SequenceHeader
 from mgdali.video.bitstream.vpx import VP8Frames, VP9Frames
 from mgdali.video.containers import open_container
 from mgdali.video.frames import ffmpeg_message
 from mgdali.video.media import NamedContent
 from mgdali.video.opening import ONLY_HEADER, TIMED_CONTAINERS, video_stream
 from mgdali.video.packets import read_packets
+from mgdali.video.record import VideoRecord
 
-__all__ = ["StreamFacts", "probe", "reordering_of"]
+__all__ = ["StreamFacts", "facts_of_packets", "probe", "reordering_of"]
 
 _CHROMA = {(1, 1): "4:2:0", (1, 0): "4:2:2", (0, 0): "4:4:4"}
 _CODED_FRAMES: dict[str, Callable[[av.VideoStream], CodedFrames]] = {
@@ -63,7 +65,7 @@ class StreamFacts:
             ``"bt709"``, ``"bt2020"``, ``"smpte240m"`` or ``"fcc"``; ``"number "`` and the value of AVColorSpace if
             libswscale cannot convert by it.
         progressive: Whether every coded picture is a whole frame. False also if the headers allow fields.
-        num_bytes: Size of the file, in bytes.
+        num_bytes: Size of the file, in bytes; 0 if unknown.
         num_packets: Number of packets that are not empty.
         declared_frames: Number of frames according to the container; 0 if unknown.
         coded_frames: Number of frames, or fields, that the packets contain, displayed or not; 0 if unknown.
@@ -145,6 +147,63 @@ def probe(content: bytes, path: str) -> StreamFacts:
         raise VideoDecodeError(path, 0, ffmpeg_message(error)) from error
 
 
+def facts_of_packets(record: VideoRecord, packets: Sequence[bytes], path: str) -> StreamFacts:
+    """Return the facts about a video of which only some packets were read, without its container.
+
+    The record tells what the container would tell, and the pixel format. Nothing is decoded: the colours are in the
+    headers. The facts about coded frames are those of the packets that were read, which alone will be decoded; each of
+    the others counts as one frame, because the record is of a video whose packets contain one frame each.
+
+    Args:
+        record: Record of the video, which must match its content; its ``packets`` must not be None, and its codec must
+            be one of :data:`~mgdali.video.bare_stream.BARE_CODECS`.
+        packets: Contents of the packets, at least one, in their order in the file. Decoding must be able to begin at
+            the first one.
+        path: Path of the video, for errors.
+
+    Raises:
+        VideoDecodeError: If FFmpeg cannot read the headers in the record.
+    """
+    size = {"width": record.width, "height": record.height}
+    try:
+        with bare_stream(record.codec, record.extradata, **size, path=path) as stream:
+            frames = _CODED_FRAMES[record.codec](stream)
+            for content in packets:
+                frames.add(av.Packet(content))
+    except (av.error.FFmpegError, OSError) as error:
+        raise VideoDecodeError(path, 0, ffmpeg_message(error)) from error
+    header = frames.header or SequenceHeader(width=0, height=0)
+    unread = "its headers end before the description of its colours" if header.matrix is None else ""
+    chroma, bit_depth = _pixels(av.VideoFormat(record.pixel_format))
+    return StreamFacts(
+        container=record.container,
+        codec=record.codec,
+        profile=header.profile,
+        chroma=chroma,
+        bit_depth=bit_depth,
+        width=record.width,
+        height=record.height,
+        coded_width=header.width,
+        coded_height=header.height,
+        left=header.left,
+        top=header.top,
+        declared_width=record.width,
+        declared_height=record.height,
+        rotation=record.rotation,
+        matrix=_matrix(UNSPECIFIED if header.matrix is None else header.matrix),
+        progressive=header.progressive,
+        num_bytes=0 if record.fingerprint is None else record.fingerprint.size,
+        num_packets=record.num_frames,
+        coded_frames=record.num_frames - len(packets) + frames.count,
+        odd_packets=frames.odd,
+        headers_change=frames.changed,
+        b_frames=frames.b_frames,
+        oddity=frames.oddity or unread or _oddity(header, record.width, record.height),
+        order=record.packets,
+        reordering=0 if record.packets is None else reordering_of(record.packets),
+    )
+
+
 def reordering_of(order: NDArray[np.int32]) -> int:
     """Return the largest number of frames that are coded before a frame but displayed after it.
 
@@ -204,7 +263,7 @@ def _read(container: InputContainer, stream: av.VideoStream, path: str) -> Strea
         declared_width=declared[0],
         declared_height=declared[1],
         rotation=round(frame.rotation / 90) * 90,
-        matrix=_MATRICES.get(int(frame.colorspace), f"number {int(frame.colorspace)}"),
+        matrix=_matrix(int(frame.colorspace)),
         progressive=header.progressive and not frame.interlaced_frame,
         num_packets=len(times),
         declared_frames=stream.frames,
@@ -214,7 +273,7 @@ def _read(container: InputContainer, stream: av.VideoStream, path: str) -> Strea
         corrupt=corrupt,
         headers_change=extra_headers or frames.changed,
         b_frames=frames.b_frames,
-        oddity=frames.oddity or _oddity(header, frame),
+        oddity=frames.oddity or _oddity(header, frame.width, frame.height),
         streams=len(container.streams.video),
         times=problem,
         order=order,
@@ -266,15 +325,25 @@ def _order(times: list[int | None]) -> tuple[str, NDArray[np.int32] | None]:
     return "", order.astype(np.int32)
 
 
-def _oddity(header: SequenceHeader, frame: av.VideoFrame) -> str:
-    """Return what a header contains that decoders treat differently, as a clause; empty if nothing was found."""
+def _matrix(number: int) -> str:
+    """Return :attr:`StreamFacts.matrix` for a value of AVColorSpace."""
+    return _MATRICES.get(number, f"number {number}")
+
+
+def _oddity(header: SequenceHeader, width: int, height: int) -> str:
+    """Return what a header contains that decoders treat differently, as a clause; empty if nothing was found.
+
+    Args:
+        header: The header.
+        width, height: Size of the frames that PyAV returns, in pixels.
+    """
     if header.tools:
         return f"it uses {header.tools[0]}"
     # FFmpeg crops the left edge only to a multiple of several pixels, because decoders need aligned memory. If the
     # container declares a slightly smaller picture than the header, FFmpeg uses the container's size.
     shown = header.width - header.left - header.right, header.height - header.top - header.bottom
-    if (header.left or header.top or header.right or header.bottom) and shown != (frame.width, frame.height):
-        return f"PyAV returns {frame.width}x{frame.height} of the {shown[0]}x{shown[1]} pixels that are displayed"
+    if (header.left or header.top or header.right or header.bottom) and shown != (width, height):
+        return f"PyAV returns {width}x{height} of the {shown[0]}x{shown[1]} pixels that are displayed"
     return ""
 
 

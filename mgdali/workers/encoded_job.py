@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 
 from mgdali.errors import VideoDecodeError
 from mgdali.gpu.decoder_memory import decoding_bytes
-from mgdali.gpu.nvdec import NvdecTable, choose_way
+from mgdali.gpu.nvdec import NvdecTable, choose_way, reason_of_codec
 from mgdali.transforms import Window
+from mgdali.video.bare_stream import BARE_CODECS
 from mgdali.video.colour import colour_correction
 from mgdali.video.decoder import known_picks
+from mgdali.video.joinable import read_needed
+from mgdali.video.packet_bytes import knows_packets
 from mgdali.video.record import VideoRecord
-from mgdali.video.remux import remux_picked, remux_whole
-from mgdali.video.stream_facts import StreamFacts, probe
+from mgdali.video.remux import Remuxed, remux_needed, remux_picked, remux_whole
+from mgdali.video.stream_facts import StreamFacts, facts_of_packets, probe
 from mgdali.workers.clip_job import Allocate, ClipConfig, ClipJob, ClipLoader, ClipResult, reason_unindexed
 from mgdali.workers.protocols import Loader
 
@@ -108,7 +111,9 @@ class EncodedLoader:
     def load(self, job: ClipJob, allocate: Allocate) -> Result:
         """Write a video's file into allocated memory, or its clip if NVDEC rejects the file or it is too large.
 
-        A file that falls back to PyAV is read and probed once: PyAV decodes the bytes that were read here.
+        If the picks are known and the record tells where the packets are, only the packets that the picks need are
+        read. Otherwise the whole file is read, once: if it falls back to PyAV, PyAV decodes the bytes that were read
+        here.
 
         Args:
             job: The video.
@@ -124,50 +129,45 @@ class EncodedLoader:
             return replace(self._clips.make_clip(job, allocate, unindexed, started), not_on_gpu=GRAPH_FAILED)
         record = job.record if unindexed is None else None
         picks = known_picks(self._sampler, record, job.choices.offsets)
-        reason = self._not_read(job, picks)
+        joined = _Joined.of(record, picks)
+        reason = self._not_read(job, picks, joined)
         if reason is None:
-            job = replace(job, media=job.media.loaded())
+            if joined is None:
+                job = replace(job, media=job.media.loaded())
             order = record
             if unindexed is not None and reason_unindexed(job, None) is None:
                 # A record without the sampler's S still has the order of the packets.
                 order = job.record
-            encoded = self._encode(job, order, picks)
+            encoded = self._encode(job, order, picks, joined)
             if not isinstance(encoded, str):
                 return self._result(job, encoded, allocate, picks, unindexed)
             reason = encoded
         return replace(self._clips.make_clip(job, allocate, unindexed, started), not_on_gpu=reason)
 
-    def _not_read(self, job: ClipJob, picks: NDArray[np.int64] | None) -> str | None:
+    def _not_read(self, job: ClipJob, picks: NDArray[np.int64] | None, joined: _Joined | None) -> str | None:
         """Return the reason that the GPU does not decode a video whatever is in it; None if there is no such reason."""
         if picks is None and self._make_records:
             # The index stores S of PyAV's luma planes, which DALI's decoder does not return.
             return "PyAV measures it for the index"
         if job.media.frame_files() is not None:
             return "DALI does not decode JPEG frames on a GPU"
-        return None
+        return None if joined is None else reason_of_codec(joined.record.codec, self._nvdec) or None
 
-    def _encode(self, job: ClipJob, record: VideoRecord | None, picks: NDArray[np.int64] | None) -> _Encoded | str:
+    def _encode(
+        self, job: ClipJob, record: VideoRecord | None, picks: NDArray[np.int64] | None, joined: _Joined | None
+    ) -> _Encoded | str:
         """Return what the GPU decodes of a video, or the reason that it does not decode it.
 
         Args:
-            job: The video, whose content was read.
+            job: The video, whose content was read if ``joined`` is None.
             record: Record of its content; None if it has none.
             picks: Its picks; None if they are not known.
+            joined: What its needed packets are joined by; None if its file was read.
         """
-        content = job.media.read()
         try:
-            facts = probe(content, job.path)
-            way = choose_way(facts, self._nvdec, record=record)
-            if way.kind == "pyav":
-                return way.reason
-            uncrop = facts.cropped
-            encoded = _Encoded(content, facts, facts.num_packets, picks, uncrop)
-            if picks is not None and record is not None and record.packets is not None:
-                part = remux_picked(content, job.path, record, picks.tolist(), uncrop=uncrop)
-                encoded = replace(encoded, content=part.content, num_frames=part.num_frames, places=part.picks)
-            elif way.kind == "remuxed":
-                order = None if record is None else record.packets
-                encoded = replace(encoded, content=remux_whole(content, job.path, order=order, uncrop=uncrop))
+            encoded = self._encode_file(job, record, picks) if joined is None else self._encode_packets(job, joined)
+            if isinstance(encoded, str):
+                return encoded
         except VideoDecodeError as error:
             # PyAV may still decode it, or a part of it. If not, its error counts frames.
             return error.reason
@@ -175,6 +175,32 @@ class EncodedLoader:
         if needed > self._gpu_memory_budget:
             return f"its {needed} bytes of frames exceed gpu_memory_budget={self._gpu_memory_budget:.0f}"
         return encoded
+
+    def _encode_packets(self, job: ClipJob, joined: _Joined) -> _Encoded | str:
+        """Return what the GPU decodes of a video of which only the packets that the picks need are read."""
+        record = joined.record
+        needed = read_needed(job.media, record, joined.picks.tolist())
+        facts = facts_of_packets(record, needed.decoded, job.path)
+        way = choose_way(facts, self._nvdec, record=record)
+        if way.kind == "pyav":
+            return way.reason
+        return _Encoded.of_part(remux_needed(needed, job.path, record, uncrop=facts.cropped), facts)
+
+    def _encode_file(self, job: ClipJob, record: VideoRecord | None, picks: NDArray[np.int64] | None) -> _Encoded | str:
+        """Return what the GPU decodes of a video whose file was read."""
+        content = job.media.read()
+        facts = probe(content, job.path)
+        way = choose_way(facts, self._nvdec, record=record)
+        if way.kind == "pyav":
+            return way.reason
+        if picks is not None and record is not None and record.packets is not None:
+            return _Encoded.of_part(
+                remux_picked(content, job.path, record, picks.tolist(), uncrop=facts.cropped), facts
+            )
+        if way.kind == "remuxed":
+            order = None if record is None else record.packets
+            content = remux_whole(content, job.path, order=order, uncrop=facts.cropped)
+        return _Encoded(content, facts, facts.num_packets, picks, facts.cropped)
 
     def _result(
         self,
@@ -203,6 +229,26 @@ class EncodedLoader:
 
 
 @dataclass(frozen=True)
+class _Joined:
+    """A video whose needed packets are read without its container and joined.
+
+    Attributes:
+        record: Its record, which tells where its packets are.
+        picks: Indices of the picked frames, int64 ``[N]``.
+    """
+
+    record: VideoRecord
+    picks: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, record: VideoRecord | None, picks: NDArray[np.int64] | None) -> _Joined | None:
+        """Return a video's record with its picks; None if they are unknown, or the packets cannot be read alone."""
+        if record is None or picks is None or not knows_packets(record) or record.codec not in BARE_CODECS:
+            return None
+        return cls(record, picks)
+
+
+@dataclass(frozen=True)
 class _Encoded:
     """What the GPU decodes of a video.
 
@@ -219,6 +265,11 @@ class _Encoded:
     num_frames: int
     places: NDArray[np.int64] | None
     uncropped: bool
+
+    @classmethod
+    def of_part(cls, part: Remuxed, facts: StreamFacts) -> _Encoded:
+        """Return a file with the packets that picks need, copied without cropping if the video has one."""
+        return cls(part.content, facts, part.num_frames, part.picks, facts.cropped)
 
     @property
     def visible(self) -> Visible:

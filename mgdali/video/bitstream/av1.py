@@ -11,7 +11,7 @@ from av.bitstream import BitStreamFilterContext
 
 from mgdali.video.bitstream.bits import Bits
 from mgdali.video.bitstream.coded_frames import BAD_HEADER, DAMAGED, CodedFrames
-from mgdali.video.bitstream.sequence_header import SequenceHeader, padded
+from mgdali.video.bitstream.sequence_header import UNSPECIFIED, SequenceHeader, padded
 
 __all__ = ["FRAME_UNITS", "AV1Frames", "AV1Header", "av1_header", "find_obus"]
 
@@ -105,13 +105,14 @@ def av1_header(content: bytes) -> AV1Header:
     if bits.read():
         tools.append("superresolution")
     bits.skip(2)
-    _skip_colours(bits, profile)
+    matrix = _read_colours(bits, profile)
     if bits.read():
         tools.append("film grain")
     return AV1Header(
         width=padded(width, _BLOCK),
         height=padded(height, _BLOCK),
         profile=profile,
+        matrix=matrix,
         tools=tuple(tools),
         still=still,
         time_bits=time_bits,
@@ -212,8 +213,8 @@ def _skip_operating_points(bits: Bits, tools: list[str]) -> int:
     return time_bits if decoder_model and not equal else 0
 
 
-def _skip_colours(bits: Bits, profile: int) -> None:
-    """Skip the description of the colours.
+def _read_colours(bits: Bits, profile: int) -> int:
+    """Return the matrix of the colours, and skip the other fields of their description.
 
     Raises:
         ValueError: If the profile is the professional one, whose description is longer.
@@ -222,17 +223,19 @@ def _skip_colours(bits: Bits, profile: int) -> None:
     if profile == 2 and high:
         bits.skip(1)
     grey = 0 if profile == 1 else bits.read()
-    identity = False
+    matrix, identity = UNSPECIFIED, False
     if bits.read():
-        identity = (bits.read(8), bits.read(8), bits.read(8)) == _SRGB
+        primaries, transfer, matrix = bits.read(8), bits.read(8), bits.read(8)
+        identity = (primaries, transfer, matrix) == _SRGB
     bits.skip(1)
     if grey or identity:
-        return
+        return matrix
     if profile == 2:
         raise ValueError("the header describes AV1's professional profile")
     if profile == 0:
         bits.skip(2)
     bits.skip(1)
+    return matrix
 
 
 def _leb128(content: bytes, at: int) -> tuple[int, int]:

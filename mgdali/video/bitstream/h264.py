@@ -6,7 +6,7 @@ import av
 
 from mgdali.video.bitstream.bits import Bits
 from mgdali.video.bitstream.coded_frames import DAMAGED
-from mgdali.video.bitstream.nal_frames import NalFrames, read_cropping
+from mgdali.video.bitstream.nal_frames import NalFrames, read_cropping, read_matrix
 from mgdali.video.bitstream.nal_units import SLICES, header_units, unit_type, without_emulation_prevention
 from mgdali.video.bitstream.sequence_header import SequenceHeader
 
@@ -58,6 +58,10 @@ def h264_header(unit: bytes) -> SequenceHeader:
         bits.skip(1)
     bits.skip(1)
     left, right, top, bottom = read_cropping(bits, chroma, fields=not progressive)
+    try:
+        matrix: int | None = read_matrix(bits)
+    except ValueError:
+        matrix = None
     return SequenceHeader(
         width=_MACROBLOCK * columns,
         height=_MACROBLOCK * rows,
@@ -67,6 +71,7 @@ def h264_header(unit: bytes) -> SequenceHeader:
         bottom=bottom,
         profile=profile,
         progressive=progressive,
+        matrix=matrix,
         tools=tuple(tools),
     )
 

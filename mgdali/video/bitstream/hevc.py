@@ -6,7 +6,7 @@ import av
 
 from mgdali.video.bitstream.bits import Bits
 from mgdali.video.bitstream.coded_frames import DAMAGED
-from mgdali.video.bitstream.nal_frames import NalFrames, read_cropping
+from mgdali.video.bitstream.nal_frames import NalFrames, read_cropping, read_matrix
 from mgdali.video.bitstream.nal_units import SLICES, header_units, unit_type, without_emulation_prevention
 from mgdali.video.bitstream.sequence_header import SequenceHeader
 
@@ -50,6 +50,11 @@ def hevc_header(unit: bytes) -> SequenceHeader:
         bits.skip(1)
     width, height = bits.golomb(), bits.golomb()
     left, right, top, bottom = read_cropping(bits, chroma)
+    try:
+        _skip_tools(bits, sub_layers)
+        matrix: int | None = read_matrix(bits)
+    except ValueError:
+        matrix = None
     return SequenceHeader(
         width=width,
         height=height,
@@ -59,6 +64,7 @@ def hevc_header(unit: bytes) -> SequenceHeader:
         bottom=bottom,
         profile=profile,
         progressive=bool(progressive_source) or not interlaced_source,
+        matrix=matrix,
     )
 
 
@@ -134,3 +140,63 @@ class HEVCFrames(NalFrames):
             self.b_frames |= bits.golomb() == 0
         except ValueError:
             self.note_oddity(DAMAGED)
+
+
+def _skip_tools(bits: Bits, sub_layers: int) -> None:
+    """Skip the fields of a sequence parameter set between the cropping and ``vui_parameters_present_flag``.
+
+    Args:
+        bits: The set, from ``bit_depth_luma_minus8``.
+        sub_layers: ``sps_max_sub_layers_minus1`` of the set.
+    """
+    for _ in range(2):
+        bits.golomb()
+    order_bits = bits.golomb() + 4
+    for _ in range(sub_layers + 1 if bits.read() else 1):
+        for _ in range(3):
+            bits.golomb()
+    for _ in range(6):
+        bits.golomb()
+    # Scaling lists are enabled, and are in this set.
+    if bits.read() and bits.read():
+        _skip_scaling_lists(bits)
+    bits.skip(2)
+    # PCM blocks are enabled.
+    if bits.read():
+        bits.skip(8)
+        bits.golomb()
+        bits.golomb()
+        bits.skip(1)
+    _skip_reference_sets(bits, bits.golomb())
+    if bits.read():
+        for _ in range(bits.golomb()):
+            bits.skip(order_bits + 1)
+    bits.skip(2)
+
+
+def _skip_scaling_lists(bits: Bits) -> None:
+    """Skip ``scaling_list_data`` (7.3.4)."""
+    for size in range(4):
+        for _ in range(2 if size == 3 else 6):
+            if not bits.read():
+                bits.golomb()
+                continue
+            for _ in range(min(64, 16 << 2 * size) + (size > 1)):
+                bits.golomb()
+
+
+def _skip_reference_sets(bits: Bits, count: int) -> None:
+    """Skip all ``st_ref_pic_set`` of a sequence parameter set (7.3.7)."""
+    pictures = 0
+    for number in range(count):
+        if number and bits.read():
+            # The set is coded as differences from the set before it.
+            bits.skip(1)
+            bits.golomb()
+            # For each picture of that set and one more: whether it is used, or else whether it is kept.
+            pictures = sum(bits.read() or bits.read() for _ in range(pictures + 1))
+        else:
+            pictures = bits.golomb() + bits.golomb()
+            for _ in range(pictures):
+                bits.golomb()
+                bits.skip(1)

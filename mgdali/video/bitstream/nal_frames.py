@@ -1,4 +1,4 @@
-"""What H.264 and HEVC have in common: coded frames in NAL units, and cropping in the sequence parameter sets."""
+"""What H.264 and HEVC have in common: coded frames in NAL units, and fields of the sequence parameter sets."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import av
 from mgdali.video.bitstream.bits import Bits
 from mgdali.video.bitstream.coded_frames import BAD_HEADER, DAMAGED, CodedFrames
 from mgdali.video.bitstream.nal_units import find_units, read_length_bytes
-from mgdali.video.bitstream.sequence_header import SequenceHeader
+from mgdali.video.bitstream.sequence_header import UNSPECIFIED, SequenceHeader
 
-__all__ = ["NalFrames", "read_cropping"]
+__all__ = ["NalFrames", "read_cropping", "read_matrix"]
 
+# Value of aspect_ratio_idc that is followed by a width and a height.
+_OWN_ASPECT_RATIO = 255
 # Values of chroma_format_idc, with the number of luma samples per crop unit: columns, rows.
 _CROP_UNITS = {0: (1, 1), 1: (2, 2), 2: (2, 1), 3: (1, 1)}
 
@@ -81,3 +83,30 @@ def read_cropping(bits: Bits, chroma: int, *, fields: bool = False) -> tuple[int
     rows *= 2 if fields else 1
     left, right, top, bottom = sides
     return left * columns, right * columns, top * rows, bottom * rows
+
+
+def read_matrix(bits: Bits) -> int:
+    """Return the matrix of the colours (:attr:`SequenceHeader.matrix`) in the description of how to use the video.
+
+    Source: ITU-T H.264 (E.1.1) and ITU-T H.265 (E.2.1), which have the same fields up to the matrix.
+
+    Args:
+        bits: The sequence parameter set, from the flag ``vui_parameters_present_flag``.
+
+    Raises:
+        ValueError: If the set ends too early.
+    """
+    if not bits.read():
+        return UNSPECIFIED
+    if bits.read() and bits.read(8) == _OWN_ASPECT_RATIO:
+        bits.skip(32)
+    if bits.read():
+        bits.skip(1)
+    # video_signal_type_present_flag; then the format, the range, and colour_description_present_flag.
+    if not bits.read():
+        return UNSPECIFIED
+    bits.skip(3 + 1)
+    if not bits.read():
+        return UNSPECIFIED
+    bits.skip(8 + 8)
+    return bits.read(8)

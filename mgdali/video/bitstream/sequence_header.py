@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["SequenceHeader", "padded"]
+__all__ = ["UNSPECIFIED", "SequenceHeader", "padded"]
+
+UNSPECIFIED = 2
+"""Value of ``matrix_coefficients`` (ITU-T H.273) of a stream that does not name its matrix."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +24,8 @@ class SequenceHeader:
             codecs other than H.264 and HEVC.
         profile: Number of the profile in the codec's standard; 0 if the standard has none.
         progressive: Whether every coded picture is a whole frame. False also if the header only allows fields.
+        matrix: Matrix of the colours as ``matrix_coefficients`` of ITU-T H.273, whose values are those of FFmpeg's
+            AVColorSpace; :data:`UNSPECIFIED` also for VP8 and MPEG-4; None if the header ends before it.
         tools: Names of coding tools that decoders in hardware may lack or treat differently.
     """
 
@@ -32,6 +37,7 @@ class SequenceHeader:
     bottom: int = 0
     profile: int = 0
     progressive: bool = True
+    matrix: int | None = UNSPECIFIED
     tools: tuple[str, ...] = ()
 
 

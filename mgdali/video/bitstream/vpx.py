@@ -9,7 +9,7 @@ from av.bitstream import BitStreamFilterContext
 
 from mgdali.video.bitstream.bits import Bits
 from mgdali.video.bitstream.coded_frames import CodedFrames
-from mgdali.video.bitstream.sequence_header import SequenceHeader, padded
+from mgdali.video.bitstream.sequence_header import UNSPECIFIED, SequenceHeader, padded
 
 __all__ = ["VP8Frames", "VP9Frames"]
 
@@ -18,6 +18,9 @@ _VP8_KEY_HEADER, _VP8_HEADER = 10, 3
 # Number of bytes in which the fields of a VP9 frame header are that are read here.
 _VP9_HEADER = 16
 _RGB = 7
+# The value of SequenceHeader.matrix for each value of color_space (7.2.2): unspecified, BT.601, BT.709, SMPTE 170M,
+# SMPTE 240M, BT.2020, reserved, RGB.
+_MATRICES = (UNSPECIFIED, 5, 1, 6, 7, 9, UNSPECIFIED, 0)
 
 
 class VP8Frames(CodedFrames):
@@ -90,7 +93,8 @@ class VP9Frames(CodedFrames):
         bits.skip(24)
         if profile >= 2:
             bits.skip(1)
-        if bits.read(3) != _RGB:
+        colours = bits.read(3)
+        if colours != _RGB:
             bits.skip(1)
             if profile in (1, 3):
                 bits.skip(3)
@@ -99,6 +103,6 @@ class VP9Frames(CodedFrames):
         size = bits.read(16) + 1, bits.read(16) + 1
         if self.header is None:
             width, height = (padded(side, _VP9_BLOCK) for side in size)
-            self.header = SequenceHeader(width=width, height=height, profile=profile)
+            self.header = SequenceHeader(width=width, height=height, profile=profile, matrix=_MATRICES[colours])
             self._size = size
         self.changed |= self._size != size
