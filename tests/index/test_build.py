@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -13,6 +14,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mgdali import VideoDataset
@@ -304,6 +307,27 @@ def test_other_filters_are_another_measurement(folder: Path, path: Path) -> None
     assert len(build(folder, path, representations=[other])[1]) == 4
     assert all(row["filters"] != before[name]["filters"] for name, row in rows(path).items())
     assert build(folder, path, representations=[other])[1] == []
+
+
+def test_feature_motion_that_version_0_1_measured_on_rgb_is_measured_again(folder: Path, path: Path) -> None:
+    build(folder, path, representations=[Representation(), FEATURE])
+    expected = rows(path)
+    table = pq.read_table(path)
+    digest = hashlib.blake2b(default_filters().tobytes(), digest_size=16).hexdigest()
+    old = {
+        "filters": pa.array([digest] * 4),
+        "motion_feature": pa.array(
+            [[0.0] * length for length in table["num_frames"].to_pylist()], pa.list_(pa.float32())
+        ),
+    }
+    for name, values in old.items():
+        table = table.set_column(table.schema.get_field_index(name), name, values)
+    pq.write_table(table, path)
+    # Only a build at the feature level concerns them.
+    assert build(folder, path)[1] == []
+    assert len(build(folder, path, representations=[FEATURE])[1]) == 4
+    assert rows(path) == expected
+    assert build(folder, path, representations=[FEATURE])[1] == []
 
 
 def test_a_video_that_kills_its_worker_costs_only_itself(videos: Path, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -116,6 +117,18 @@ def test_motion_of_other_filters_is_none() -> None:
     record = make_record("a", filters=filters_digest(default))
     assert record.motion_of(other) is None
     assert record.motion_of(same) is not None
+
+
+def test_motion_that_version_0_1_measured_on_rgb_counts_only_for_filters_that_are_still_measured_there() -> None:
+    def digest_of_0_1(filters: np.ndarray) -> str:
+        return hashlib.blake2b(filters.tobytes(), digest_size=16).hexdigest()
+
+    on_luma, on_rgb = default_filters(), default_filters()[:, ::-1].copy()
+    for weights, found in ((None, False), (on_luma, False), (on_luma * 2, False), (on_rgb, True)):
+        representation = Representation(motion="feature", weights=weights)
+        record = make_record("a", filters=digest_of_0_1(representation.filters))
+        assert (record.motion_of(representation) is not None) == found
+        assert len(filters_digest(representation)) == 32
 
 
 def test_a_videos_name_is_its_absolute_path_or_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ def luma_filters(spatial: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def products(count: int, seed: int = 0) -> NDArray[np.float64]:
-    """Eight filters, of which ``count`` are outer products of random taps, and the others are zeros."""
+    """Eight filters: ``count`` outer products of random taps, and zeros."""
     rng = np.random.default_rng(seed)
     spatial = np.zeros((8, 7, 7))
     spatial[:count] = np.einsum("fy,fx->fyx", rng.normal(size=(count, 7)), rng.normal(size=(count, 7)))
