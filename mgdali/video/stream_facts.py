@@ -148,7 +148,7 @@ def probe(content: bytes, path: str) -> StreamFacts:
 
 
 def facts_of_packets(record: VideoRecord, packets: Sequence[bytes], path: str) -> StreamFacts:
-    """Return the facts about a video of which only some packets were read, without its container.
+    """Return the facts about a video from some of its packets, which were read without its container.
 
     The record tells what the container would tell, and the pixel format. Nothing is decoded: the colours are in the
     headers. The facts about coded frames are those of the packets that were read, which alone will be decoded; each of

@@ -177,7 +177,7 @@ class EncodedLoader:
         return encoded
 
     def _encode_packets(self, job: ClipJob, joined: _Joined) -> _Encoded | str:
-        """Return what the GPU decodes of a video of which only the packets that the picks need are read."""
+        """Return what the GPU decodes of a video, after reading only the packets that the picks need."""
         record = joined.record
         needed = read_needed(job.media, record, joined.picks.tolist())
         facts = facts_of_packets(record, needed.decoded, job.path)
