@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mgdali.index.build import build_index
     from mgdali.index.reader import MotionIndex
     from mgdali.iterator import MGDaliIterator
+    from mgdali.packing.pack import pack
     from mgdali.samplers import MotionGuided, Segment, Stride, TopMotion
 
 __version__ = "0.1.0"
@@ -33,6 +34,7 @@ __all__ = [
     "WorkerError",
     "build_index",
     "motion",
+    "pack",
     "sampling",
 ]
 
@@ -49,6 +51,7 @@ _MODULES = {
     "VideoDecodeError": "errors",
     "WorkerError": "errors",
     "build_index": "index.build",
+    "pack": "packing.pack",
 }
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import mgdali
-from mgdali.cli import data, demo, doctor, index
+from mgdali.cli import data, demo, doctor, index, pack
 
 __all__ = ["main"]
 
@@ -21,6 +21,7 @@ app.command()(demo.demo)
 app.command()(doctor.doctor)
 app.add_typer(data.app, name="data")
 app.add_typer(index.app, name="index")
+app.add_typer(pack.app, name="pack")
 
 
 def main() -> None:

@@ -1,0 +1,291 @@
+"""Rows of packed videos: those of finished shards, and their merging into the table and the index of a pack."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mgdali.datasets.pack_format import TABLE_SCHEMA, Shard
+from mgdali.errors import DatasetError
+from mgdali.index.schema import SCHEMA, conform, to_batch
+from mgdali.video.media import Fingerprint
+from mgdali.video.record import VideoRecord
+
+__all__ = [
+    "ROW_SCHEMA",
+    "TAR_END_BYTES",
+    "CompleteRows",
+    "Identity",
+    "PackedRow",
+    "RowSource",
+    "ShardRows",
+    "failed_batch",
+    "packed_batch",
+    "rows_of",
+    "write_index",
+    "write_table",
+]
+
+ROW_SCHEMA = pa.schema(
+    [
+        ("occurrence", pa.int32()),
+        ("error", pa.string()),
+        ("end", pa.int64()),
+        ("video", pa.struct(list(TABLE_SCHEMA))),
+        ("record", pa.struct(list(SCHEMA))),
+    ]
+)
+"""Columns of a journal, and of the rows of a finished shard, one row per video.
+
+``occurrence`` tells rows of the same original apart; ``error`` is the reason if the video could not be decoded; ``end``
+the size of the shard after the video, in bytes; ``video`` its row of the table; ``record`` its row of the index.
+"""
+
+TAR_END_BYTES = 1024
+"""Size of the end mark of a tar: two empty blocks."""
+
+_GROUP_ROWS = 4096
+_GROUPS_KEPT = 8
+_INDEX_ENCODINGS = {
+    f"{name}.list.element": "DELTA_BINARY_PACKED" for name in ("times", "packets", "packet_offsets", "packet_sizes")
+} | {f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in SCHEMA.names if name.startswith("motion_")}
+_INDEX_DICTIONARIES = ["codec", "pixel_format", "container", "filters", "extradata"]
+
+Identity = tuple[str, int]
+"""Name of an original (:func:`mgdali.video.record.index_name`), and number of earlier rows with the same original."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackedRow:
+    """What is known of a video from an earlier run.
+
+    Attributes:
+        identity: Its original.
+        error: Reason why it could not be decoded; otherwise None, and the other attributes are known.
+        key: Its key.
+        label: Its label.
+        columns: Its values of the data set's columns, as JSON.
+        fingerprint: Fingerprint of the original when it was packed.
+    """
+
+    identity: Identity
+    error: str | None
+    key: str = ""
+    label: int = 0
+    columns: str = "{}"
+    fingerprint: Fingerprint | None = None
+
+
+class RowSource(Protocol):
+    """Files with rows of packed videos."""
+
+    def rows(self) -> list[PackedRow]:
+        """Return the rows, in the order of the files."""
+        ...
+
+    def videos(self) -> pa.Table:
+        """Return the rows' part of the table of videos, :data:`TABLE_SCHEMA`; null for videos that failed."""
+        ...
+
+    def groups(self) -> list[int]:
+        """Return the number of rows of each group whose records are read together."""
+        ...
+
+    def records(self, group: int) -> pa.Table:
+        """Return the index rows of a group, :data:`SCHEMA`."""
+        ...
+
+
+class ShardRows:
+    """The rows of one finished shard.
+
+    Args:
+        path: Parquet file with the columns of :data:`ROW_SCHEMA`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def rows(self) -> list[PackedRow]:
+        return rows_of(_read(self._path, ["occurrence", "error", "video"]))
+
+    def videos(self) -> pa.Table:
+        return _flat(_read(self._path, ["video"]), "video", TABLE_SCHEMA)
+
+    def shard(self) -> Shard:
+        """Return the shard, as the manifest describes it."""
+        table = _read(self._path, ["error", "end"])
+        name = self._path.name.partition(".tar")[0] + ".tar"
+        size = max(table.column("end").to_pylist()) + TAR_END_BYTES
+        return Shard(name, table.column("error").null_count, size)
+
+    def groups(self) -> list[int]:
+        with pq.ParquetFile(self._path) as file:
+            return [int(file.metadata.num_rows)]
+
+    def records(self, group: int) -> pa.Table:
+        return _flat(_read(self._path, ["record"]), "record", SCHEMA)
+
+
+class CompleteRows:
+    """The rows of a complete pack.
+
+    Args:
+        table: Path of its table.
+        index: Path of its index.
+        shards: Number of its shards. Rows of later shards are ignored: a run that added shards did not end.
+    """
+
+    def __init__(self, table: Path, index: Path, shards: int) -> None:
+        videos = _read(table, TABLE_SCHEMA.names)
+        self._kept = np.flatnonzero(videos.column("shard").to_numpy() < shards)
+        self._videos = videos.take(self._kept)
+        self._index = index
+        with pq.ParquetFile(index) as file:
+            counts = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
+        if sum(counts) != videos.num_rows:
+            raise DatasetError(
+                f"{index} has {sum(counts)} rows, but {table} has {videos.num_rows}: the pack is damaged; copy it "
+                "again, or pack the data set into an empty folder"
+            )
+        self._ends = np.cumsum(counts, dtype=np.int64)
+
+    def rows(self) -> list[PackedRow]:
+        count: dict[str, int] = {}
+        found = []
+        for video in self._videos.to_pylist():
+            occurrence = count.get(video["origin"], 0)
+            count[video["origin"]] = occurrence + 1
+            found.append(_packed_row(occurrence, None, video))
+        return found
+
+    def videos(self) -> pa.Table:
+        return self._videos
+
+    def groups(self) -> list[int]:
+        starts = np.concatenate([[0], self._ends[:-1]])
+        first = np.searchsorted(self._kept, starts)
+        return [int(count) for count in np.diff(np.append(first, len(self._kept)))]
+
+    def records(self, group: int) -> pa.Table:
+        start = 0 if group == 0 else int(self._ends[group - 1])
+        chosen = self._kept[(self._kept >= start) & (self._kept < self._ends[group])] - start
+        with pq.ParquetFile(self._index, memory_map=False) as file:
+            batches = file.read_row_group(group).combine_chunks().to_batches()
+        return pa.Table.from_batches([conform(batch) for batch in batches], SCHEMA).take(chosen)
+
+
+def packed_batch(occurrence: int, end: int, video: dict[str, Any], record: VideoRecord) -> pa.RecordBatch:
+    """Return the row of a packed video as a batch of :data:`ROW_SCHEMA`.
+
+    Args:
+        occurrence: Number of earlier rows with the same original.
+        end: Size of the shard after the video, in bytes.
+        video: Row of the table, by the names of its columns.
+        record: Record of the video for the index.
+    """
+    return _batch(occurrence, None, end, video, to_batch([record]).to_struct_array())
+
+
+def failed_batch(occurrence: int, end: int, origin: str, error: str) -> pa.RecordBatch:
+    """Return the row of a video that could not be decoded, as a batch of :data:`ROW_SCHEMA`."""
+    nothing = pa.nulls(1, ROW_SCHEMA.field("record").type)
+    return _batch(occurrence, error, end, {"origin": origin}, nothing)
+
+
+def rows_of(table: pa.Table) -> list[PackedRow]:
+    """Return the rows of a table with the columns ``occurrence``, ``error`` and ``video``."""
+    columns = (table.column(name).to_pylist() for name in ("occurrence", "error", "video"))
+    return [_packed_row(*values) for values in zip(*columns, strict=True)]
+
+
+def write_table(path: Path, sources: Sequence[RowSource], order: Sequence[int]) -> pa.Table:
+    """Write the table of videos and return it.
+
+    Args:
+        path: Path of the new file.
+        sources: All rows.
+        order: Numbers of the rows in the new file, counted through all sources.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    table = _joined([source.videos() for source in sources], TABLE_SCHEMA).take(pa.array(order, pa.int64()))
+    with pq.ParquetWriter(path, TABLE_SCHEMA, compression="zstd") as writer:
+        writer.write_table(table.combine_chunks(), row_group_size=_GROUP_ROWS)
+    return table
+
+
+def write_index(path: Path, sources: Sequence[RowSource], order: Sequence[int]) -> int:
+    """Write the index and return the number of frames of its videos. The arguments are those of :func:`write_table`.
+
+    Only a few groups of rows are in memory at a time.
+    """
+    groups = [(source, group, count) for source in sources for group, count in enumerate(source.groups())]
+    ends = np.cumsum([count for _, _, count in groups], dtype=np.int64)
+
+    @lru_cache(_GROUPS_KEPT)
+    def read(number: int) -> pa.Table:
+        source, group, _ = groups[number]
+        return source.records(group)
+
+    def located(rows: Iterable[int]) -> Iterator[pa.Table]:
+        places = [(int(np.searchsorted(ends, row, side="right")), row) for row in rows]
+        for number, entries in itertools.groupby(places, key=lambda place: place[0]):
+            start = int(ends[number]) - groups[number][2]
+            yield read(number).take(pa.array([row - start for _, row in entries], pa.int64()))
+
+    frames = 0
+    with pq.ParquetWriter(
+        path, SCHEMA, compression="zstd", use_dictionary=_INDEX_DICTIONARIES, column_encoding=_INDEX_ENCODINGS
+    ) as writer:
+        for start in range(0, len(order), _GROUP_ROWS):
+            table = _joined(list(located(order[start : start + _GROUP_ROWS])), SCHEMA)
+            frames += sum(filter(None, table.column("num_frames").to_pylist()))
+            writer.write_table(table.combine_chunks(), row_group_size=_GROUP_ROWS)
+    return frames
+
+
+def _batch(occurrence: int, error: str | None, end: int, video: dict[str, Any], record: pa.Array) -> pa.RecordBatch:
+    types = {field.name: field.type for field in ROW_SCHEMA}
+    values = {"occurrence": occurrence, "error": error, "end": end, "video": video}
+    arrays = [pa.array([value], types[name]) for name, value in values.items()]
+    return pa.RecordBatch.from_arrays([*arrays, record.cast(types["record"])], schema=ROW_SCHEMA)
+
+
+def _packed_row(occurrence: int, error: str | None, video: dict[str, Any]) -> PackedRow:
+    identity = (video["origin"], occurrence)
+    if error is not None:
+        return PackedRow(identity, error)
+    fingerprint = Fingerprint(video["origin_size"], video["origin_mtime_ns"], video["origin_head"])
+    return PackedRow(identity, None, video["key"], video["label"], video["columns"], fingerprint)
+
+
+def _read(path: Path, columns: list[str]) -> pa.Table:
+    try:
+        with pq.ParquetFile(path, memory_map=False) as file:
+            return file.read(columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        raise DatasetError(
+            f"cannot read {os.fspath(path)} ({error}): the pack is damaged; copy it again, or pack the data set into "
+            "an empty folder"
+        ) from error
+
+
+def _flat(table: pa.Table, column: str, schema: pa.Schema) -> pa.Table:
+    """Return a column of structures as a table."""
+    arrays = table.column(column).combine_chunks().flatten()
+    return pa.Table.from_arrays(list(arrays), schema=schema)
+
+
+def _joined(tables: list[pa.Table], schema: pa.Schema) -> pa.Table:
+    return pa.concat_tables([table.cast(schema) for table in tables]) if tables else schema.empty_table()
