@@ -174,3 +174,56 @@ def pack(
             raise typer.Exit(INTERRUPTED) from error
     if report.failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def check(path: _Pack, json: _Json = False) -> None:
+    """Compare the shards of a pack with its table and index. Every byte is read.
+
+    The exit code is 1 if something is wrong; it is named.
+    """
+    with errors_as_messages():
+        with ctrl_c_held():
+            from rich.console import Console
+
+            from mgdali.cli import pack_report
+            from mgdali.packing.verify import check_pack
+
+        if json:
+            found = check_pack(path)
+            typer.echo(pack_report.to_json(found))
+        else:
+            console = Console()
+            with console.status("Checking") as status:
+                found = check_pack(
+                    path, on_shard=lambda done, total: status.update(f"{done} of {total} shards checked")
+                )
+            pack_report.print_check(found, console)
+    if not found.complete:
+        raise typer.Exit(1)
+
+
+@app.command()
+def show(
+    path: _Pack,
+    json: _Json = False,
+    sample: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Number of videos to compare with their originals.")
+    ] = 8,
+    failed: Annotated[bool, typer.Option("--failed", help="List the videos that could not be decoded.")] = False,
+) -> None:
+    """Show the settings of a pack, its bytes against the originals, its quality, and what a clip costs."""
+    with errors_as_messages():
+        with ctrl_c_held():
+            from rich.console import Console
+
+            from mgdali.cli import pack_report
+            from mgdali.packing.report import summarize_pack
+
+        summary = summarize_pack(path, sample=0 if failed else sample)
+        if json:
+            typer.echo(pack_report.to_json(summary))
+        elif failed:
+            pack_report.print_left_out(summary, Console())
+        else:
+            pack_report.print_summary(summary, Console())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +26,7 @@ __all__ = [
     "CompleteRows",
     "Identity",
     "PackedRow",
+    "Records",
     "RowSource",
     "ShardRows",
     "failed_batch",
@@ -230,29 +231,43 @@ def write_index(path: Path, sources: Sequence[RowSource], order: Sequence[int]) 
 
     Only a few groups of rows are in memory at a time.
     """
-    groups = [(source, group, count) for source in sources for group, count in enumerate(source.groups())]
-    ends = np.cumsum([count for _, _, count in groups], dtype=np.int64)
-
-    @lru_cache(_GROUPS_KEPT)
-    def read(number: int) -> pa.Table:
-        source, group, _ = groups[number]
-        return source.records(group)
-
-    def located(rows: Iterable[int]) -> Iterator[pa.Table]:
-        places = [(int(np.searchsorted(ends, row, side="right")), row) for row in rows]
-        for number, entries in itertools.groupby(places, key=lambda place: place[0]):
-            start = int(ends[number]) - groups[number][2]
-            yield read(number).take(pa.array([row - start for _, row in entries], pa.int64()))
-
+    records = Records(sources)
     frames = 0
     with pq.ParquetWriter(
         path, SCHEMA, compression="zstd", use_dictionary=_INDEX_DICTIONARIES, column_encoding=_INDEX_ENCODINGS
     ) as writer:
         for start in range(0, len(order), _GROUP_ROWS):
-            table = _joined(list(located(order[start : start + _GROUP_ROWS])), SCHEMA)
+            table = records.take(order[start : start + _GROUP_ROWS])
             frames += sum(filter(None, table.column("num_frames").to_pylist()))
             writer.write_table(table.combine_chunks(), row_group_size=_GROUP_ROWS)
     return frames
+
+
+class Records:
+    """Index rows by their numbers, which count through all sources. A few groups of rows are kept in memory.
+
+    Args:
+        sources: The sources.
+    """
+
+    def __init__(self, sources: Sequence[RowSource]) -> None:
+        self._groups = [(source, group, count) for source in sources for group, count in enumerate(source.groups())]
+        self._ends = np.cumsum([count for _, _, count in self._groups], dtype=np.int64)
+        self._read = lru_cache(_GROUPS_KEPT)(self._read_group)
+
+    def take(self, rows: Sequence[int]) -> pa.Table:
+        """Return rows, :data:`~mgdali.index.schema.SCHEMA`, in the given order."""
+        return _joined(list(self._parts(rows)), SCHEMA)
+
+    def _parts(self, rows: Sequence[int]) -> Iterator[pa.Table]:
+        places = [(int(np.searchsorted(self._ends, row, side="right")), row) for row in rows]
+        for number, entries in itertools.groupby(places, key=lambda place: place[0]):
+            start = int(self._ends[number]) - self._groups[number][2]
+            yield self._read(number).take(pa.array([row - start for _, row in entries], pa.int64()))
+
+    def _read_group(self, number: int) -> pa.Table:
+        source, group, _ = self._groups[number]
+        return source.records(group)
 
 
 def _batch(occurrence: int, error: str | None, end: int, video: dict[str, Any], record: pa.Array) -> pa.RecordBatch:
