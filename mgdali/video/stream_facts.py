@@ -29,7 +29,7 @@ from mgdali.video.opening import ONLY_HEADER, TIMED_CONTAINERS, video_stream
 from mgdali.video.packets import read_packets
 from mgdali.video.record import VideoRecord
 
-__all__ = ["StreamFacts", "facts_of_packets", "probe", "reordering_of"]
+__all__ = ["StreamFacts", "coded_frames_of", "facts_of_packets", "probe", "reordering_of"]
 
 _CHROMA = {(1, 1): "4:2:0", (1, 0): "4:2:2", (0, 0): "4:4:4"}
 _CODED_FRAMES: dict[str, Callable[[av.VideoStream], CodedFrames]] = {
@@ -167,7 +167,7 @@ def facts_of_packets(record: VideoRecord, packets: Sequence[bytes], path: str) -
     size = {"width": record.width, "height": record.height}
     try:
         with bare_stream(record.codec, record.extradata, **size, path=path) as stream:
-            frames = _CODED_FRAMES[record.codec](stream)
+            frames = coded_frames_of(stream)
             for content in packets:
                 frames.add(av.Packet(content))
     except (av.error.FFmpegError, OSError) as error:
@@ -213,6 +213,11 @@ def reordering_of(order: NDArray[np.int32]) -> int:
     return int(np.max(order - np.arange(len(order)), initial=0))
 
 
+def coded_frames_of(stream: av.VideoStream) -> CodedFrames:
+    """Return the reader of the coded frames in a stream's packets."""
+    return _CODED_FRAMES.get(stream.codec_context.codec.canonical_name, UncountedFrames)(stream)
+
+
 @contextmanager
 def _opened(content: bytes, path: str) -> Iterator[tuple[InputContainer, av.VideoStream]]:
     """Open a file. If its container has presentation times, take them from the container alone, as DALI does."""
@@ -228,7 +233,7 @@ def _opened(content: bytes, path: str) -> Iterator[tuple[InputContainer, av.Vide
 def _read(container: InputContainer, stream: av.VideoStream, path: str) -> StreamFacts:
     context = stream.codec_context
     declared = context.width, context.height
-    frames = _CODED_FRAMES.get(context.codec.canonical_name, UncountedFrames)(stream)
+    frames = coded_frames_of(stream)
     first = _FirstFrame(context)
     times: list[int | None] = []
     discarded = corrupt = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -11,12 +12,17 @@ import numpy as np
 import pytest
 
 from mgdali.errors import VideoDecodeError
+from mgdali.video.bitstream.h264 import h264_header
 from mgdali.video.frames import read_frames
+from mgdali.video.media import Media
+from mgdali.video.packet_bytes import read_runs
 from mgdali.video.packets import StreamLog
-from mgdali.video.stream_facts import StreamFacts, probe
-from tests.support.coded_videos import CODED, X264, X265
+from mgdali.video.record import VideoRecord
+from mgdali.video.stream_facts import StreamFacts, facts_of_packets, probe
+from tests.support.coded_videos import CODED, X264, X265, Coded
 from tests.support.copied_videos import Packet, copy_video, header_first, packets_of
 from tests.support.videos import moving_square, rotate_by_metadata, write_sound, write_video
+from tests.video.test_packet_bytes import without_container
 
 # On busy cores, several threads of libvpx can wait for each other for minutes.
 ONE_THREAD = {"threads": "1"}
@@ -353,3 +359,56 @@ def test_a_file_without_frames_is_a_decode_error_with_its_path(tmp_path: Path) -
     sound = write_sound(tmp_path / "sound.wav")
     with pytest.raises(VideoDecodeError, match=r"some\.wav.*no video stream"):
         probe(sound.read_bytes(), "some.wav")
+
+
+def apart(source: Path, target: Path) -> tuple[VideoRecord, list[bytes]]:
+    """Write the packets of a video without a container, and return their record and contents."""
+    record = without_container(source, target)
+    return record, list(read_runs(Media(str(target)), record, [(0, record.num_frames - 1)]).values())
+
+
+@pytest.mark.parametrize(
+    "kind", ["h264-mp4", "h264-closed", "h264-odd", "hevc-mp4", "hevc-cropped", "vp8", "vp9", "av1"]
+)
+def test_facts_from_packets_are_those_of_the_file(kind: str, tmp_path: Path) -> None:
+    more = {
+        "h264-closed": Coded("libx264", "closed.mp4", {"x264-params": "keyint=8:open-gop=0"}, height=52, width=90),
+        "h264-odd": Coded("libx264", "odd.mp4", {"x264-params": "keyint=8"}, "yuv444p", height=51, width=90),
+        "hevc-cropped": Coded("libx265", "cropped.mp4", X265, height=52, width=90),
+    }
+    path = (CODED | more)[kind].write(tmp_path)
+    record, packets = apart(path, tmp_path / "packets")
+    found, expected = facts_of_packets(record, packets, "a"), facts_of(path)
+    for field in dataclasses.fields(StreamFacts):
+        # The container's number of frames is not known without the container.
+        if field.name != "declared_frames":
+            assert np.array_equal(getattr(found, field.name), getattr(expected, field.name)), field.name
+
+
+def test_packets_that_were_not_read_count_as_one_frame_each(tmp_path: Path) -> None:
+    record, packets = apart(CODED["h264-mp4"].write(tmp_path), tmp_path / "packets")
+    part = facts_of_packets(record, packets[:3], "a")
+    assert (part.num_packets, part.coded_frames, part.odd_packets) == (50, 50, 0)
+    # A packet that ends within its first unit contains no frame.
+    part = facts_of_packets(record, [*packets[:3], packets[3][:5]], "a")
+    assert (part.num_packets, part.coded_frames, part.odd_packets) == (50, 49, 1)
+
+
+def test_a_header_that_ends_before_the_colours_is_odd(tmp_path: Path) -> None:
+    record, packets = apart(CODED["h264-mp4"].write(tmp_path), tmp_path / "packets")
+    assert record.extradata is not None
+    # avcC: six bytes, the length of the sequence parameter set in two, and the set.
+    length = int.from_bytes(record.extradata[6:8], "big")
+    cut = next(
+        record.extradata[:6] + end.to_bytes(2, "big") + record.extradata[8 : 8 + end] + record.extradata[8 + length :]
+        for end in range(length, 0, -1)
+        if h264_header(record.extradata[8 : 8 + end]).matrix is None
+    )
+    facts = facts_of_packets(dataclasses.replace(record, extradata=cut), packets, "a")
+    assert facts.oddity == "its headers end before the description of its colours"
+
+
+def test_extradata_that_is_no_header_gives_facts_that_are_odd(tmp_path: Path) -> None:
+    record, packets = apart(CODED["h264-mp4"].write(tmp_path), tmp_path / "packets")
+    facts = facts_of_packets(dataclasses.replace(record, extradata=b"\0\0\1\x67bad"), packets, "a")
+    assert facts.oddity
