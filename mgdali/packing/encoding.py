@@ -29,8 +29,8 @@ _GOPS: dict[Preset, int] = {"small": 8, "fast": 1, "archive": 250}
 # Measured on four clips of Kinetics' kind (docs/packs.md): `small` has at least 38 dB, luma of the copy against the
 # scaled original.
 _QUALITIES: dict[Preset, dict[Codec, int]] = {
-    "small": {"h264": 26, "hevc": 27, "av1": 46},
-    "fast": {"h264": 26, "hevc": 27, "av1": 46},
+    "small": {"h264": 26, "hevc": 26, "av1": 46},
+    "fast": {"h264": 24, "hevc": 24, "av1": 40},
     "archive": {"h264": 23, "hevc": 25, "av1": 30},
 }
 _MOST_QUALITY: dict[Codec, int] = {"h264": 51, "hevc": 51, "av1": 63}
@@ -114,7 +114,7 @@ class Encoding:
             return options | {"a53cc": "0", "forced-idr": "1", "x264-params": _joined(structure | {"psy": 0})}
         threads: dict[str, int | str] = {"pools": "none", "frame-threads": 1, "wpp": 0}
         # Without `info`, x265 writes its options and the processor's features into the stream.
-        quiet: dict[str, int | str] = {"info": 0, "log-level": "error", "psy-rd": 0, "psy-rdoq": 0}
+        quiet: dict[str, int | str] = {"info": 0, "log-level": "error", "psy-rd": 0, "psy-rdoq": 0, "cutree": 0}
         return options | {"a53cc": "0", "forced-idr": "1", "x265-params": _joined(structure | threads | quiet)}
 
     def frame_type(self, frame: int, *, last: bool) -> PictureType:
