@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -15,16 +20,22 @@ from mgdali.errors import VideoDecodeError
 from mgdali.gpu.decoder_memory import decoding_bytes
 from mgdali.gpu.nvdec import ANY_GPU
 from mgdali.index.measure import measure_video
+from mgdali.packing.encode import encode_video
+from mgdali.packing.encoding import Codec, Encoding, Preset
 from mgdali.samplers import Representation, Sampler
 from mgdali.transforms import SpatialTransform
 from mgdali.video.colour import colour_correction
 from mgdali.video.frames import read_frames
 from mgdali.video.media import Media
-from mgdali.video.picked_frames import frames_needed
+from mgdali.video.packet_bytes import parts_of_runs
+from mgdali.video.picked_frames import frames_needed, needed_packets
+from mgdali.video.record import VideoRecord
 from mgdali.workers.clip_job import ClipJob, ClipLoader, ClipResult
 from mgdali.workers.encoded_job import GRAPH_FAILED, EncodedConfig, EncodedLoader, EncodedResult
+from tests.support.coded_videos import CODED
 from tests.support.videos import moving_square, write_video
 from tests.video.test_colour import TAGS, planes, write_tagged
+from tests.video.test_packet_bytes import without_container
 
 TRANSFORM = SpatialTransform(crop_size=16, resize=20)
 
@@ -229,3 +240,160 @@ def test_a_video_beyond_the_gpus_memory_is_decoded_by_pyav(tmp_path: Path) -> No
     result = loader.load(job, numpy_memory)
     assert isinstance(result, ClipResult)
     assert result.not_on_gpu == f"its {needed} bytes of frames exceed gpu_memory_budget={needed - 1}"
+
+
+PACKED = [("small", "h264"), ("fast", "h264"), ("archive", "h264"), ("small", "hevc"), ("archive", "hevc")]
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A function that returns a packed video of 60 frames, 84 by 60 pixels, and its record."""
+    folder = tmp_path_factory.mktemp("packed")
+
+    def make(preset: Preset, codec: Codec) -> tuple[Media, VideoRecord]:
+        source = write_video(folder / f"{preset}-{codec}.avi", moving_square(60, 60, 84), codec="mpeg4")
+        copy = encode_video(Media(str(source)), Encoding(preset=preset, codec=codec), (Representation(),))
+        path = folder / f"{preset}-{codec}.mp4"
+        path.write_bytes(copy.content)
+        fingerprint = Media(str(path)).fingerprint()
+        return Media(str(path)), replace(copy.record, path=str(path), fingerprint=fingerprint)
+
+    return cache(make)
+
+
+@contextmanager
+def only_parts_are_read() -> Iterator[list[tuple[int, int]]]:
+    """Yield the parts of videos that are read in the block, where no whole file can be read."""
+    spans: list[tuple[int, int]] = []
+    read = Media.read_parts
+
+    def noted(media: Media, parts: list[tuple[int, int]]) -> list[bytes]:
+        spans.extend(parts)
+        return read(media, parts)
+
+    def refuse(media: Media) -> bytes:
+        raise AssertionError("the whole file is read")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Media, "read_parts", noted)
+        patch.setattr(Media, "read", refuse)
+        patch.setattr(Media, "open", refuse)
+        yield spans
+
+
+@pytest.mark.parametrize(("preset", "codec"), PACKED)
+@pytest.mark.parametrize("sampler", [MotionGuided(num_frames=5), Segment(num_frames=5)], ids=["guided", "segment"])
+def test_a_packed_videos_needed_packets_are_read_alone_and_joined(
+    preset: Preset, codec: Codec, sampler: Any, packed: Any
+) -> None:
+    media, record = packed(preset, codec)
+    whole, memory = [frame.to_ndarray(format="gray") for frame in read_frames(media)], Memory()
+    config = config_of(sampler)
+    choices = draw(0, 0, 0, 5, training=True)
+    unplaced = replace(record, packet_offsets=None, packet_sizes=None)
+    by_file = EncodedLoader(config).load(ClipJob(media, choices, unplaced), numpy_memory)
+    with only_parts_are_read() as spans:
+        result = EncodedLoader(config).load(ClipJob(media, choices, record), memory)
+    assert isinstance(result, EncodedResult)
+    assert isinstance(by_file, EncodedResult)
+    assert result.picks is not None
+    assert result.places is not None
+    picks = sorted(set(result.picks.tolist()))
+    assert spans == [span for span, _ in parts_of_runs(record, needed_packets(record, picks))]
+    assert result.frames_decoded == frames_needed(record, picks)
+    if preset == "small":
+        assert result.frames_decoded <= 3 * len(picks)
+    copied = [frame.to_ndarray(format="gray")[:60, :84] for frame in read_in_memory(memory.content)]
+    assert len(copied) == result.frames_decoded
+    for place, pick in zip(result.places.tolist(), result.picks.tolist(), strict=True):
+        assert (copied[place] == whole[pick]).all()
+    # Nothing but the bytes differs from what the job returns that reads the file.
+    for name in ("window", "flip", "num_frames", "frames_decoded", "frame_bytes", "visible", "unindexed"):
+        assert getattr(result, name) == getattr(by_file, name), name
+    for name in ("offsets", "colours", "picks", "places"):
+        assert (getattr(result, name) == getattr(by_file, name)).all(), name
+
+
+def read_in_memory(content: NDArray[np.uint8]) -> list[av.VideoFrame]:
+    return list(read_frames(Media("copy.mkv", content=content.tobytes())))
+
+
+def test_a_packed_video_of_a_codec_that_the_gpu_lacks_is_not_read_before_pyav_decodes_it(packed: Any) -> None:
+    media, record = packed("small", "hevc")
+    table = {codec: caps for codec, caps in ANY_GPU.items() if codec != "hevc"}
+    config = replace(config_of(Segment(num_frames=3)), nvdec=table)
+    job = ClipJob(media, draw(0, 0, 0, 3, training=False), record)
+    with only_parts_are_read() as spans:
+        result = EncodedLoader(config).load(job, numpy_memory)
+    assert isinstance(result, ClipResult)
+    assert result.not_on_gpu == "NVDEC of this GPU does not decode hevc"
+    assert len(spans) == len(set(spans)) > 0
+    assert result.frames_decoded <= 9
+
+
+@pytest.mark.parametrize(
+    ("preset", "codec", "reason"),
+    [
+        # SVT-AV1 writes frames that are not displayed.
+        ("small", "av1", "coded frames in 60 packets"),
+        ("fast", "av1", "its coded size 88x64 differs from its displayed size 84x60"),
+        # x265 declares a profile of the range extensions for streams of key frames only.
+        ("fast", "hevc", "NVDEC does not decode profile 4 of hevc"),
+    ],
+)
+def test_a_packed_video_that_nvdec_does_not_decode_is_decoded_by_pyav_with_the_reason(
+    preset: Preset, codec: Codec, reason: str, packed: Any
+) -> None:
+    media, record = packed(preset, codec)
+    job, memories = ClipJob(media, draw(0, 0, 0, 3, training=False), record), (Memory(), Memory())
+    config = config_of(Segment(num_frames=3))
+    with only_parts_are_read():
+        result = EncodedLoader(config).load(job, memories[0])
+    expected = ClipLoader(config).load(job, memories[1])
+    assert isinstance(result, ClipResult)
+    assert reason in str(result.not_on_gpu)
+    assert (memories[0].content == memories[1].content).all()
+    assert result.frames_decoded == expected.frames_decoded
+
+
+def test_packets_of_open_groups_are_joined_from_the_first_one(tmp_path: Path) -> None:
+    source, path = CODED["h264-mp4"].write(tmp_path), tmp_path / "packets"
+    record = without_container(source, path)
+    media, memory = Media(str(path)), Memory()
+    record = replace(record, path=str(path), fingerprint=media.fingerprint())
+    job = ClipJob(media, draw(0, 0, 0, 3, training=False), record)
+    result = EncodedLoader(config_of(Segment(num_frames=3))).load(job, memory)
+    assert isinstance(result, EncodedResult)
+    assert result.places is not None
+    assert result.picks is not None
+    copied, whole = read_in_memory(memory.content), list(read_frames(source))
+    assert len(copied) == result.frames_decoded > frames_needed(record, sorted(set(result.picks.tolist())))
+    for place, pick in zip(result.places.tolist(), result.picks.tolist(), strict=True):
+        assert (copied[place].to_ndarray() == whole[pick].to_ndarray()).all()
+
+
+def test_a_packed_video_that_was_cut_off_is_an_error_of_the_video(packed: Any, tmp_path: Path) -> None:
+    media, record = packed("small", "h264")
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(media.read()[:-100])
+    # The record is of a file of this size, as if the end had been lost after the record was compared with the file.
+    record = replace(record, fingerprint=Media(str(path)).fingerprint())
+    job = ClipJob(Media(str(path)), draw(0, 0, 0, 60, training=False), record)
+    with pytest.raises(VideoDecodeError, match=r"cut\.mp4"):
+        EncodedLoader(config_of(Segment(num_frames=60))).load(job, numpy_memory)
+
+
+@pytest.mark.parametrize("tag", [tag for tag in TAGS if tag != "untagged"])
+def test_the_matrix_in_the_headers_of_a_packed_video_chooses_the_correction(tmp_path: Path, tag: str) -> None:
+    source = write_tagged(tmp_path / "a.mp4", planes(seed=0), matrix=TAGS[tag], full=False)
+    copy = encode_video(Media(str(source)), Encoding(), (Representation(),))
+    path = tmp_path / "packed.mp4"
+    path.write_bytes(copy.content)
+    job = ClipJob(
+        Media(str(path)),
+        draw(0, 0, 0, 3, training=False),
+        replace(copy.record, path=str(path), fingerprint=Media(str(path)).fingerprint()),
+    )
+    result = EncodedLoader(config_of(Segment(num_frames=3))).load(job, numpy_memory)
+    assert isinstance(result, EncodedResult)
+    assert (result.colours == colour_correction(tag)).all()
