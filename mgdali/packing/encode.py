@@ -78,7 +78,7 @@ def encode_video(media: Media, encoding: Encoding, representations: tuple[Repres
         encoder.add(frame)
     assert encoder is not None
     content = encoder.finish(log)
-    fingerprint = Fingerprint(len(content), 0, hashlib.blake2b(content[:_HEAD_BYTES], digest_size=16).hexdigest())
+    fingerprint = Fingerprint(len(content), None, hashlib.blake2b(content[:_HEAD_BYTES], digest_size=16).hexdigest())
     facts = encoder.read_back(content)
     motions = [meter.motion for meter in meters]
     record = replace(
