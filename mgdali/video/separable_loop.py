@@ -55,7 +55,11 @@ def _filter_oddly(out: Floats, values: Floats, step: int, taps: Floats, add: boo
     """Set ``out[p]`` to the response of an odd filter to ``values[p + t * step]``, t = 0 to 6, or add it."""
     size = len(out)
     a0, a1, a2 = values[:size], values[step : step + size], values[2 * step : 2 * step + size]
-    a4, a5, a6 = values[4 * step : 4 * step + size], values[5 * step : 5 * step + size], values[6 * step :]
+    a4, a5, a6 = (
+        values[4 * step : 4 * step + size],
+        values[5 * step : 5 * step + size],
+        values[6 * step : 6 * step + size],
+    )
     w0, w1, w2 = taps[0], taps[1], taps[2]
     if add:
         for p in range(size):
@@ -66,22 +70,66 @@ def _filter_oddly(out: Floats, values: Floats, step: int, taps: Floats, add: boo
 
 
 @njit(nogil=True)  # type: ignore[untyped-decorator]
-def _take_difference(out: Floats, now: NDArray[np.uint8], before: NDArray[np.uint8], deep: bool) -> None:
-    """Set ``out`` to the difference of two rows of samples of 8 bits, or of 16 bits, low byte first, if ``deep``."""
-    if deep:
-        for x in range(len(out)):
-            low = np.float32(now[2 * x]) - np.float32(before[2 * x])
-            high = np.float32(now[2 * x + 1]) - np.float32(before[2 * x + 1])
-            out[x] = low + np.float32(256) * high
+def _filter_values(out: Floats, values: Floats, step: int, odd: int, taps: Floats, add: bool) -> None:
+    """Set ``out[p]`` to the response of a term to ``values[p + t * step]``, t = 0 to 6, or add it."""
+    if odd:
+        _filter_oddly(out, values, step, taps, add)
     else:
-        for x in range(len(out)):
-            out[x] = np.float32(now[x]) - np.float32(before[x])
+        _filter_evenly(out, values, step, taps, add)
+
+
+@njit(nogil=True)  # type: ignore[untyped-decorator]
+def _take_differences(
+    out: Floats,
+    now: NDArray[np.uint8],
+    before: NDArray[np.uint8],
+    sample: int,
+    tile: tuple[int, int, int, int],
+) -> None:
+    """Set ``out`` to the difference of two planes in a tile with its margins: 0 outside the planes.
+
+    Args:
+        out: Rows of the tile, one after the other.
+        now: Bytes of a plane, uint8 ``[H, W * sample]``.
+        before: Bytes of the previous plane, in the same form.
+        sample: Number of bytes per sample, low byte first: 1 or 2.
+        tile: Top, left, bottom and right of the tile, without its margins.
+    """
+    top, left, bottom, right = tile
+    height, width = now.shape[0], now.shape[1] // sample
+    first, last = max(left - _MARGIN, 0), min(right + _MARGIN, width)
+    out[:] = 0
+    for y in range(max(top - _MARGIN, 0), min(bottom + _MARGIN, height)):
+        start = (y - top + _MARGIN) * (right - left + 2 * _MARGIN) + first - left + _MARGIN
+        row = out[start : start + last - first]
+        a, b = now[y, first * sample : last * sample], before[y, first * sample : last * sample]
+        if sample == 1:
+            for x in range(len(row)):
+                row[x] = np.float32(a[x]) - np.float32(b[x])
+        else:
+            for x in range(len(row)):
+                high = np.float32(a[2 * x + 1]) - np.float32(b[2 * x + 1])
+                row[x] = np.float32(256) * high + (np.float32(a[2 * x]) - np.float32(b[2 * x]))
+
+
+@njit(nogil=True)  # type: ignore[untyped-decorator]
+def _set_squares(
+    squares: Floats, across: Floats, pitch: int, terms: Terms, taps: Floats, output: Floats, size: int
+) -> None:
+    """Set ``squares[p]`` to the squared norm of the outputs at p < size; ``output`` is memory for one of them."""
+    squares[:size] = 0
+    for i in range(len(terms)):
+        add = i > 0 and terms[i, 0] == terms[i - 1, 0]
+        _filter_values(output[:size], across[terms[i, 1]], pitch, terms[i, 2], taps[i], add)
+        if i + 1 == len(terms) or terms[i, 0] != terms[i + 1, 0]:
+            for p in range(size):
+                squares[p] += output[p] * output[p]
 
 
 def norm_sum(
     now: NDArray[np.uint8],
     before: NDArray[np.uint8],
-    deep: bool,
+    sample: int,
     row_terms: Terms,
     row_taps: Floats,
     column_terms: Terms,
@@ -90,12 +138,12 @@ def norm_sum(
     """Return the sum over pixels of the norm of a bank's responses to the difference of two planes.
 
     A term is an even or an odd filter of 7 taps. A row filter is the sum of one or two terms of the difference. An
-    output is the sum of terms of row filters' responses, along columns; the norm is the one of the outputs.
+    output is a sum of terms, along columns, of the row filters' responses. The norm is that of the outputs.
 
     Args:
-        now: Bytes of a plane, uint8 ``[H, W]``, or ``[H, 2 W]`` if ``deep``.
+        now: Bytes of a plane, uint8 ``[H, W * sample]``.
         before: Bytes of the previous plane, in the same form.
-        deep: Whether a sample has two bytes, low byte first.
+        sample: Number of bytes per sample, low byte first: 1 or 2.
         row_terms: int64 ``[n, 3]``: number of the row filter, not descending; 0; 1 if the term is odd, else 0.
         row_taps: float32 ``[n, 4]``: the first four taps of each term. The fourth one of an odd term is 0.
         column_terms: int64 ``[m, 3]``: number of the output, not descending; row filter; 1 if odd, else 0.
@@ -104,59 +152,33 @@ def norm_sum(
     Returns:
         The sum, not negative, as float64.
     """
-    height, width = now.shape[0], now.shape[1] // (2 if deep else 1)
-    most = min(height, TILE_ROWS) * (min(width, TILE_COLUMNS) + 2 * _MARGIN)
-    above_and_below = 2 * _MARGIN * (min(width, TILE_COLUMNS) + 2 * _MARGIN)
-    differences = np.empty(most + above_and_below + 2 * _MARGIN, np.float32)
-    across = np.empty((row_terms[-1, 0] + 1, most + above_and_below), np.float32)
-    outputs = np.empty(most, np.float32)
-    squares = np.empty(most, np.float32)
-    sums = np.zeros(min(width, TILE_COLUMNS), np.float64)
+    height, width = now.shape[0], now.shape[1] // sample
+    widest = min(width, TILE_COLUMNS) + 2 * _MARGIN
+    largest = min(height, TILE_ROWS) * widest
+    differences = np.empty(largest + 2 * _MARGIN * widest + 2 * _MARGIN, np.float32)
+    across = np.empty((row_terms[-1, 0] + 1, largest + 2 * _MARGIN * widest), np.float32)
+    output = np.empty(largest, np.float32)
+    squares = np.empty(largest, np.float32)
+    # One sum per column of the tiles: additions to different sums need not wait for each other.
+    sums = np.zeros(widest, np.float64)
     for top in range(0, height, TILE_ROWS):
-        rows = min(height - top, TILE_ROWS)
+        bottom = min(top + TILE_ROWS, height)
         for left in range(0, width, TILE_COLUMNS):
-            columns = min(width - left, TILE_COLUMNS)
-            # The rows of a tile follow each other with margins. A filter therefore runs over all rows in one loop. Its
-            # values in the margins are not used.
-            pitch = columns + 2 * _MARGIN
-            size = rows * pitch
-
+            right = min(left + TILE_COLUMNS, width)
+            # The rows of a tile follow each other with their margins, so that one loop filters all of them. The
+            # responses in the margins are not used.
+            pitch = right - left + 2 * _MARGIN
+            size = (bottom - top) * pitch
             difference = differences[: size + 2 * _MARGIN * pitch + 2 * _MARGIN]
-            difference[:] = 0
-            first, last = max(left - _MARGIN, 0), min(left + columns + _MARGIN, width)
-            for y in range(max(top - _MARGIN, 0), min(top + rows + _MARGIN, height)):
-                start = (y - top + _MARGIN) * pitch + first - left + _MARGIN
-                row = difference[start : start + last - first]
-                if deep:
-                    _take_difference(row, now[y, 2 * first : 2 * last], before[y, 2 * first : 2 * last], True)
-                else:
-                    _take_difference(row, now[y, first:last], before[y, first:last], False)
-
+            _take_differences(difference, now, before, sample, (top, left, bottom, right))
             for i in range(len(row_terms)):
                 target = across[row_terms[i, 0], : size + 2 * _MARGIN * pitch]
                 add = i > 0 and row_terms[i, 0] == row_terms[i - 1, 0]
-                if row_terms[i, 2]:
-                    _filter_oddly(target, difference, 1, row_taps[i], add)
-                else:
-                    _filter_evenly(target, difference, 1, row_taps[i], add)
-
-            output, square = outputs[:size], squares[:size]
-            square[:] = 0
-            for i in range(len(column_terms)):
-                source = across[column_terms[i, 1], : size + 2 * _MARGIN * pitch]
-                add = i > 0 and column_terms[i, 0] == column_terms[i - 1, 0]
-                if column_terms[i, 2]:
-                    _filter_oddly(output, source, pitch, column_taps[i], add)
-                else:
-                    _filter_evenly(output, source, pitch, column_taps[i], add)
-                if i + 1 == len(column_terms) or column_terms[i, 0] != column_terms[i + 1, 0]:
-                    for p in range(size):
-                        square[p] += output[p] * output[p]
-
-            # One sum per column of the tiles: additions to different sums need not wait for each other.
-            for y in range(rows):
-                row = square[y * pitch : y * pitch + columns]
-                for x in range(columns):
+                _filter_values(target, difference, 1, row_terms[i, 2], row_taps[i], add)
+            _set_squares(squares, across, pitch, column_terms, column_taps, output, size)
+            for y in range(bottom - top):
+                row = squares[y * pitch : y * pitch + right - left]
+                for x in range(len(row)):
                     sums[x] += np.float64(np.sqrt(row[x]))
     total = 0.0
     for value in sums:
@@ -169,7 +191,7 @@ def norm_sum(
 _BYTES = types.Array(types.uint8, 2, "C", readonly=True)
 _TERMS = types.Array(types.int64, 2, "C", readonly=True)
 _TAPS = types.Array(types.float32, 2, "C", readonly=True)
-_SIGNATURE = types.float64(_BYTES, _BYTES, types.boolean, _TERMS, _TAPS, _TERMS, _TAPS)
+_SIGNATURE = types.float64(_BYTES, _BYTES, types.int64, _TERMS, _TAPS, _TERMS, _TAPS)
 
 
 @lru_cache

@@ -115,9 +115,9 @@ class PlaneMotion:
             )
         if now.dtype not in (np.uint8, np.uint16):
             raise ValueError(f"planes must be uint8 or uint16, got {now.dtype}")
-        deep = now.dtype == np.uint16
-        now, before = (np.ascontiguousarray(plane, "<u2" if deep else None).view(np.uint8) for plane in (now, before))
-        return self._scale * float(self._loop(now, before, deep, *self._rows, *self._columns))
+        sample = now.dtype.itemsize
+        now, before = (np.ascontiguousarray(plane, f"<u{sample}").view(np.uint8) for plane in (now, before))
+        return self._scale * float(self._loop(now, before, sample, *self._rows, *self._columns))
 
 
 def _terms(filters: Iterable[tuple[int, int, Taps]]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
@@ -148,20 +146,3 @@ def test_the_type_and_the_padding_of_a_plane_do_not_matter() -> None:
 def test_planes_of_another_form_are_an_error(now: NDArray[Any], before: NDArray[Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         meter_of(default_filters())(now, before)
-
-
-@pytest.mark.slow
-def test_numba_is_imported_only_when_luma_planes_are_measured() -> None:
-    code = """
-import sys, numpy as np
-from mgdali.samplers import Representation
-from mgdali.video.meters import make_meter
-from mgdali.video.record import filters_digest
-filters_digest(Representation(motion="feature"))
-make_meter(Representation())
-make_meter(Representation(motion="feature", weights=np.random.default_rng(0).normal(size=(8, 3, 7, 7))))
-assert "numba" not in sys.modules
-make_meter(Representation(motion="feature"))
-assert "numba" in sys.modules
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)
