@@ -28,6 +28,7 @@ from mgdali.loading.source import ClipSource
 from mgdali.loading.tally import Tally
 from mgdali.samplers import Representation, Sampler
 from mgdali.transforms import OutputFormat, SpatialTransform
+from mgdali.video.media import Media
 from mgdali.video.record import VideoRecord
 from mgdali.workers.clip_job import ClipConfig
 from mgdali.workers.encoded_job import EncodedResult
@@ -36,6 +37,7 @@ from mgdali.workers.protocols import Outcome
 from tests.support.host_kernels import KernelsOnHost
 from tests.support.kernel_build import HostKernels, needs_compiler
 from tests.support.videos import moving_square, rotate_by_metadata, write_video
+from tests.video.test_packet_bytes import without_container
 
 pytestmark = needs_compiler
 
@@ -362,10 +364,15 @@ def test_an_epoch_that_ends_within_a_split_batch_is_followed_by_a_complete_one(
 
 
 class Records:
-    """The records of a data set's videos."""
+    """An index: the records of videos by their paths."""
 
-    def __init__(self, dataset: VideoDataset) -> None:
-        self._records = {v.path: measure_video(v.media, v.path, (Representation(),)) for v in dataset}
+    def __init__(self, records: Mapping[str, VideoRecord]) -> None:
+        self._records = records
+
+    @classmethod
+    def of(cls, dataset: VideoDataset) -> Records:
+        """Measure the videos of a data set."""
+        return cls({v.path: measure_video(v.media, v.path, (Representation(),)) for v in dataset})
 
     def find(self, path: str) -> VideoRecord:
         return self._records[path]
@@ -375,7 +382,7 @@ class Records:
 def test_with_an_index_only_needed_frames_are_decoded_and_picks_are_those_of_pyav(
     mixed: VideoDataset, graph_kernels: Any, sampler: Sampler
 ) -> None:
-    index, tallies = Records(mixed), (Tally(), Tally())
+    index, tallies = Records.of(mixed), (Tally(), Tally())
     decoded = epoch_of(feed_of(mixed, sampler, graph_kernels, index=index, tally=tallies[0]))
     reference = epoch_of(feed_of(mixed, sampler, index=index, tally=tallies[1]))
     assert picks_of(decoded) == picks_of(reference)
@@ -383,4 +390,49 @@ def test_with_an_index_only_needed_frames_are_decoded_and_picks_are_those_of_pya
     # PyAV also decodes no more than the picks need.
     assert tallies[0].frames_decoded == tallies[1].frames_decoded
     assert {Path(path).name for path in tallies[0].by_pyav} == {"h264.mp4", "444.webm", "turned.mp4"}
+    assert not tallies[1].by_pyav
+
+
+@pytest.fixture(scope="module")
+def packets_alone(
+    mixed: VideoDataset, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[VideoDataset, VideoDataset, Records]:
+    """The VP9 videos; files with nothing but the packets of each, which FFmpeg cannot open; the records of both."""
+    folder = tmp_path_factory.mktemp("packets")
+    videos = [video for video in mixed if Path(video.path).name in [f"{i}.webm" for i in range(6)]]
+    paths, records = [], {}
+    for video in videos:
+        path = folder / f"{Path(video.path).stem}.packets"
+        record = without_container(Path(video.path), path)
+        paths.append(path)
+        records[video.path] = dataclasses.replace(record, packet_offsets=None, packet_sizes=None)
+        records[str(path)] = dataclasses.replace(record, fingerprint=Media(str(path)).fingerprint())
+    labels = [video.label for video in videos]
+    return VideoDataset([video.path for video in videos], labels), VideoDataset(paths, labels), Records(records)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "workers"),
+    [
+        pytest.param(MotionGuided(num_frames=5), 0, id="guided"),
+        pytest.param(MotionGuided(num_frames=5), 2, id="by workers", marks=pytest.mark.slow),
+        pytest.param(BackAndForth(), 0, id="in no order", marks=pytest.mark.slow),
+    ],
+)
+def test_packets_that_are_read_without_their_container_give_the_batches_of_the_files(
+    packets_alone: tuple[VideoDataset, VideoDataset, Records], graph_kernels: Any, sampler: Sampler, workers: int
+) -> None:
+    files, packets, index = packets_alone
+    tallies = (Tally(), Tally(), Tally())
+    feed = partial(feed_of, sampler=sampler, index=index)
+    expected = epoch_of(feed(files, kernels=graph_kernels, tally=tallies[0]))
+    found = epoch_of(feed(packets, kernels=graph_kernels, tally=tallies[1], workers=workers))
+    reference = epoch_of(feed(packets, tally=tallies[2]))
+    assert [[Path(path).stem for path in paths] for _, paths in found] == [
+        [Path(path).stem for path in paths] for _, paths in expected
+    ]
+    assert_same_bytes([(outputs, []) for outputs, _ in found], [(outputs, []) for outputs, _ in expected])
+    assert picks_of(found) == picks_of(reference)
+    assert_near(found, reference)
+    assert len({tally.frames_decoded for tally in tallies}) == 1
     assert not tallies[1].by_pyav
