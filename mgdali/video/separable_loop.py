@@ -218,6 +218,7 @@ def compile_loop(*, cache: bool) -> Any:
     Raises:
         RuntimeError: If ``cache`` is true and no folder can be written.
         OSError: If a file of the cache cannot be read or written.
+        pickle.UnpicklingError: If a file of the cache is damaged. Other damage may raise other exceptions.
     """
     # Processes that start at the same time all compile, and write the same files. Each file is replaced as a whole.
     # But numba may give results of two signatures, or for two processors, the same file name, and then a process loads
