@@ -17,6 +17,7 @@ from mgdali.video.bare_stream import BARE_CODECS
 from mgdali.video.colour import colour_correction
 from mgdali.video.decoder import known_picks
 from mgdali.video.joinable import read_needed
+from mgdali.video.kept_parts import KeptParts
 from mgdali.video.packet_bytes import knows_packets
 from mgdali.video.record import VideoRecord
 from mgdali.video.remux import Remuxed, remux_needed, remux_picked, remux_whole
@@ -112,8 +113,8 @@ class EncodedLoader:
         """Write a video's file into allocated memory, or its clip if NVDEC rejects the file or it is too large.
 
         If the picks are known and the record tells where the packets are, only the packets that the picks need are
-        read. Otherwise the whole file is read, once: if it falls back to PyAV, PyAV decodes the bytes that were read
-        here.
+        read. Otherwise the whole file is read. A video that falls back to PyAV is read once: PyAV gets the bytes that
+        were read here.
 
         Args:
             job: The video.
@@ -132,8 +133,7 @@ class EncodedLoader:
         joined = _Joined.of(record, picks)
         reason = self._not_read(job, picks, joined)
         if reason is None:
-            if joined is None:
-                job = replace(job, media=job.media.loaded())
+            job = replace(job, media=job.media.loaded() if joined is None else KeptParts.of(job.media))
             order = record
             if unindexed is not None and reason_unindexed(job, None) is None:
                 # A record without the sampler's S still has the order of the packets.

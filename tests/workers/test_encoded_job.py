@@ -347,8 +347,9 @@ def test_a_packed_video_that_nvdec_does_not_decode_is_decoded_by_pyav_with_the_r
     media, record = packed(preset, codec)
     job, memories = ClipJob(media, draw(0, 0, 0, 3, training=False), record), (Memory(), Memory())
     config = config_of(Segment(num_frames=3))
-    with only_parts_are_read():
+    with only_parts_are_read() as spans:
         result = EncodedLoader(config).load(job, memories[0])
+    assert len(spans) == len(set(spans)) > 0
     expected = ClipLoader(config).load(job, memories[1])
     assert isinstance(result, ClipResult)
     assert reason in str(result.not_on_gpu)
