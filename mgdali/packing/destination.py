@@ -110,7 +110,7 @@ class Destination(ABC):
 
     def complete_rows(self, manifest: PackManifest) -> CompleteRows:
         """Return the rows of the complete pack."""
-        return CompleteRows(self._fetched(TABLE), self._fetched(INDEX), len(manifest.shards))
+        return CompleteRows(self._fetched(TABLE), lambda: self._fetched(INDEX), len(manifest.shards))
 
     def finished_rows(self, first: int) -> list[ShardRows]:
         """Return the rows of the shards that the continued run has finished.
@@ -151,11 +151,11 @@ class Destination(ABC):
             self._publish(index, INDEX)
             self._publish(table, TABLE)
             self._publish(local, MANIFEST)
-            self._forget()
             self.discard()
 
     def discard(self) -> None:
-        """Remove the staging folder. The lock remains until :meth:`close`."""
+        """Remove the files of the run that has ended. The lock remains until :meth:`close`."""
+        self._forget()
         shutil.rmtree(self.staging, ignore_errors=True)
 
     def close(self) -> None:

@@ -97,7 +97,7 @@ def summarize_pack(path: str | os.PathLike[str], *, sample: int = 8) -> PackSumm
     manifest = read_manifest(root)
     with contextlib.ExitStack() as files:
         table, index = (files.enter_context(local_file(join(root, name))) for name in (TABLE, INDEX))
-        source = CompleteRows(table, index, len(manifest.shards))
+        source = CompleteRows(table, lambda: index, len(manifest.shards))
         decoded = _decoded_frames(_records(source), manifest)
         quality = _quality(root, manifest, source.videos(), sample) if sample else None
     names = ("version", "preset", "codec", "encoder", "gop", "quality", "short_side")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from mgdali.datasets.pack_format import TABLE_SCHEMA, Shard
 from mgdali.errors import DatasetError
@@ -41,6 +43,7 @@ ROW_SCHEMA = pa.schema(
         ("occurrence", pa.int32()),
         ("error", pa.string()),
         ("end", pa.int64()),
+        ("checksum", pa.int64()),
         ("video", pa.struct(list(TABLE_SCHEMA))),
         ("record", pa.struct(list(SCHEMA))),
     ]
@@ -48,7 +51,8 @@ ROW_SCHEMA = pa.schema(
 """Columns of a journal, and of the rows of a finished shard, one row per video.
 
 ``occurrence`` tells rows of the same original apart; ``error`` is the reason if the video could not be decoded; ``end``
-the size of the shard after the video, in bytes; ``video`` its row of the table; ``record`` its row of the index.
+the size of the shard after the video, in bytes; ``checksum`` the CRC-32 of what the video added to the shard; ``video``
+its row of the table; ``record`` its row of the index.
 """
 
 TAR_END_BYTES = 1024
@@ -130,7 +134,7 @@ class ShardRows:
         return Shard(name, table.column("error").null_count, size)
 
     def groups(self) -> list[int]:
-        with pq.ParquetFile(self._path) as file:
+        with _opened(self._path) as file:
             return [int(file.metadata.num_rows)]
 
     def records(self, group: int) -> pa.Table:
@@ -142,23 +146,17 @@ class CompleteRows:
 
     Args:
         table: Path of its table.
-        index: Path of its index.
+        index: Function that returns the path of its index; it is called when records are needed.
         shards: Number of its shards. Rows of later shards are ignored: a run that added shards did not end.
     """
 
-    def __init__(self, table: Path, index: Path, shards: int) -> None:
+    def __init__(self, table: Path, index: Callable[[], Path], shards: int) -> None:
+        self._table = table
         videos = _read(table, TABLE_SCHEMA.names)
+        self._total = videos.num_rows
         self._kept = np.flatnonzero(videos.column("shard").to_numpy() < shards)
         self._videos = videos.take(self._kept)
-        self._index = index
-        with pq.ParquetFile(index) as file:
-            counts = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
-        if sum(counts) != videos.num_rows:
-            raise DatasetError(
-                f"{index} has {sum(counts)} rows, but {table} has {videos.num_rows}: the pack is damaged; copy it "
-                "again, or pack the data set into an empty folder"
-            )
-        self._ends = np.cumsum(counts, dtype=np.int64)
+        self._find_index = index
 
     def rows(self) -> list[PackedRow]:
         count: dict[str, int] = {}
@@ -172,6 +170,22 @@ class CompleteRows:
     def videos(self) -> pa.Table:
         return self._videos
 
+    @cached_property
+    def _index(self) -> Path:
+        return self._find_index()
+
+    @cached_property
+    def _ends(self) -> NDArray[np.int64]:
+        """The number of rows of the index up to the end of each of its groups."""
+        with _opened(self._index) as file:
+            counts = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
+        if sum(counts) != self._total:
+            raise DatasetError(
+                f"{self._index} has {sum(counts)} rows, but {self._table} has {self._total}: the pack is damaged; copy "
+                "it again, or pack the data set into an empty folder"
+            )
+        return np.cumsum(counts, dtype=np.int64)
+
     def groups(self) -> list[int]:
         starts = np.concatenate([[0], self._ends[:-1]])
         first = np.searchsorted(self._kept, starts)
@@ -180,27 +194,32 @@ class CompleteRows:
     def records(self, group: int) -> pa.Table:
         start = 0 if group == 0 else int(self._ends[group - 1])
         chosen = self._kept[(self._kept >= start) & (self._kept < self._ends[group])] - start
-        with pq.ParquetFile(self._index, memory_map=False) as file:
+        with _opened(self._index) as file:
             batches = file.read_row_group(group).combine_chunks().to_batches()
         return pa.Table.from_batches([conform(batch) for batch in batches], SCHEMA).take(chosen)
 
 
-def packed_batch(occurrence: int, end: int, video: dict[str, Any], record: VideoRecord) -> pa.RecordBatch:
+def packed_batch(
+    occurrence: int, end: int, checksum: int, video: dict[str, Any], record: VideoRecord
+) -> pa.RecordBatch:
     """Return the row of a packed video as a batch of :data:`ROW_SCHEMA`.
 
     Args:
         occurrence: Number of earlier rows with the same original.
         end: Size of the shard after the video, in bytes.
+        checksum: CRC-32 of what the video added to the shard.
         video: Row of the table, by the names of its columns.
         record: Record of the video for the index.
     """
-    return _batch(occurrence, None, end, video, to_batch([record]).to_struct_array())
+    values = {"occurrence": occurrence, "error": None, "end": end, "checksum": checksum, "video": video}
+    return _batch(values, to_batch([record]).to_struct_array())
 
 
 def failed_batch(occurrence: int, end: int, origin: str, error: str) -> pa.RecordBatch:
     """Return the row of a video that could not be decoded, as a batch of :data:`ROW_SCHEMA`."""
     nothing = pa.nulls(1, ROW_SCHEMA.field("record").type)
-    return _batch(occurrence, error, end, {"origin": origin}, nothing)
+    values = {"occurrence": occurrence, "error": error, "end": end, "checksum": 0, "video": {"origin": origin}}
+    return _batch(values, nothing)
 
 
 def rows_of(table: pa.Table) -> list[PackedRow]:
@@ -270,9 +289,8 @@ class Records:
         return source.records(group)
 
 
-def _batch(occurrence: int, error: str | None, end: int, video: dict[str, Any], record: pa.Array) -> pa.RecordBatch:
+def _batch(values: dict[str, Any], record: pa.Array) -> pa.RecordBatch:
     types = {field.name: field.type for field in ROW_SCHEMA}
-    values = {"occurrence": occurrence, "error": error, "end": end, "video": video}
     arrays = [pa.array([value], types[name]) for name, value in values.items()]
     return pa.RecordBatch.from_arrays([*arrays, record.cast(types["record"])], schema=ROW_SCHEMA)
 
@@ -285,15 +303,21 @@ def _packed_row(occurrence: int, error: str | None, video: dict[str, Any]) -> Pa
     return PackedRow(identity, None, video["key"], video["label"], video["columns"], fingerprint)
 
 
-def _read(path: Path, columns: list[str]) -> pa.Table:
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path, memory_map=False) as file:
-            return file.read(columns=columns)
+            yield file
     except (pa.ArrowException, OSError) as error:
         raise DatasetError(
             f"cannot read {os.fspath(path)} ({error}): the pack is damaged; copy it again, or pack the data set into "
             "an empty folder"
         ) from error
+
+
+def _read(path: Path, columns: list[str]) -> pa.Table:
+    with _opened(path) as file:
+        return file.read(columns=columns, use_threads=False)
 
 
 def _flat(table: pa.Table, column: str, schema: pa.Schema) -> pa.Table:

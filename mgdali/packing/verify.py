@@ -87,7 +87,7 @@ def check_pack(
     manifest = read_manifest(root)
     with contextlib.ExitStack() as files:
         table, index = (files.enter_context(local_file(join(root, name))) for name in (TABLE, INDEX))
-        source = CompleteRows(table, index, len(manifest.shards))
+        source = CompleteRows(table, lambda: index, len(manifest.shards))
         problems = list(_whole(root, manifest, source))
         shards = _Shards(root, source, manifest)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -244,8 +244,8 @@ def _compare_record(file: BinaryIO, video: dict[str, Any], record: VideoRecord, 
             packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
     except (VideoDecodeError, av.error.FFmpegError, IndexError) as error:
         raise _Wrong(f"is not a video that can be opened ({error})") from error
-    offsets, sizes = record.packet_offsets, record.packet_sizes
-    if offsets is None or sizes is None or packets != list(zip(offsets.tolist(), sizes.tolist(), strict=True)):
+    offsets, sizes = (() if part is None else part.tolist() for part in (record.packet_offsets, record.packet_sizes))
+    if [offset for offset, _ in packets] != offsets or [size for _, size in packets] != sizes:
         raise _Wrong(f"has packets at other positions than {INDEX} says")
     lengths = {len(values) for values in record.motion.values()} | {len(packets), record.num_frames}
     if len(lengths) != 1:
