@@ -1,0 +1,45 @@
+"""The estimated space of a pack."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mgdali.packing.encode import encode_video
+from mgdali.packing.encoding import Encoding
+from mgdali.packing.estimate import estimate_bytes
+from mgdali.video.media import Media
+from tests.support.videos import moving_square, write_video
+
+
+def test_whole_short_videos_give_nearly_their_size(class_folders: Path) -> None:
+    media = [Media(str(path)) for path in sorted(class_folders.rglob("*.mp4"))]
+    expected = sum(len(encode_video(each, Encoding(), ()).content) for each in media)
+    estimate = estimate_bytes(media, Encoding())
+    assert estimate is not None
+    # The sizes of the packets are compared, and small files consist mainly of headers.
+    assert expected < estimate < 3 * expected
+
+
+def test_a_long_video_is_tried_at_its_beginning_only(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", moving_square(150, 48, 64))
+    estimate = estimate_bytes([Media(str(path))], Encoding())
+    whole = len(encode_video(Media(str(path)), Encoding(), ()).content)
+    assert estimate == pytest.approx(whole, rel=0.3)
+
+
+def test_every_kind_of_video_can_be_tried(real_videos: Path) -> None:
+    for path in sorted((real_videos / "formats").iterdir()):
+        assert estimate_bytes([Media(str(path))], Encoding()) is not None, path.name
+    frames = next((real_videos / "frames").iterdir())
+    estimate = estimate_bytes([Media(str(frames))], Encoding())
+    assert estimate is not None
+    assert estimate < sum(os.path.getsize(path) for path in frames.iterdir())
+
+
+def test_videos_that_cannot_be_tried_give_no_estimate(tmp_path: Path) -> None:
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    assert estimate_bytes([], Encoding()) is None
+    assert estimate_bytes([Media(str(tmp_path / "bad.mp4")), Media(str(tmp_path / "none.mp4"))], Encoding()) is None
