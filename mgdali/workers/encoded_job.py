@@ -145,7 +145,7 @@ class EncodedLoader:
         return replace(self._clips.make_clip(job, allocate, unindexed, started), not_on_gpu=reason)
 
     def _not_read(self, job: ClipJob, picks: NDArray[np.int64] | None, joined: _Joined | None) -> str | None:
-        """Return the reason that the GPU does not decode a video whatever is in it; None if there is no such reason."""
+        """Return the reason that the GPU does not decode a video, if it is known before it is read; else None."""
         if picks is None and self._make_records:
             # The index stores S of PyAV's luma planes, which DALI's decoder does not return.
             return "PyAV measures it for the index"
