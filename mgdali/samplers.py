@@ -58,7 +58,8 @@ class Representation:
             raise ValueError(f"channels must be one of {get_args(Channels)}, got {self.channels!r}")
         if self.motion == "feature" and self.channels != "luma":
             raise ValueError(
-                f'channels={self.channels!r} is only possible with motion="image": the feature level always uses RGB'
+                f'channels={self.channels!r} is only possible with motion="image": the filters of the feature level '
+                "contain the weights of R, G and B"
             )
         if self.weights is None:
             return
