@@ -42,9 +42,9 @@ def test_each_codec_has_its_own_quality_scale() -> None:
         ({"codec": "vp9"}, "codec must be one of h264, hevc, av1, got 'vp9'"),
         ({"gop": 0}, "gop must be an integer >= 1, got 0"),
         ({"gop": 2.5}, "gop must be an integer >= 1, got 2.5"),
-        ({"quality": 52}, "quality must be an integer from 0 to 51, got 52"),
-        ({"quality": -1}, "quality must be an integer from 0 to 51, got -1"),
-        ({"codec": "av1", "quality": 64}, "quality must be an integer from 0 to 63, got 64"),
+        ({"quality": 52}, "quality must be an integer from 1 to 51, got 52"),
+        ({"quality": 0}, "quality must be an integer from 1 to 51, got 0"),
+        ({"codec": "av1", "quality": 64}, "quality must be an integer from 1 to 63, got 64"),
         ({"short_side": 1}, "short_side must be an integer >= 2, got 1"),
     ],
 )
