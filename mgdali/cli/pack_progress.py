@@ -64,7 +64,7 @@ def _print_summary(report: PackReport, out: str, seconds: float, console: Consol
     share = f", {report.bytes / report.origin_bytes:.0%} of the originals' {decimal(report.origin_bytes)}"
     say(
         console,
-        f"{out}: {counted(report.videos)} in {report.shards} shards, {decimal(report.bytes)}"
+        f"{out}: {counted(report.videos)} in {counted(report.shards, 'shard')}, {decimal(report.bytes)}"
         f"{share if report.origin_bytes else ''}",
     )
     if report.changed:

@@ -31,7 +31,7 @@ def print_summary(summary: PackSummary, console: Console) -> None:
     settings = summary.settings
     properties = {
         "pack": f"{summary.path}, version {settings['version']}",
-        "videos": f"{summary.videos} in {summary.shards} shards, {summary.classes} classes",
+        "videos": f"{summary.videos} in {counted(summary.shards, 'shard')}, {summary.classes} classes",
         "frames": f"{summary.frames}",
         "encoding": f"{settings['preset']}: {settings['encoder']}, gop {settings['gop']}, "
         f"quality {settings['quality']}, short side {settings['short_side']}",
@@ -55,7 +55,7 @@ def print_left_out(summary: PackSummary, console: Console) -> None:
 
 def print_check(check: PackCheck, console: Console) -> None:
     """Print the result of a check, with the first problems."""
-    say(console, f"{check.path}: {counted(check.videos)} in {check.shards} shards, {decimal(check.bytes)}")
+    say(console, f"{check.path}: {counted(check.videos)} in {counted(check.shards, 'shard')}, {decimal(check.bytes)}")
     for problem in check.problems[:_PROBLEMS_SHOWN]:
         say(console, f"  {problem.name}: {one_line(problem.reason)}")
     if len(check.problems) > _PROBLEMS_SHOWN:

@@ -82,6 +82,6 @@ def say_failed(console: Console, failed: Mapping[str, str], everything: str) -> 
         say(console, f"  and {len(failed) - _FAILED_SHOWN} more: {everything}")
 
 
-def counted(count: int) -> str:
-    """Return a number of videos as text, such as ``"1 video"``."""
-    return "1 video" if count == 1 else f"{count} videos"
+def counted(count: int, what: str = "video") -> str:
+    """Return a number of things as text, such as ``"1 video"`` or ``"2 videos"``."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

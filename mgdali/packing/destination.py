@@ -159,8 +159,11 @@ class Destination(ABC):
         shutil.rmtree(self.staging, ignore_errors=True)
 
     def close(self) -> None:
-        """Release the lock."""
+        """Release the lock. A staging folder with nothing else in it is removed."""
         if self._lock >= 0:
+            with contextlib.suppress(FileNotFoundError):
+                if os.listdir(self.staging) == [_LOCK]:
+                    shutil.rmtree(self.staging, ignore_errors=True)
             os.close(self._lock)
             self._lock = -1
 
