@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mgdali.datasets.listing import FRAME_TEMPLATE, AnyPath
 from mgdali.datasets.named_videos import ListKind, Videos, media_of, videos_named
+from mgdali.datasets.pack_format import is_pack
 from mgdali.datasets.shards import ShardIndex, expand_shards, scan_shards
 from mgdali.datasets.video_dataset import Video, VideoDataset
 from mgdali.datasets.video_list import lists_frame_folders, read_entries
@@ -14,6 +15,8 @@ from mgdali.errors import DatasetError
 from mgdali.video.media import Media, find_media
 
 __all__ = ["labelled_videos"]
+
+_IS_PACK = "is a packed data set, whose motion would be measured on copies: pack the originals"
 
 
 def labelled_videos(
@@ -33,14 +36,18 @@ def labelled_videos(
         template: File names of the frames of a list of frame folders.
 
     Raises:
-        DatasetError: If ``data`` is none of these, cannot be read, or contains no videos; if a folder contains videos
-            beside its subfolders; or if a label is missing.
+        DatasetError: If ``data`` is none of these, cannot be read, contains no videos, or is a packed data set; if a
+            folder contains videos beside its subfolders; or if a label is missing.
     """
     if isinstance(data, VideoDataset):
+        if data.pack is not None:
+            raise DatasetError(f"{data.pack.root} {_IS_PACK}")
         return data
     if not isinstance(data, str | os.PathLike):
         return _without_labels(data)
     path = os.fspath(data)
+    if is_pack(path):
+        raise DatasetError(f"{path} {_IS_PACK}")
     # Its errors say what is wrong with the argument.
     media = videos_named(path, root=root, kind=kind, template=template)
     if os.path.isdir(path):

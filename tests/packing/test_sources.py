@@ -96,3 +96,9 @@ def test_what_names_no_videos_is_refused(tmp_path: Path) -> None:
         labelled_videos(str(tmp_path / "none"))
     with pytest.raises(DatasetError, match="no videos"):
         labelled_videos([])
+
+
+def test_a_pack_is_not_packed_again(packed: Path) -> None:
+    for data in (packed, VideoDataset.from_pack(packed)):
+        with pytest.raises(DatasetError, match=f"{packed} is a packed data set.*: pack the originals"):
+            labelled_videos(data)
