@@ -151,9 +151,10 @@ def pack(
 
             from mgdali.cli.pack_progress import pack_with_progress
             from mgdali.packing.encoding import Encoding
-            from mgdali.packing.sources import labelled_videos
+            from mgdali.packing.sources import check_outside, labelled_videos
             from mgdali.samplers import Representation
 
+        check_outside(data, out)
         levels: tuple[Literal["image", "feature"], ...] = ("image", "feature") if motion == "both" else (motion,)
         try:
             report = pack_with_progress(

@@ -14,7 +14,7 @@ from mgdali.video.record import VideoRecord
 from mgdali.workers.pool import LocalPool, WorkerPool
 from mgdali.workers.protocols import Outcome, Pool
 
-__all__ = ["Encoded", "Engine", "encode_all", "encode_locally"]
+__all__ = ["Encoded", "Engine", "encode_all", "encode_locally", "local_workers"]
 
 Engine = Literal["local", "ray"]
 
@@ -64,8 +64,12 @@ def encode_all(jobs: Sequence[PackJob], engine: Engine, num_workers: int | None,
             else:
                 yield Encoded(place, result.content, result.record, result.origin)
         return
-    workers = min(len(jobs), len(os.sched_getaffinity(0))) if num_workers is None else num_workers
-    yield from encode_locally(jobs, workers, timeout)
+    yield from encode_locally(jobs, local_workers(len(jobs), num_workers), timeout)
+
+
+def local_workers(jobs: int, num_workers: int | None) -> int:
+    """Return the number of worker processes on this machine; by default one per core, and not more than jobs."""
+    return min(jobs, len(os.sched_getaffinity(0))) if num_workers is None else num_workers
 
 
 def encode_locally(jobs: Sequence[PackJob], num_workers: int, timeout: float = 0.0) -> Generator[Encoded]:

@@ -1,10 +1,11 @@
-"""Estimating the space that a pack needs, by encoding the beginning of a few videos."""
+"""Estimating the space that a pack needs, by encoding the beginnings of a few videos."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
 from typing import TypeVar
@@ -18,8 +19,10 @@ from mgdali.packing.encoding import Encoding
 from mgdali.video.media import Media, frames_stream
 from mgdali.video.opening import open_video
 from mgdali.video.remote import is_url
+from mgdali.workers.pool import LocalPool, WorkerPool
+from mgdali.workers.protocols import Pool
 
-__all__ = ["estimate_bytes"]
+__all__ = ["RatioConfig", "RatioJob", "RatioLoader", "estimate_bytes"]
 
 _VIDEOS = 8
 _PACKETS = 48
@@ -29,7 +32,49 @@ _DURATION = Fraction(1, 25)
 _T = TypeVar("_T")
 
 
-def estimate_bytes(media: Sequence[Media], encoding: Encoding) -> int | None:
+@dataclass(frozen=True)
+class RatioJob:
+    """One video whose beginning is encoded.
+
+    Attributes:
+        media: The video.
+        encoding: Settings of the copy.
+    """
+
+    media: Media
+    encoding: Encoding
+
+    @property
+    def path(self) -> str:
+        """Path of the video, for messages."""
+        return self.media.path
+
+
+@dataclass(frozen=True)
+class RatioConfig:
+    """Configuration of workers that encode beginnings. It is empty: each job contains all settings."""
+
+    def make_loader(self) -> RatioLoader:
+        """Return the object that encodes beginnings in a worker."""
+        return RatioLoader()
+
+
+class RatioLoader:
+    """Encodes the beginning of one video per job."""
+
+    def load(self, job: RatioJob, allocate: Callable[..., object]) -> float:
+        """Return the size of a copy of the first frames relative to these frames in the original."""
+        try:
+            content, original = _beginning(job.media)
+            with tempfile.NamedTemporaryFile(suffix=".mkv") as file:
+                file.write(content)
+                file.flush()
+                return len(encode_video(Media(file.name), job.encoding, ()).content) / original
+        except (ValueError, ZeroDivisionError, OSError, av.error.FFmpegError) as error:
+            raise VideoDecodeError(job.path, 0, str(error)) from error
+
+
+def estimate_bytes(media: Sequence[Media], encoding: Encoding, *, num_workers: int, timeout: float = 0.0) -> int | None:
     """Return the estimated size of the copies of videos, in bytes; None if no video could be tried.
 
     The first frames of up to 8 videos, which are spread evenly, are encoded. The ratio of their sizes is applied to the
@@ -38,29 +83,40 @@ def estimate_bytes(media: Sequence[Media], encoding: Encoding) -> int | None:
     Args:
         media: The videos.
         encoding: How they are encoded.
+        num_workers: Largest number of worker processes, because a video may end its process; 0 for none.
+        timeout: Longest time that a worker may take for a video, in seconds; 0 for no limit.
+
+    Raises:
+        WorkerError: If workers cannot be started.
     """
     sizes = [size for each in _spread(media, _SIZES) if (size := _size(each)) is not None]
-    tried = [
-        (size, ratio)
-        for each in _spread(media, _VIDEOS)
-        if (size := _size(each)) is not None and (ratio := _ratio(each, encoding)) is not None
-    ]
-    if not sum(size for size, _ in tried):
+    tried = [(size, each) for each in _spread(media, _VIDEOS) if (size := _size(each)) is not None]
+    if not tried:
         return None
-    ratio = sum(size * ratio for size, ratio in tried) / sum(size for size, _ in tried)
+    ratios = _ratios([RatioJob(each, encoding) for _, each in tried], num_workers, timeout)
+    known = [(size, ratio) for (size, _), ratio in zip(tried, ratios, strict=True) if ratio is not None]
+    total = sum(size for size, _ in known)
+    if not total:
+        return None
+    ratio = sum(size * ratio for size, ratio in known) / total
     return round(sum(sizes) / len(sizes) * len(media) * ratio)
 
 
-def _ratio(media: Media, encoding: Encoding) -> float | None:
-    """Return the size of a copy of the first frames relative to the original's; None without a result."""
+def _ratios(jobs: Sequence[RatioJob], num_workers: int, timeout: float) -> list[float | None]:
+    """Return the ratio of each job; None if its video could not be tried."""
+    workers = min(num_workers, len(jobs))
+    config = RatioConfig()
+    pool: Pool = WorkerPool(workers, len(jobs), config, timeout=timeout) if workers else LocalPool(config)
+    ratios: dict[int, float | None] = {}
     try:
-        content, original = _beginning(media)
-        with tempfile.NamedTemporaryFile(suffix=".mkv") as file:
-            file.write(content)
-            file.flush()
-            return len(encode_video(Media(file.name), encoding, ()).content) / original
-    except (VideoDecodeError, ValueError, ZeroDivisionError, OSError, av.error.FFmpegError):
-        return None
+        for slot, job in enumerate(jobs):
+            pool.submit(slot, job)
+        while len(ratios) < len(jobs):
+            for slot, outcome in pool.receive():
+                ratios[slot] = outcome if isinstance(outcome, float) else None
+    finally:
+        pool.close()
+    return [ratios[slot] for slot in range(len(jobs))]
 
 
 def _beginning(media: Media) -> tuple[bytes, int]:
@@ -91,8 +147,8 @@ def _size(media: Media) -> int | None:
     try:
         if media.span is not None:
             return media.span[1]
-        if is_url(media.path) or os.path.isdir(media.path) or not os.path.exists(media.path):
-            return media.fingerprint().size
+        if is_url(media.path) or not os.path.isfile(media.path):
+            return None if os.path.exists(media.path) and not os.path.isdir(media.path) else media.fingerprint().size
         return os.path.getsize(media.path)
     except (VideoDecodeError, OSError):
         return None

@@ -15,13 +15,13 @@ from mgdali.datasets.video_dataset import VideoDataset
 from mgdali.errors import DatasetError, check_integer, check_timeout
 from mgdali.packing.destination import Destination, open_destination
 from mgdali.packing.encoding import Encoding
-from mgdali.packing.engines import Encoded, Engine, encode_all
+from mgdali.packing.engines import Encoded, Engine, encode_all, local_workers
 from mgdali.packing.estimate import estimate_bytes
 from mgdali.packing.job import PackJob
 from mgdali.packing.plan import Known, Plan, columns_of, make_plan
 from mgdali.packing.rows import RowSource, write_index, write_table
 from mgdali.packing.shard_writer import OpenShard, Sample, refusing_full_disks
-from mgdali.packing.sources import labelled_videos
+from mgdali.packing.sources import check_outside, labelled_videos
 from mgdali.samplers import Representation
 from mgdali.video.record import VideoRecord, filters_digest, representation_key
 
@@ -130,12 +130,14 @@ def pack(
     _check_arguments(wanted, engine, num_workers, timeout, shard_size)
     encoding = Encoding() if encoding is None else encoding
     encoding.check_encoder()
+    if isinstance(data, str | os.PathLike):
+        check_outside(data, out)
     dataset = labelled_videos(data)
     destination = open_destination(out, work_dir)
     try:
         run = _Run(dataset, destination, encoding, wanted, shard_size, retry_failed)
         try:
-            run.check_space(on_start)
+            run.check_space(num_workers, timeout, on_start)
             run.encode(engine, num_workers, timeout, on_record)
             return run.complete()
         finally:
@@ -182,14 +184,15 @@ class _Run:
         self._plan: Plan = make_plan(dataset, self._known, retry_failed)
         self._packed = self._frames = 0
 
-    def check_space(self, on_start: Callable[[PackStart], None]) -> None:
+    def check_space(self, num_workers: int | None, timeout: float, on_start: Callable[[PackStart], None]) -> None:
         """Estimate the space that the pack needs, and report it.
 
         Raises:
             DatasetError: If there is clearly too little space.
         """
         media = [self._dataset[index].media for index in self._plan.todo]
-        estimate = estimate_bytes(media, self._encoding)
+        workers = local_workers(len(media), num_workers)
+        estimate = estimate_bytes(media, self._encoding, num_workers=workers, timeout=timeout)
         free = self._destination.free_bytes
         on_start(PackStart(len(self._plan.todo), self._plan.kept, estimate, free))
         if estimate is not None and free is not None and estimate * _ESTIMATE_MARGIN > free:

@@ -13,8 +13,9 @@ from mgdali.datasets.video_dataset import Video, VideoDataset
 from mgdali.datasets.video_list import lists_frame_folders, read_entries
 from mgdali.errors import DatasetError
 from mgdali.video.media import Media, find_media
+from mgdali.video.remote import is_url
 
-__all__ = ["labelled_videos"]
+__all__ = ["check_outside", "labelled_videos"]
 
 _IS_PACK = "is a packed data set, whose motion would be measured on copies: pack the originals"
 
@@ -61,6 +62,16 @@ def labelled_videos(
     ):
         return VideoDataset.from_frame_list(path, root=root or "", template=template or FRAME_TEMPLATE)
     return VideoDataset.from_list(path, root=root or "")
+
+
+def check_outside(data: AnyPath, out: AnyPath) -> None:
+    """Raise a DatasetError if a pack would be inside the folder of its videos, where it would look like a class."""
+    folder, inner = os.path.realpath(data), os.path.realpath(out)
+    if not is_url(os.fspath(out)) and os.path.commonpath([folder, inner]) == folder:
+        raise DatasetError(
+            f"the pack {os.fspath(out)} would be inside the folder of its videos, {os.fspath(data)}: give a folder "
+            "outside of it"
+        )
 
 
 def _without_labels(data: Videos) -> VideoDataset:

@@ -31,7 +31,7 @@ def _no_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     encode_once(monkeypatch)
     module = sys.modules["mgdali.packing.pack"]
     monkeypatch.setattr(module, "_SMALLEST_SHARD", 1)
-    monkeypatch.setattr(module, "estimate_bytes", lambda *_: None)
+    monkeypatch.setattr(module, "estimate_bytes", lambda *_, **options: None)
     yield
     fsspec.filesystem("memory").store.clear()
 

@@ -78,7 +78,7 @@ def data(class_folders: Path) -> VideoDataset:
 def tiny_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Allow shards of two or three of the videos; keep copies in memory."""
     monkeypatch.setattr(pack_module, "_SMALLEST_SHARD", 1)
-    monkeypatch.setattr(pack_module, "estimate_bytes", lambda *_: None)
+    monkeypatch.setattr(pack_module, "estimate_bytes", lambda *_, **options: None)
     encode_once(monkeypatch)
 
 
@@ -397,7 +397,6 @@ def test_a_video_that_ends_its_workers_or_takes_too_long_costs_only_itself(
     monkeypatch.setattr(
         video, "media", property(lambda self: Deadly(self.path) if "deadly" in self.path else media(self))
     )
-    monkeypatch.setattr(pack_module, "estimate_bytes", lambda *_: None)
     report = run(data, tmp_path / "pack", num_workers=2, timeout=5)
     assert (report.packed, report.videos) == (7, 7)
     assert "was killed by signal 9" in report.failed[str(tmp_path / "deadly.mp4")]
@@ -502,11 +501,16 @@ def test_a_file_is_not_a_destination(data: VideoDataset, tmp_path: Path) -> None
         run(data, tmp_path / "pack")
 
 
+def test_a_pack_inside_the_folder_of_its_videos_is_refused(class_folders: Path) -> None:
+    with pytest.raises(DatasetError, match="would be inside the folder of its videos"):
+        run(class_folders, class_folders / "jump" / "pack")
+
+
 def test_too_little_space_is_an_error_before_the_start(
     data: VideoDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[PackStart] = []
-    monkeypatch.setattr(pack_module, "estimate_bytes", lambda *_: 10**18)
+    monkeypatch.setattr(pack_module, "estimate_bytes", lambda *_, **options: 10**18)
     with pytest.raises(DatasetError, match=r"about 1000000000\.00 GB \(an estimate\)"):
         run(data, tmp_path, on_start=started.append)
     assert started[0].estimated_bytes == 10**18
