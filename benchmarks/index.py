@@ -24,7 +24,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from command import write_report
-from index_build import measure_build, render_build
+from index_build import LEVELS, measure_build, render_build
 from index_loading import LONG, measure_loading, render_loading
 from index_scale import measure_scale, render_project, render_scale
 
@@ -34,7 +34,7 @@ def run_loading(given: argparse.Namespace) -> str:
 
 
 def run_build(given: argparse.Namespace) -> str:
-    return _finished(measure_build(given.videos, given.copies, given.rounds), given.out, render_build)
+    return _finished(measure_build(given.videos, given.copies, given.rounds, given.motion), given.out, render_build)
 
 
 def run_scale(given: argparse.Namespace) -> str:
@@ -83,6 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     building.add_argument("videos", nargs="+", type=Path, metavar="DIR", help="Folder of videos.")
     building.add_argument(
         "--copies", type=int, default=20, help="Number of copies of each file to measure (default: %(default)s)."
+    )
+    building.add_argument(
+        "--motion", choices=list(LEVELS), default="image", help="Motion in the index (default: %(default)s)."
     )
     scale = commands.add_parser(
         "scale", help="Measure an index of a million synthetic videos. Needs 4 GB of disk space."

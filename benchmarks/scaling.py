@@ -230,7 +230,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS), help="Parts (default: all).")
     add = parser.add_argument
     peers = ["mgdali", "dataloader-pyav"]
-    add("--peers", nargs="+", choices=list(PEERS), default=peers, help=f"Loaders (default: {' '.join(peers)}).")
+    # Loaders of packed data sets are left out: no pack is made here.
+    choices = [name for name, peer in PEERS.items() if peer.preset is None]
+    add("--peers", nargs="+", choices=choices, default=peers, help=f"Loaders (default: {' '.join(peers)}).")
     add("--workload", choices=list(WORKLOADS), default="short", help="Workload (default: %(default)s).")
     add("--rounds", type=int, default=5, help="Number of timed rounds (default: %(default)s).")
     sizes = " ".join(map(str, ENTRIES))

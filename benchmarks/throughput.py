@@ -4,6 +4,11 @@ Each peer does the whole task as its own documentation advises: it decodes, meas
 resizes, crops and normalizes them, and puts them into batches. Each runs in a separate process, with the same videos
 in the same order and the same number of workers. Peers take turns, and each round starts with another one. Before a
 peer is timed, its picks are compared with the reference's. Decoding alone is measured as the lower bound.
+
+Some peers load a packed data set of the same videos, which is made before: ``mgdali-packed``, ``mgdali-packed-fast``
+and ``torchcodec-known-picks``. Their picks are those of the originals; their frames are compared with the originals'
+within a tolerance. ``mgdali-feature`` and ``mgdali-segment`` pick other frames: they show what motion at the feature
+level costs.
 """
 
 from __future__ import annotations
@@ -25,6 +30,8 @@ import av
 import machine
 from command import say, write_report
 from figures import in_turn
+from peers.comparisons import compared
+from peers.packs import distinct, make_pack
 from peers.process import Epoch, Missing, PeerProcess, Refusal
 from peers.reference import Agreement, Expected, compare, expect
 from peers.registry import PEERS, Peer
@@ -36,7 +43,7 @@ from mgdali import VideoDataset, build_index
 from mgdali.errors import VideoDecodeError
 from mgdali.gpu import driver
 
-SETTINGS = ("num_frames", "mu", "resize", "crop_size", "batch_size", "workers")
+SETTINGS = ("num_frames", "mu", "resize", "crop_size", "batch_size", "workers", "least_seconds")
 """Fields of a task that are equal for all workloads."""
 
 
@@ -85,10 +92,10 @@ def _missing_gpu() -> str | None:
         return str(error)
 
 
-def expect_all(paths: Sequence[str], task: Task) -> list[Expected]:
-    """Return the expected results of each video."""
+def expect_all(paths: Sequence[str], task: Task, *, feature: bool) -> list[Expected]:
+    """Return the expected results of each video, with those of the feature level if they are needed."""
     try:
-        known = {path: expect(path, task) for path in dict.fromkeys(paths)}
+        known = {path: expect(path, task, feature=feature) for path in distinct(paths)}
     except VideoDecodeError as error:
         raise SystemExit(f"throughput.py: {error}") from None
     return [known[path] for path in paths]
@@ -97,9 +104,30 @@ def expect_all(paths: Sequence[str], task: Task) -> list[Expected]:
 def make_index(paths: Sequence[str], to: Path) -> float:
     """Build the index of the videos, and return the seconds it took."""
     start = time.perf_counter()
-    unique = list(dict.fromkeys(paths))
+    unique = distinct(paths)
     build_index(VideoDataset(unique, [0] * len(unique)), to)
     return time.perf_counter() - start
+
+
+def make_files(
+    paths: Sequence[str], peers: Sequence[Peer], task: Task, folder: Path
+) -> tuple[dict[str, Task], dict[str, Any]]:
+    """Make the index and the packed data sets that peers need.
+
+    Returns:
+        Task of each peer, with the files that it needs; and the time and size of the files, ready for JSON.
+    """
+    made: dict[str, Any] = {"index_seconds": None, "packs": {}}
+    if any(peer.index for peer in peers):
+        made["index_seconds"] = make_index(paths, folder / "index.parquet")
+        task = replace(task, index=str(folder / "index.parquet"))
+    for preset in dict.fromkeys(peer.preset for peer in peers if peer.preset):
+        say(f"  packing, {preset}")
+        made["packs"][preset] = make_pack(paths, folder / preset, preset, task.workers)
+    tasks = {
+        peer.name: task if peer.preset is None else replace(task, pack=str(folder / peer.preset)) for peer in peers
+    }
+    return tasks, made
 
 
 def admit(process: PeerProcess, expected: Sequence[Expected]) -> Measured:
@@ -109,11 +137,11 @@ def admit(process: PeerProcess, expected: Sequence[Expected]) -> Measured:
         Refusal: If the peer cannot do the task, or if its results differ.
     """
     versions = process.prepare()
-    picks, means = process.check()
-    if process.peer.luma is None:
+    picks, means, looks = process.check()
+    if process.peer.held_to is None:
         return Measured(process, versions, None)
     try:
-        return Measured(process, versions, compare(process.peer, expected, picks, means))
+        return Measured(process, versions, compare(process.peer, expected, picks, means, looks))
     except ValueError as error:
         raise Refusal(str(error)) from None
 
@@ -131,20 +159,17 @@ def explain(peer: Peer, error: Refusal) -> str:
 def measure_workload(name: str, paths: Sequence[str], peers: Sequence[Peer], task: Task, rounds: int) -> dict[str, Any]:
     """Measure a workload, and return its part of the JSON file."""
     say(f"{name}: {len(paths)} videos")
-    expected = expect_all(paths, task)
+    expected = expect_all(paths, task, feature=any(peer.held_to == "feature" for peer in peers))
     task = replace(task, longest=max(own.frames for own in expected))
     facts = {"videos": len(paths), "frames": sum(own.frames for own in expected), "longest": task.longest}
     measured: dict[str, Measured] = {}
     refused: dict[str, str] = {}
     with ExitStack() as stack:
-        index_seconds = None
-        if any(peer.index for peer in peers):
-            index = Path(stack.enter_context(tempfile.TemporaryDirectory()), "index.parquet")
-            index_seconds = make_index(paths, index)
-            task = replace(task, index=str(index))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        tasks, made = make_files(paths, peers, task, folder)
         for peer in peers:
             say(f"  {peer.name}: warm-up")
-            process = PeerProcess(peer, task, paths)
+            process = PeerProcess(peer, tasks[peer.name], paths)
             stack.callback(process.close)
             try:
                 measured[peer.name] = admit(process, expected)
@@ -152,7 +177,8 @@ def measure_workload(name: str, paths: Sequence[str], peers: Sequence[Peer], tas
                 refused[peer.name] = explain(peer, error)
                 process.close()
         refused |= take_turns(measured, rounds)
-    return {"workload": name, **facts, "index_seconds": index_seconds, **summed_up(measured, facts), "refused": refused}
+        summary = summed_up(name, measured, facts)
+    return {"workload": name, **facts, **made, **summary, "refused": refused}
 
 
 def take_turns(measured: dict[str, Measured], rounds: int) -> dict[str, str]:
@@ -182,8 +208,11 @@ def take_turns(measured: dict[str, Measured], rounds: int) -> dict[str, str]:
     return failed
 
 
-def summed_up(measured: dict[str, Measured], facts: dict[str, int]) -> dict[str, Any]:
-    """Return a row per peer, with its speed relative to the fastest documented peer and to decoding alone."""
+def summed_up(name: str, measured: dict[str, Measured], facts: dict[str, int]) -> dict[str, Any]:
+    """Return a row per peer, with its speed relative to the fastest documented peer and to decoding alone.
+
+    Ratios with targets follow.
+    """
     epochs = {name: own.epochs for name, own in measured.items()}
     best = fastest({name: epochs[name] for name, own in measured.items() if own.peer.kind == "documented"})
     floor = next((name for name, own in measured.items() if own.peer.kind == "floor"), None)
@@ -200,7 +229,7 @@ def summed_up(measured: dict[str, Measured], facts: dict[str, int]) -> dict[str,
         | {"versions": own.versions}
         for own in measured.values()
     ]
-    return {"fastest_peer": best, "rows": in_order(rows)}
+    return {"fastest_peer": best, "rows": in_order(rows), "compared": compared(name, epochs, best)}
 
 
 # --- The command -----------------------------------------------------------------------------------------------------
@@ -211,7 +240,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     peers, no_gpu = choose(given.peers)
     if not peers:
         raise SystemExit(f"throughput.py: {no_gpu}")
-    task = Task(batch_size=given.batch_size, workers=given.workers)
+    task = Task(batch_size=given.batch_size, workers=given.workers, least_seconds=given.least_seconds)
     measured = []
     for name in given.workload:
         paths = videos_of(name, given)
@@ -236,6 +265,12 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7, help="Number of timed epochs per peer (default: %(default)s).")
     parser.add_argument("--workers", type=int, default=cores(), help="Number of workers per peer (default: all cores).")
     parser.add_argument("--batch-size", type=int, default=8, help="Number of clips per batch (default: %(default)s).")
+    parser.add_argument(
+        "--least-seconds",
+        type=float,
+        default=1.0,
+        help="Shortest timed epoch; fast peers repeat the videos until then (default: %(default)s).",
+    )
     add_places(parser)
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="File to write a plot of the results to.")
     given = parser.parse_args(arguments)

@@ -48,8 +48,8 @@ class Session:
         return {"seconds": time.perf_counter() - start, "clips": batch.size}
 
     def check(self) -> Answer:
-        """Run the warm-up epoch and return the picks and the channel means of each clip."""
-        clips, picks, means = 0, [], []
+        """Run the warm-up epoch and return the picks, the channel means and the looks of each clip."""
+        clips, picks, means, looks = 0, [], [], []
         for batch in self._opened().epoch():
             clips += batch.size
             if batch.clips is None or batch.picks is None:
@@ -57,16 +57,27 @@ class Session:
             _check_batch(batch, self._task)
             picks += batch.picks.tolist()
             means += batch.clips.mean((1, 3, 4)).tolist()
-        return {"clips": clips, "picks": picks, "means": means}
+            # Imported here, because a peer that only decodes needs no torch.
+            from peers.looks import looks_of
+
+            looks += looks_of(batch.clips).tolist()
+        return {"clips": clips, "picks": picks, "means": means, "looks": looks}
 
     def epoch(self) -> Answer:
-        """Run an epoch and return its duration, up to the last operation of the last batch."""
-        loader, clips, batch = self._opened(), 0, None
+        """Run epochs for at least ``least_seconds``, one at least, and return their duration and number of clips.
+
+        Each epoch is timed up to the last operation of its last batch.
+        """
+        loader, clips, epochs, seconds = self._opened(), 0, 0, 0.0
         start = time.perf_counter()
-        for batch in loader.epoch():
-            clips += batch.size
-        _finish(batch)
-        return {"seconds": time.perf_counter() - start, "clips": clips}
+        while not epochs or seconds < self._task.least_seconds:
+            batch = None
+            for batch in loader.epoch():
+                clips += batch.size
+            _finish(batch)
+            seconds = time.perf_counter() - start
+            epochs += 1
+        return {"seconds": seconds, "clips": clips, "epochs": epochs}
 
     def close(self) -> Answer:
         if self._loader is not None:

@@ -1,21 +1,57 @@
-"""This project's loader: without an index, with one, and on a GPU."""
+"""This project's loader: without an index, with one, from a packed data set, with other samplers, and on a GPU."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from mgdali import MGDaliIterator, MotionGuided, VideoDataset
+from mgdali import MGDaliIterator, MotionGuided, Segment, VideoDataset
+from mgdali.samplers import Sampler
+from peers.packs import places_in_pack
 from peers.task import Batch, Task
 
 
-class OurLoader:
-    """``MGDaliIterator`` over all videos in order, without random choices."""
+def image_level(task: Task) -> Sampler:
+    """Return the sampler of the task."""
+    return MotionGuided(num_frames=task.num_frames, mu=task.mu)
 
-    def __init__(self, task: Task, paths: Sequence[str], *, device: str = "cpu", indexed: bool = False) -> None:
+
+def feature_level(task: Task) -> Sampler:
+    """Return the sampler of the task with motion at the feature level."""
+    return MotionGuided(num_frames=task.num_frames, mu=task.mu, motion="feature")
+
+
+def segments(task: Task) -> Sampler:
+    """Return segment sampling, which measures no motion."""
+    return Segment(num_frames=task.num_frames)
+
+
+class OurLoader:
+    """``MGDaliIterator`` over all videos in order, without random choices.
+
+    Args:
+        task: The task.
+        paths: Paths of the videos.
+        device: Argument of ``MGDaliIterator``.
+        indexed: Whether to use the index of the task. It is an error if a video is not in the index.
+        packed: Whether to load the packed data set of the task, which has its own index, with the repetitions of
+            ``paths``.
+        sampler: Function that returns the sampler.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        paths: Sequence[str],
+        *,
+        device: str = "cpu",
+        indexed: bool = False,
+        packed: bool = False,
+        sampler: Callable[[Task], Sampler] = image_level,
+    ) -> None:
         self._loader = MGDaliIterator(
-            VideoDataset(paths, [0] * len(paths)),
-            sampler=MotionGuided(num_frames=task.num_frames, mu=task.mu),
+            _packed_videos(task, paths) if packed else VideoDataset(paths, [0] * len(paths)),
+            sampler=sampler(task),
             batch_size=task.batch_size,
             num_workers=task.workers,
             crop_size=task.crop_size,
@@ -24,13 +60,13 @@ class OurLoader:
             index=task.index if indexed else None,
             return_meta=True,
         )
-        self._indexed = indexed
+        self._known = indexed or packed
 
     def epoch(self) -> Iterator[Batch]:
         """All videos once, in order."""
         for clips, _, meta in self._loader:
             yield Batch(len(clips), clips, meta["frames"])
-        if self._indexed and self._loader.unindexed:
+        if self._known and self._loader.unindexed:
             raise RuntimeError(f"the index was not used for {next(iter(self._loader.unindexed))}")
 
     def close(self) -> None:
@@ -38,6 +74,14 @@ class OurLoader:
         self._loader.close()
 
 
+def _packed_videos(task: Task, paths: Sequence[str]) -> VideoDataset:
+    assert task.pack is not None
+    return VideoDataset.from_pack(task.pack).subset(places_in_pack(paths))
+
+
 without_index = OurLoader
 with_index = partial(OurLoader, indexed=True)
+packed = partial(OurLoader, packed=True)
+feature = partial(OurLoader, sampler=feature_level)
+segment = partial(OurLoader, sampler=segments)
 on_cuda = partial(OurLoader, device="cuda")

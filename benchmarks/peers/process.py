@@ -18,7 +18,7 @@ from typing import Any
 from peers.ffmpeg import link_libraries
 from peers.registry import Peer
 from peers.task import Task
-from peers.usage import cpu_seconds, memory_bytes
+from peers.usage import cpu_seconds, memory_bytes, worker_cpu_seconds
 
 _BENCHMARKS = Path(__file__).resolve().parents[1]
 _SAMPLE_SECONDS = 0.05
@@ -40,10 +40,21 @@ class Missing(Refusal):
 
 @dataclass(frozen=True)
 class Epoch:
-    """Duration of an epoch, and CPU time of all processes of the peer during it."""
+    """Duration of an epoch, and CPU time of the peer's processes during it.
+
+    A fast peer runs several epochs, so that the time is long enough to be measured. These are then means.
+
+    Attributes:
+        seconds: Duration.
+        cpu_seconds: CPU time of all processes.
+        worker_cpu_seconds: CPU time of the worker processes, without the main process.
+        count: Number of epochs.
+    """
 
     seconds: float
     cpu_seconds: float
+    worker_cpu_seconds: float = 0.0
+    count: int = 1
 
 
 class PeerProcess:
@@ -85,16 +96,21 @@ class PeerProcess:
         """Return the seconds from creating the loader to its first batch."""
         return float(self._ask("first")["seconds"])
 
-    def check(self) -> tuple[list[list[int]], list[list[float]]]:
-        """Run the warm-up epoch; return the picks and the means of R, G and B of each clip."""
+    def check(self) -> tuple[list[list[int]], list[list[float]], list[list[list[float]]]]:
+        """Run the warm-up epoch; return the picks, the means of R, G and B, and the looks of each clip.
+
+        :func:`peers.looks.looks_of` describes the looks.
+        """
         answer = self._counted("check")
-        return answer["picks"], answer["means"]
+        return answer["picks"], answer["means"], answer["looks"]
 
     def epoch(self) -> Epoch:
-        """Run and measure an epoch."""
-        before = cpu_seconds(self._process.pid)
+        """Run and measure an epoch, or several if it is shorter than the task's ``least_seconds``."""
+        before = self._cpu_seconds()
         answer = self._counted("epoch")
-        return Epoch(answer["seconds"], cpu_seconds(self._process.pid) - before)
+        own, workers = (after - begin for after, begin in zip(self._cpu_seconds(), before, strict=True))
+        count = answer["epochs"]
+        return Epoch(answer["seconds"] / count, own / count, workers / count, count)
 
     def peak_memory(self) -> int:
         """Run an epoch and return the peak memory of all its processes together, in bytes.
@@ -133,10 +149,14 @@ class PeerProcess:
         self._process.stdout.close()
         self._open.close()
 
+    def _cpu_seconds(self) -> tuple[float, float]:
+        return cpu_seconds(self._process.pid), worker_cpu_seconds(self._process.pid)
+
     def _counted(self, request: str, look: Look | None = None) -> dict[str, Any]:
         answer = self._ask(request, look)
-        if answer["clips"] != self._clips:
-            raise Refusal(f"it returned {answer['clips']} clips of {self._clips}")
+        expected = self._clips * answer.get("epochs", 1)
+        if answer["clips"] != expected:
+            raise Refusal(f"it returned {answer['clips']} clips of {expected}")
         return answer
 
     def _ask(self, request: str, look: Look | None = None, limit: float = _LIMIT_SECONDS) -> dict[str, Any]:

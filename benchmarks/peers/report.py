@@ -9,6 +9,7 @@ from typing import Any
 
 from figures import heading, spread, table
 
+from peers.comparisons import compared_table
 from peers.process import Epoch
 from peers.reference import Agreement
 from peers.registry import Kind, Peer
@@ -62,7 +63,7 @@ def row(
         "picks": None
         if agreement is None
         else {
-            "held_to": peer.luma,
+            "held_to": peer.held_to,
             "equal": agreement.equal,
             "of": agreement.clips,
             "most_off": agreement.most_off,
@@ -79,7 +80,8 @@ def rendered(report: dict[str, Any]) -> str:
     """Return the report as Markdown: a table per workload, and the reason for each missing peer."""
     task = report["task"]
     parts = [
-        f"{heading(report)}; {task['workers']} workers, batches of {task['batch_size']}, {report['rounds']} rounds",
+        f"{heading(report)}; {task['workers']} workers, batches of {task['batch_size']}, {report['rounds']} rounds of "
+        f"at least {task['least_seconds']:g} s",
         *map(_rendered_workload, report["workloads"]),
     ]
     if report["no_gpu"]:
@@ -91,7 +93,12 @@ def _rendered_workload(load: dict[str, Any]) -> str:
     about = f"**{load['workload']}**: {load['videos']} videos, {load['frames']} frames, the longest {load['longest']}"
     if load["index_seconds"] is not None:
         about += f"; their index was built in {load['index_seconds']:.1f} s"
+    for preset, own in load["packs"].items():
+        share = own["bytes"] / own["origin_bytes"]
+        about += f"; packed with the preset {preset} in {own['seconds']:.1f} s, {share:.2f} of the bytes"
     lines = [about, "", table(_HEADS, [_cells(own, load["fastest_peer"]) for own in load["rows"]])]
+    if load["compared"]:
+        lines += ["", compared_table(load["compared"])]
     lines += [f"\n{name} {reason}" for name, reason in load["refused"].items()]
     return "\n".join(lines)
 

@@ -27,7 +27,10 @@ class Task:
         batch_size: Number of clips per batch. Clips are in the data set's order.
         workers: Number of processes or threads that decode.
         index: Path of a motion index of the videos, for peers that use one.
+        pack: Folder or URL of a packed data set of the videos, for peers that load one. It contains each video once, in
+            the order of :func:`peers.packs.distinct`.
         longest: Number of frames of the longest video, for peers that need it.
+        least_seconds: Shortest duration of a timed epoch. A fast peer repeats the data set until then.
     """
 
     num_frames: int = 8
@@ -37,7 +40,9 @@ class Task:
     batch_size: int = 8
     workers: int = 1
     index: str | None = None
+    pack: str | None = None
     longest: int = 0
+    least_seconds: float = 0.0
 
 
 class Batch(NamedTuple):

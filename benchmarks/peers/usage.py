@@ -31,6 +31,12 @@ def cpu_seconds(root: int) -> float:
     return sum(sum(map(int, stat[_TIMES])) for stat in stats if stat) / _TICKS
 
 
+def worker_cpu_seconds(root: int) -> float:
+    """Return the user and system time of the living descendants so far, without the process itself."""
+    stats = (_stat(pid) for pid in tree(root)[1:])
+    return sum(sum(map(int, stat[_TIMES])) for stat in stats if stat) / _TICKS
+
+
 def memory_bytes(root: int) -> int:
     """Return the memory of the tree: the sum of proportional set sizes, which counts shared memory once."""
     return sum(map(_proportional, tree(root)))

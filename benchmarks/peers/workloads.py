@@ -25,6 +25,15 @@ A sample that is larger is not repeated.
 """
 _TO_REPEAT = 100
 """Smallest number of frames of a sample from which a long video is made."""
+KINETICS = (
+    "h264_arm_wrestling_340x256_280f.mp4",
+    "h264_bikes_640x272_250f.mp4",
+    "vp9_bikes_12fps.webm",
+    "mpeg4_xvid_320x240_164f.avi",
+)
+"""Names of the format samples that resemble videos of Kinetics."""
+KINETICS_TIMES = 12
+"""Number of times that the workload contains each of them, so that an epoch has several batches."""
 
 
 def short(clips: Path, cache: Path) -> list[str]:
@@ -35,6 +44,16 @@ def short(clips: Path, cache: Path) -> list[str]:
 def mixed(clips: Path, cache: Path) -> list[str]:
     """Return the short clips, mixed with videos of many lengths, sizes, codecs and pixel formats."""
     return _shuffled([*short(clips, cache), *(path for path, _ in _common(clips, cache))])
+
+
+def kinetics(clips: Path, cache: Path) -> list[str]:
+    """Return videos like those of Kinetics, each several times.
+
+    Files of all workloads are read from the page cache, so repetitions change nothing about reading. No loader keeps
+    decoded frames.
+    """
+    found = [readable(path, cache) for path in formats(clips, cache) if Path(path).name in KINETICS]
+    return _shuffled(found * KINETICS_TIMES)
 
 
 def long_tail(clips: Path, cache: Path) -> list[str]:
@@ -59,9 +78,26 @@ def formats(clips: Path, cache: Path) -> list[str]:
     return find_media(clips / "formats")
 
 
+def files_to_pack(name: str, clips: Path) -> list[str]:
+    """Return the distinct videos of a workload as they are in the folder of samples, for measurements of packing.
+
+    Args:
+        name: ``"kinetics"``, ``"short"`` or ``"mixed"``.
+        clips: Folder of sample videos.
+    """
+    samples = find_media(clips / "formats")
+    chosen = {
+        "kinetics": [path for path in samples if Path(path).name in KINETICS],
+        "short": find_media(clips / "labelled"),
+        "mixed": [*find_media(clips / "labelled"), *(path for path in samples if _facts(path).codec != "av1")],
+    }
+    return chosen[name]
+
+
 WORKLOADS: dict[str, Callable[[Path, Path], list[str]]] = {
     "short": short,
     "mixed": mixed,
+    "kinetics": kinetics,
     "long-tail": long_tail,
     "frames": frames,
     "vp9": vp9,
@@ -98,16 +134,23 @@ def videos_of(name: str, given: argparse.Namespace) -> list[str]:
 def _common(clips: Path, cache: Path) -> Iterator[tuple[str, StreamFacts]]:
     """Yield the format samples in a form that every peer can read, with the properties of the original streams.
 
-    AV1 is left out, because the FFmpeg builds in the wheels of OpenCV and decord do not decode it. AVI is converted to
-    MP4, because torchcodec cannot read ranges of AVI files.
+    AV1 is left out, because the FFmpeg builds in the wheels of OpenCV and decord do not decode it.
     """
     for path in formats(clips, cache):
-        facts = probe(Path(path).read_bytes(), path)
-        if facts.codec == "av1":
-            continue
-        if path.endswith(".avi"):
-            path = transcoded(path, cache, MPEG4 if facts.codec == "mpeg4" else H264)
-        yield path, facts
+        facts = _facts(path)
+        if facts.codec != "av1":
+            yield readable(path, cache), facts
+
+
+def readable(path: str, cache: Path) -> str:
+    """Return a video that every peer can read: AVI is converted to MP4, because torchcodec reads no ranges of AVI."""
+    if not path.endswith(".avi"):
+        return path
+    return transcoded(path, cache, MPEG4 if _facts(path).codec == "mpeg4" else H264)
+
+
+def _facts(path: str) -> StreamFacts:
+    return probe(Path(path).read_bytes(), path)
 
 
 def _lengthened(path: str, facts: StreamFacts, cache: Path) -> str:
