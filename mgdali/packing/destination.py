@@ -161,8 +161,10 @@ class Destination(ABC):
     def close(self) -> None:
         """Release the lock. A staging folder with nothing else in it is removed."""
         if self._lock >= 0:
+            # After discard(), another process may have created and locked the folder again.
             with contextlib.suppress(FileNotFoundError):
-                if os.listdir(self.staging) == [_LOCK]:
+                own = os.path.samestat(os.fstat(self._lock), os.stat(self.staging / _LOCK))
+                if own and os.listdir(self.staging) == [_LOCK]:
                     shutil.rmtree(self.staging, ignore_errors=True)
             os.close(self._lock)
             self._lock = -1

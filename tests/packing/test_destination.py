@@ -29,9 +29,7 @@ URL = "memory://bucket/pack"
 def _no_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(destination, "_FIRST_WAIT", 0.0)
     encode_once(monkeypatch)
-    module = sys.modules["mgdali.packing.pack"]
-    monkeypatch.setattr(module, "_SMALLEST_SHARD", 1)
-    monkeypatch.setattr(module, "estimate_bytes", lambda *_, **options: None)
+    monkeypatch.setattr(sys.modules["mgdali.packing.pack"], "_SMALLEST_SHARD", 1)
     yield
     fsspec.filesystem("memory").store.clear()
 

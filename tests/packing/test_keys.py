@@ -47,7 +47,7 @@ def test_long_names_keep_their_end() -> None:
     assert re.search(r"xend-[0-9a-f]{8}$", key)
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(st.lists(st.text(max_size=90), max_size=4))
 def test_keys_are_unique_short_and_plain_whatever_the_paths(paths: list[str]) -> None:
     keys = make_keys(paths)

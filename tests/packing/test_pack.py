@@ -74,12 +74,15 @@ def data(class_folders: Path) -> VideoDataset:
     return VideoDataset.from_folder(class_folders)
 
 
+@pytest.fixture(autouse=True)
+def _copies_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    encode_once(monkeypatch)
+
+
 @pytest.fixture
 def tiny_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Allow shards of two or three of the videos; keep copies in memory."""
+    """Allow shards of two or three of the videos."""
     monkeypatch.setattr(pack_module, "_SMALLEST_SHARD", 1)
-    monkeypatch.setattr(pack_module, "estimate_bytes", lambda *_, **options: None)
-    encode_once(monkeypatch)
 
 
 def start(folder: Path, out: Path, *, num_workers: int = 0, last: int = 0) -> subprocess.Popen[str]:
@@ -424,6 +427,7 @@ def test_columns_of_the_data_set_are_in_the_table_and_in_the_shard(data: VideoDa
     assert run(data, tmp_path).changed == (data[1].path,)
 
 
+@pytest.mark.slow
 def test_both_levels_of_motion_are_measured_in_one_pass(class_folders: Path, tmp_path: Path) -> None:
     both = (Representation(), Representation(motion="feature"))
     run(class_folders / "jump", tmp_path, representations=both)

@@ -14,8 +14,13 @@ from mgdali.packing.encode import encode_video
 from mgdali.packing.encoding import Encoding
 from mgdali.packing.report import luma_psnr, summarize_pack
 from mgdali.video.media import Media
-from tests.support.packs import table
+from tests.support.packs import encode_once, table
 from tests.support.videos import moving_square, write_video
+
+
+@pytest.fixture(autouse=True)
+def _copies_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    encode_once(monkeypatch)
 
 
 def test_a_summary_has_the_settings_sizes_and_quality(packed: Path, class_folders: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import os
+import importlib
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ import pytest
 from mgdali.datasets.pack_format import TABLE
 from mgdali.packing import job
 from mgdali.packing.encode import encode_video
+
+_encoded = functools.lru_cache(encode_video)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -36,10 +38,6 @@ def members(folder: Path) -> list[str]:
 
 
 def encode_once(patch: pytest.MonkeyPatch) -> None:
-    """Keep the copies of videos in memory, so that packing them again takes no time."""
-    patch.setattr(job, "encode_video", functools.lru_cache(encode_video))
-
-
-def shrink(folder: Path, name: str, size: int) -> None:
-    """Cut a file of a pack to a size in bytes."""
-    os.truncate(folder / name, size)
+    """Save time: keep copies of videos in memory for all tests, and estimate no space."""
+    patch.setattr(job, "encode_video", _encoded)
+    patch.setattr(importlib.import_module("mgdali.packing.pack"), "estimate_bytes", lambda *_, **options: None)
