@@ -113,6 +113,16 @@ def test_videos_are_added_at_a_url(class_folders: Path, data: VideoDataset, tmp_
     assert check_pack(URL).complete
 
 
+def test_object_stores_get_each_file_under_its_name(
+    data: VideoDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filesystem = type(fsspec.filesystem("memory"))
+    monkeypatch.setattr(destination, "_OBJECT_STORES", frozenset(["memory"]))
+    monkeypatch.setattr(filesystem, "mv", None)
+    run(data, URL, work_dir=tmp_path)
+    assert check_pack(URL).complete
+
+
 @pytest.mark.parametrize("failures", [1, 100])
 def test_a_failed_upload_is_repeated_and_then_reported(
     failures: int, data: VideoDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
