@@ -371,6 +371,25 @@ def test_real_videos_are_copied_frame_by_frame(name: str, shared: Path) -> None:
     assert psnr(luma_errors(media, copy)) > 36
 
 
+PEERS = [
+    "*stereo_spatial.mp4",
+    "*sample_rotate_and_reflect.mp4",
+    "*_res_change.h264",
+    "*animated_transparent_loop.gif",
+    "*_avi_mjpeg.avi",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pattern", PEERS)
+def test_odd_videos_of_other_projects_are_copied_frame_by_frame(pattern: str, shared: Path) -> None:
+    (path,) = (shared / "peers").glob(pattern)
+    copy = copy_of(path)
+    assert_copy_of(Media(str(path)), copy)
+    assert_record_is_that_of_the_file(copy, step=13)
+    assert copy.record.rotation == 0
+
+
 @pytest.mark.slow
 def test_small_takes_at_most_nine_tenths_of_the_bytes_at_38_db(shared: Path) -> None:
     names = [
