@@ -41,7 +41,7 @@ class EncodedVideo:
 
     Attributes:
         content: The MP4 file.
-        record: Record of the copy, with S of the original. Its ``path`` is empty, its ``fingerprint`` has the time 0,
+        record: Record of the copy, with S of the original. Its ``path`` is empty, its ``fingerprint`` has no time,
             and its ``packet_offsets`` count from the first byte of ``content``.
         origin: Fingerprint of the original, taken before its content was read.
     """

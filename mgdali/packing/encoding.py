@@ -44,7 +44,7 @@ _EFFORTS: dict[Preset, dict[Codec, str]] = {
 # The encoders' defaults serve the eye: they give up exact pixels for more texture, and bits of busy areas for flat
 # areas. Without that, the four clips have 0.3 to 0.7 dB more at the same bytes. Two analyses are also left out:
 # - mbtree of x264 (build 165) reads memory that it did not write, so that the bytes differ from run to run;
-# - cutree of x265 (4.2) writes beyond the end of an array for most widths, which ended processes at small sizes.
+# - cutree of x265 (4.2) writes beyond the end of an array at small sizes such as 40x40, which ended processes.
 _EXACT: dict[Codec, dict[str, int]] = {
     "h264": {"psy": 0, "aq-mode": 0, "no-mbtree": 1},
     "hevc": {"psy-rd": 0, "psy-rdoq": 0, "aq-mode": 0, "cutree": 0},
@@ -72,7 +72,8 @@ class Encoding:
 
     Args:
         preset: Preset, which gives the values that are None.
-        codec: Codec; ``"h264"`` in every preset.
+        codec: Codec; ``"h264"`` in every preset. x265 refuses frames of 8x8 pixels and less, SVT-AV1 of 2x2. AV1 has no
+            mark for frames that no frame refers to: a pick needs all frames from its key frame to itself.
         gop: Number of frames in a group, >= 1. Each group begins with a key frame, and no frame refers to a frame of
             another group. 8 in ``"small"``, 1 in ``"fast"``, 250 in ``"archive"``. In ``"small"`` and ``"fast"``, a
             group of n frames of H.264 or HEVC is a key frame, one P-frame and n - 2 B-frames that no frame refers to,
