@@ -74,36 +74,45 @@ class RatioLoader:
             raise VideoDecodeError(job.path, 0, str(error)) from error
 
 
-def estimate_bytes(media: Sequence[Media], encoding: Encoding, *, num_workers: int, timeout: float = 0.0) -> int | None:
+def estimate_bytes(
+    media: Sequence[Media],
+    encoding: Encoding,
+    *,
+    num_workers: int,
+    timeout: float = 0.0,
+    packed: Sequence[tuple[int, int]] = (),
+) -> int | None:
     """Return the estimated size of the copies of videos, in bytes; None if no video could be tried.
 
-    The first frames of up to 8 videos, which are spread evenly, are encoded. The ratio of their sizes is applied to the
-    sizes of all videos.
+    The ratio of copies to originals is applied to the sizes of all videos. It is that of the videos that are packed
+    already. If no video is, the first frames of up to 8 videos, which are spread evenly, are encoded.
 
     Args:
         media: The videos.
         encoding: How they are encoded.
         num_workers: Largest number of worker processes, because a video may end its process; 0 for none.
         timeout: Longest time that a worker may take for a video, in seconds; 0 for no limit.
+        packed: Sizes of originals and of their copies that are packed already, in bytes.
 
     Raises:
         WorkerError: If workers cannot be started.
     """
     sizes = [size for each in _spread(media, _SIZES) if (size := _size(each)) is not None]
-    tried = [(size, each) for each in _spread(media, _VIDEOS) if (size := _size(each)) is not None]
-    if not tried:
+    known: list[tuple[int, float]] = [(original, copy) for original, copy in packed if original]
+    if not known:
+        tried = [(size, each) for each in _spread(media, _VIDEOS) if (size := _size(each)) is not None]
+        ratios = _ratios([RatioJob(each, encoding) for _, each in tried], num_workers, timeout)
+        known = [(size, size * ratio) for (size, _), ratio in zip(tried, ratios, strict=True) if size and ratio]
+    if not (sizes and known):
         return None
-    ratios = _ratios([RatioJob(each, encoding) for _, each in tried], num_workers, timeout)
-    known = [(size, ratio) for (size, _), ratio in zip(tried, ratios, strict=True) if ratio is not None]
-    total = sum(size for size, _ in known)
-    if not total:
-        return None
-    ratio = sum(size * ratio for size, ratio in known) / total
-    return round(sum(sizes) / len(sizes) * len(media) * ratio)
+    originals, copies = sum(original for original, _ in known), sum(copy for _, copy in known)
+    return round(sum(sizes) / len(sizes) * len(media) * copies / originals)
 
 
 def _ratios(jobs: Sequence[RatioJob], num_workers: int, timeout: float) -> list[float | None]:
     """Return the ratio of each job; None if its video could not be tried."""
+    if not jobs:
+        return []
     workers = min(num_workers, len(jobs))
     config = RatioConfig()
     pool: Pool = WorkerPool(workers, len(jobs), config, timeout=timeout) if workers else LocalPool(config)

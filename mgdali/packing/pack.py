@@ -192,7 +192,8 @@ class _Run:
         """
         media = [self._dataset[index].media for index in self._plan.todo]
         workers = local_workers(len(media), num_workers)
-        estimate = estimate_bytes(media, self._encoding, num_workers=workers, timeout=timeout)
+        packed = [(row.fingerprint.size, row.length) for row in self._known.packed.values() if row.fingerprint]
+        estimate = estimate_bytes(media, self._encoding, num_workers=workers, timeout=timeout, packed=packed)
         free = self._destination.free_bytes
         on_start(PackStart(len(self._plan.todo), self._plan.kept, estimate, free))
         if estimate is not None and free is not None and estimate * _ESTIMATE_MARGIN > free:

@@ -80,6 +80,7 @@ class PackedRow:
         label: Its label.
         columns: Its values of the data set's columns, as JSON.
         fingerprint: Fingerprint of the original when it was packed.
+        length: Size of the copy in bytes.
     """
 
     identity: Identity
@@ -88,6 +89,7 @@ class PackedRow:
     label: int = 0
     columns: str = "{}"
     fingerprint: Fingerprint | None = None
+    length: int = 0
 
 
 class RowSource(Protocol):
@@ -300,7 +302,7 @@ def _packed_row(occurrence: int, error: str | None, video: dict[str, Any]) -> Pa
     if error is not None:
         return PackedRow(identity, error)
     fingerprint = Fingerprint(video["origin_size"], video["origin_mtime_ns"], video["origin_head"])
-    return PackedRow(identity, None, video["key"], video["label"], video["columns"], fingerprint)
+    return PackedRow(identity, None, video["key"], video["label"], video["columns"], fingerprint, video["length"])
 
 
 @contextlib.contextmanager

@@ -56,6 +56,14 @@ def test_videos_that_cannot_be_tried_give_no_estimate(tmp_path: Path) -> None:
     assert estimate_bytes(media, Encoding(), num_workers=0) is None
 
 
+def test_videos_that_are_packed_already_give_the_ratio(tmp_path: Path) -> None:
+    (tmp_path / "any.mp4").write_bytes(bytes(1000))
+    media = [Media(str(tmp_path / "any.mp4"))] * 3
+    assert estimate_bytes(media, Encoding(), num_workers=0, packed=[(100, 60), (100, 40)]) == 1500
+    assert estimate_bytes(media, Encoding(), num_workers=0, packed=[(0, 40)]) is None
+    assert estimate_bytes([], Encoding(), num_workers=0, packed=[(100, 50)]) is None
+
+
 @pytest.mark.slow
 def test_a_video_that_ends_its_process_is_left_out_of_the_estimate(class_folders: Path) -> None:
     paths = sorted(map(str, class_folders.rglob("*.mp4")))[:2]
