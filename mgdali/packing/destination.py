@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import importlib
 import json
@@ -21,6 +20,7 @@ from mgdali.datasets.pack_format import INDEX, MANIFEST, TABLE, PackManifest, jo
 from mgdali.errors import DatasetError
 from mgdali.packing.rows import CompleteRows, ShardRows
 from mgdali.packing.shard_writer import OpenShard, refusing_full_disks, replace_file, rows_path
+from mgdali.packing.staging_lock import LOCK, StagingLock
 from mgdali.video.remote import download, is_url, remote_info
 
 __all__ = ["STAGING", "Destination", "FolderDestination", "UrlDestination", "open_destination"]
@@ -28,7 +28,7 @@ __all__ = ["STAGING", "Destination", "FolderDestination", "UrlDestination", "ope
 STAGING = ".packing"
 """Folder of a pack for the files of a run that has not ended."""
 
-_SETTINGS, _LOCK, _ROWS = "settings.json", "lock", ".rows.parquet"
+_SETTINGS, _ROWS = "settings.json", ".rows.parquet"
 _TRIES = 5
 _FIRST_WAIT = 0.2
 # On object stores an object appears when its upload has ended.
@@ -56,7 +56,7 @@ class Destination(ABC):
         self.name = name
         self.staging = staging
         with refusing_full_disks(staging):
-            self._lock = _lock(staging, name)
+            self._lock = StagingLock(staging, name)
 
     @abstractmethod
     def manifest(self) -> PackManifest | None:
@@ -75,6 +75,10 @@ class Destination(ABC):
         """Make a file of the staging folder available to other machines that continue this run."""
 
     @abstractmethod
+    def _fetch_shared(self) -> None:
+        """Copy what other machines made available with :meth:`_share` to the staging folder, if it is not there."""
+
+    @abstractmethod
     def _forget(self) -> None:
         """Remove what :meth:`_share` made available."""
 
@@ -83,12 +87,13 @@ class Destination(ABC):
         """Free space in bytes; None if it is unknown."""
         return None
 
-    def check_settings(self, settings: dict[str, Any], classes: Sequence[str]) -> list[str]:
+    def check_settings(self, settings: dict[str, Any], classes: Sequence[str], first: int) -> list[str]:
         """Note the settings of this run. If it continues another run, compare them.
 
         Args:
             settings: The settings, as JSON can represent them.
             classes: Names of the classes, which are noted and not compared.
+            first: Number of the first shard of this run.
 
         Returns:
             The classes of the run that is continued, or of this run.
@@ -96,33 +101,50 @@ class Destination(ABC):
         Raises:
             DatasetError: If a setting differs; the message names it.
         """
+        if self._has_ended(first):
+            self._clear()
+            self._fetch_shared()
+        if self._has_ended(first):
+            self._forget()
+            self._clear()
         path = self.staging / _SETTINGS
         known = _json_of(path)
         if known is not None:
             _compare(self.name, known, settings)
-            return [str(name) for name in known.get("classes", classes)]
+            return [str(name) for name in known["classes"]]
         with refusing_full_disks(path):
             temporary = path.with_suffix(".unfinished")
-            temporary.write_text(json.dumps({**settings, "classes": list(classes)}, indent=1))
+            temporary.write_text(json.dumps({**settings, "classes": list(classes), "first": first}, indent=1))
             replace_file(temporary, path)
             self._share(path)
         return list(classes)
+
+    def _has_ended(self, first: int) -> bool:
+        """Whether the staging folder belongs to a run that has ended: the pack has more shards than it began with.
+
+        A process may be killed after it has written the manifest. A pack at a URL may be completed by another machine.
+        """
+        known = _json_of(self.staging / _SETTINGS)
+        return known is not None and known.get("first") != first
+
+    def _clear(self) -> None:
+        """Remove all files of the staging folder except the lock."""
+        with refusing_full_disks(self.staging):
+            for path in self.staging.iterdir():
+                if path.name != LOCK:
+                    path.unlink()
 
     def complete_rows(self, manifest: PackManifest) -> CompleteRows:
         """Return the rows of the complete pack."""
         return CompleteRows(self._fetched(TABLE), lambda: self._fetched(INDEX), len(manifest.shards))
 
-    def finished_rows(self, first: int) -> list[ShardRows]:
+    def finished_rows(self) -> list[ShardRows]:
         """Return the rows of the shards that the continued run has finished.
 
         Shards that a killed process had finished but not moved to their place are moved.
-
-        Args:
-            first: Number of the run's first shard.
         """
-        # Rows of earlier shards are left from a process that was killed after it had written the manifest.
         numbers = sorted(int(path.name[6:12]) for path in self.staging.glob(f"shard-*{_ROWS}"))
-        return [self.publish_shard(number) for number in numbers if number >= first]
+        return [self.publish_shard(number) for number in numbers]
 
     def open_shard(self, number: int) -> OpenShard:
         """Begin a shard, or continue it."""
@@ -159,15 +181,8 @@ class Destination(ABC):
         shutil.rmtree(self.staging, ignore_errors=True)
 
     def close(self) -> None:
-        """Release the lock. A staging folder with nothing else in it is removed."""
-        if self._lock >= 0:
-            # After discard(), another process may have created and locked the folder again.
-            with contextlib.suppress(FileNotFoundError):
-                own = os.path.samestat(os.fstat(self._lock), os.stat(self.staging / _LOCK))
-                if own and os.listdir(self.staging) == [_LOCK]:
-                    shutil.rmtree(self.staging, ignore_errors=True)
-            os.close(self._lock)
-            self._lock = -1
+        """Release the lock."""
+        self._lock.close()
 
 
 class FolderDestination(Destination):
@@ -195,6 +210,9 @@ class FolderDestination(Destination):
         replace_file(local, self._folder / name)
 
     def _share(self, local: Path) -> None:
+        pass
+
+    def _fetch_shared(self) -> None:
         pass
 
     def _forget(self) -> None:
@@ -244,7 +262,6 @@ class UrlDestination(Destination):
             self._try(lambda: self._filesystem.rm(f"{self._root}/{STAGING}", recursive=True), "remove files of")
 
     def _fetch_shared(self) -> None:
-        """Copy what another machine has finished."""
         shared = f"{self._root}/{STAGING}"
         if not self._try(lambda: self._filesystem.exists(shared), "read"):
             return
@@ -322,30 +339,6 @@ def open_destination(out: str | os.PathLike[str], work_dir: str | os.PathLike[st
     if os.path.exists(out) and not os.path.isdir(out):
         raise DatasetError(f"{os.fspath(out)} is a file: give a folder for the pack")
     return FolderDestination(out)
-
-
-def _lock(folder: Path, name: str) -> int:
-    """Return the descriptor of the folder's lock file, locked by this process."""
-    path = folder / _LOCK
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        # Another process may remove the folder before or after this process opens the file.
-        with contextlib.suppress(FileNotFoundError):
-            # On NFS, only a file that is open for writing can be locked.
-            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.path.samestat(os.fstat(lock), os.stat(path)):
-                    return lock
-            except BlockingIOError as error:
-                os.close(lock)
-                raise DatasetError(
-                    f"another process is packing into {name}: wait until it has ended, or give another folder"
-                ) from error
-            except BaseException:
-                os.close(lock)
-                raise
-            os.close(lock)
 
 
 def _filesystem(url: str) -> tuple[Any, str]:

@@ -167,15 +167,17 @@ class _Run:
         settings = _settings(encoding, representations)
         if self._manifest is not None:
             _check_manifest(destination.name, self._manifest, settings)
+        shards = () if self._manifest is None else self._manifest.shards
         begun = destination.check_settings(
-            {**settings, "shard_size": shard_size, "version": _version(), "format": FORMAT}, dataset.classes
+            {**settings, "shard_size": shard_size, "version": _version(), "format": FORMAT},
+            dataset.classes,
+            first=len(shards),
         )
         self._classes = _classes(destination.name, begun, dataset.classes)
         complete = [] if self._manifest is None else [destination.complete_rows(self._manifest)]
         if self._manifest is not None:
             self._classes = _classes(destination.name, list(self._manifest.classes), self._classes)
-        shards = () if self._manifest is None else self._manifest.shards
-        finished = destination.finished_rows(len(shards))
+        finished = destination.finished_rows()
         self._sources: list[RowSource] = [*complete, *finished]
         self._shards = [*shards, *(rows.shard() for rows in finished)]
         self._shard: OpenShard = destination.open_shard(len(self._shards))

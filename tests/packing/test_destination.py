@@ -98,6 +98,19 @@ def test_another_machine_resumes_with_the_shards_that_are_uploaded(data: VideoDa
     assert stored() == contents(tmp_path / "local")
 
 
+def test_what_is_left_of_a_run_that_another_machine_has_completed_is_removed(
+    data: VideoDataset, tmp_path: Path
+) -> None:
+    interrupted(data, URL, tmp_path / "one", 11)
+    # Fewer shards than the first machine has begun.
+    run(data, URL, work_dir=tmp_path / "two", shard_size=9000)
+    before = stored()
+    other = data.subset([4, 0, 1, 2, 3, 5, 6])
+    assert run(other, URL, work_dir=tmp_path / "one", shard_size=DEFAULT_SHARD_SIZE).packed == 0
+    assert check_pack(URL).complete
+    assert stored() == before
+
+
 def test_this_machine_resumes_with_the_last_video(data: VideoDataset, tmp_path: Path) -> None:
     run(data, tmp_path / "local")
     interrupted(data, URL, tmp_path / "work", 11)
