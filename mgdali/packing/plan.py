@@ -129,7 +129,7 @@ def identities_of(paths: Iterable[str]) -> list[Identity]:
 
 def columns_of(dataset: VideoDataset, index: int) -> dict[str, Any]:
     """Return a video's values of the data set's columns."""
-    return {name: values[index] for name, values in getattr(dataset, "columns", {}).items()}
+    return {name: values[index] for name, values in dataset.columns.items()}
 
 
 def _numbered(left_out: Sequence[LeftOut]) -> list[Identity]:

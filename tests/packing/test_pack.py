@@ -410,14 +410,18 @@ def test_a_repeated_video_has_a_copy_for_each_row(class_folders: Path, tmp_path:
 
 
 def test_columns_of_the_data_set_are_in_the_table_and_in_the_shard(data: VideoDataset, tmp_path: Path) -> None:
-    data.columns = {"person": [f"p{i}" for i in range(7)], "label": list("abcdefg")}  # type: ignore[attr-defined]
-    run(data, tmp_path)
+    def with_persons(second: str) -> VideoDataset:
+        persons = ["p0", second, *(f"p{i}" for i in range(2, 7))]
+        columns = {"person": persons, "label": list("abcdefg")}
+        return VideoDataset(data.paths, [video.label for video in data], data.classes, columns=columns)
+
+    run(with_persons("p1"), tmp_path)
     assert json.loads(table(tmp_path)[2]["columns"]) == {"person": "p2", "label": "c"}
     shard = (tmp_path / "shard-000000.tar").read_bytes()
     assert b'{"person": "p2", "label": 0, "class": "jump", "path": ' in shard
-    assert run(data, tmp_path).changed == ()
-    data.columns = {"person": ["p0", "other", *(f"p{i}" for i in range(2, 7))], "label": list("abcdefg")}  # type: ignore[attr-defined]
-    assert run(data, tmp_path).changed == (data[1].path,)
+    assert run(with_persons("p1"), tmp_path).changed == ()
+    assert run(with_persons("other"), tmp_path).changed == (data[1].path,)
+    assert VideoDataset.from_pack(tmp_path).columns["person"][1] == "p1"
 
 
 @pytest.mark.slow
