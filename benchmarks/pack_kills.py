@@ -5,14 +5,14 @@ files of the unfinished pack tell which videos are packed. A video that was pack
 video that is packed twice is repeated. At the end the command runs until it ends, and each file of the pack must equal,
 byte for byte, that of a pack made in one run. If a pack is complete before all kills have happened, the next is begun.
 
-Some of the kills come after the last video, while the index, the table and the manifest are written.
+Kills come in three phases of a run, each at a random moment: at any moment of a whole run, soon after the run's first
+video, and after its last video, while the index, the table and the manifest are written.
 """
 
 from __future__ import annotations
 
 import argparse
 import filecmp
-import math
 import os
 import random
 import shutil
@@ -40,6 +40,7 @@ from figures import heading, spread, target, target_rows
 from mgdali.datasets.pack_format import INDEX, MANIFEST, TABLE
 
 _ROOT = Path(__file__).resolve().parents[1]
+PHASES = ANY, PACKING, END = "any", "packing", "end"
 STAGING = ".packing"
 """Folder of an unfinished pack with its journals and unfinished shards."""
 ATTEMPTS = 20
@@ -58,7 +59,7 @@ class Kill:
 
     Attributes:
         seconds: Time from the start of the process to the kill.
-        at_end: Whether all videos were packed before.
+        phase: Phase of the run, one of :data:`PHASES`.
         packed: Number of videos packed.
         lost: Number of videos that were packed before the run and are not now.
         repeated: Number of videos that are packed twice.
@@ -66,7 +67,7 @@ class Kill:
     """
 
     seconds: float
-    at_end: bool
+    phase: str
     packed: int
     lost: int
     repeated: int
@@ -193,7 +194,9 @@ def _count(out: Path) -> int:
     return 0
 
 
-def run_killed(command: Command, out: Path, seconds: float, *, after: int | None = None) -> Kill | None:
+def run_killed(
+    command: Command, out: Path, seconds: float, *, after: int | None = None, phase: str = ANY
+) -> Kill | None:
     """Run the command and kill it after some time. Return None if it ended before.
 
     Args:
@@ -201,6 +204,7 @@ def run_killed(command: Command, out: Path, seconds: float, *, after: int | None
         out: Folder of the pack, complete or not.
         seconds: Time to the kill, from the start of the process.
         after: If not None, the time counts from the moment at which so many videos are packed.
+        phase: Phase that is noted.
     """
     before = packed_videos(out)
     start = time.perf_counter()
@@ -220,7 +224,7 @@ def run_killed(command: Command, out: Path, seconds: float, *, after: int | None
     now = packed_videos(out)
     return Kill(
         seconds=took,
-        at_end=after is not None,
+        phase=phase,
         packed=len(now),
         lost=sum((before - now).values()),
         repeated=sum(count - 1 for count in now.values()),
@@ -256,17 +260,6 @@ def _check_end(process: subprocess.Popen[bytes], out: Path) -> None:
         raise SystemExit(f"pack_kills.py: mgdali pack ended with {process.returncode}: {errors.decode()[-500:]}")
 
 
-def longest_delay(whole: Whole, kills: int) -> float:
-    """Return the largest time to a kill with which a pack takes about as many kills as wanted.
-
-    Times are drawn evenly from 0 to ``first + 2 x``, so that a run packs for ``2 x² / (first + 2 x)`` on average. This
-    is a share of ``1 / kills`` of the time that all videos take.
-    """
-    wanted = (whole.last - whole.first) / max(1, kills)
-    x = (wanted + math.sqrt(wanted**2 + 2 * wanted * whole.first)) / 2
-    return whole.first + 2 * x
-
-
 def measure(command: Command, scratch: Path, kills: int, at_end: int, seed: int) -> dict[str, Any]:
     """Return the report.
 
@@ -280,12 +273,17 @@ def measure(command: Command, scratch: Path, kills: int, at_end: int, seed: int)
     moments, reference = random.Random(seed), scratch / "whole"
     say("one run without kills")
     whole = run_whole(command, reference)
-    delay = longest_delay(whole, kills - at_end)
+    # With so much time after its first video, a run packs this share of the videos on average.
+    step = 2 * (whole.last - whole.first) / max(1, (kills - at_end) // 2)
     found: list[Kill] = []
     packs: list[dict[str, Any]] = []
     out = scratch / "killed"
     while len(found) < kills - at_end:
-        kill = run_killed(command, out, moments.uniform(0, delay))
+        if len(found) % 2:
+            more = sum(packed_videos(out).values()) + 1
+            kill = run_killed(command, out, moments.uniform(0, step), after=more, phase=PACKING)
+        else:
+            kill = run_killed(command, out, moments.uniform(0, whole.end))
         if kill is None:
             packs.append(_compared(command, out, reference, found))
         else:
@@ -320,7 +318,7 @@ def _killed_at_end(command: Command, begun: Path, out: Path, whole: Whole, momen
     for attempt in range(ATTEMPTS):
         shutil.copytree(begun, out)
         seconds = moments.uniform(0, whole.end - whole.last) / (attempt + 1)
-        kill = run_killed(command, out, seconds, after=whole.videos)
+        kill = run_killed(command, out, seconds, after=whole.videos, phase=END)
         if kill is not None:
             return kill
         shutil.rmtree(out)
@@ -329,9 +327,8 @@ def _killed_at_end(command: Command, begun: Path, out: Path, whole: Whole, momen
 
 def _add(found: list[Kill], kill: Kill, whole: Whole) -> None:
     found.append(kill)
-    place = ", after the last video" if kill.at_end else ""
     say(
-        f"kill {len(found)} after {kill.seconds:.2f} s{place}: {kill.packed} of {whole.videos} videos packed, "
+        f"kill {len(found)} ({kill.phase}) after {kill.seconds:.2f} s: {kill.packed} of {whole.videos} videos packed, "
         f"{kill.lost} lost, {kill.repeated} repeated"
     )
 
@@ -371,9 +368,10 @@ def _report(
 def rendered(report: dict[str, Any]) -> str:
     """Return the report as Markdown."""
     kills, packs = report["kills"], report["packs"]
+    phases = ", ".join(f"{sum(kill['phase'] == phase for kill in kills)} {phase}" for phase in PHASES)
     about = (
         f"{heading(report)}; {report['whole']['videos']} videos, {' '.join(report['options'])}; {len(kills)} kills "
-        f"(seed {report['seed']}), {sum(kill['at_end'] for kill in kills)} of them after the last video; "
+        f"(seed {report['seed']}): {phases}; "
         f"{len(packs)} packs were completed"
     )
     return f"{about}\n\n{target_rows(report)}"

@@ -240,7 +240,7 @@ def test_a_killed_and_resumed_pack_is_compared_with_a_whole_one(clips: Path, tmp
     arguments = [clips / "labelled", "--kills", 2, "--at-end", 1, "--num-workers", 1, "--out", out]
     pack_kills.main([*map(str, arguments), "--folder", str(tmp_path)])
     report = json.loads(out.read_text())
-    assert [kill["at_end"] for kill in report["kills"]] == [False, True]
+    assert [kill["phase"] for kill in report["kills"]] == ["any", "end"]
     assert report["kills"][1]["packed"] == report["whole"]["videos"] == 3
     assert all(target["met"] for target in report["targets"])
     assert all(not own["different_files"] for own in report["packs"])
