@@ -49,7 +49,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def paths(clips: Path) -> list[str]:
-    """Paths of videos, of which one is repeated."""
+    """Paths of videos. One is repeated."""
     own = workloads.short(clips, clips)
     return [own[2], own[0], own[2], own[1]]
 
