@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import os
 import uuid
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from mgdali.errors import DatasetError
 from mgdali.index.remote_index import downloaded, index_cache, path_or_url, remote_stamp
-from mgdali.index.schema import FORMAT, SCHEMA, from_batch, read_batches
+from mgdali.index.schema import FORMAT, SCHEMA, Rows, read_batches
 from mgdali.index.writer import locked_folder, open_parquet
 from mgdali.video.record import VideoRecord, index_name
 
@@ -71,21 +72,23 @@ class MotionIndex:
         self._moved = None if moved is None else tuple(os.path.abspath(folder) for folder in moved)
         self._root = None if root is None else f"{index_name(os.fspath(root)).rstrip('/')}/"
         self._file = pa.ipc.open_file(pa.memory_map(str(_current_copy(self.path))))
-        self._batches: list[pa.RecordBatch | None] = [None] * self._file.num_record_batches
-        sizes = [self._batch(i).num_rows for i in range(len(self._batches))]
-        self._ends = np.cumsum(sizes)
-        self._first_keys = np.array([self._keys(i)[0] for i in range(len(self._batches))], np.uint64)
+        batches = [self._file.get_batch(i) for i in range(self._file.num_record_batches)]
+        # Each batch has a part of the sorted keys, and the rows of these keys, in addition to rows of its own.
+        self._keys = [memoryview(batch.column("key").to_numpy()) for batch in batches]
+        self._key_rows = [memoryview(batch.column("key_row").to_numpy()) for batch in batches]
+        self._first_keys = [keys[0] for keys in self._keys]
+        self._ends = np.cumsum([batch.num_rows for batch in batches]).tolist()
+        self._batches: list[pa.RecordBatch | Rows] = batches
 
     def __len__(self) -> int:
-        return int(self._ends[-1]) if len(self._ends) else 0
+        return self._ends[-1] if self._ends else 0
 
     def __getitem__(self, row: int) -> VideoRecord:
         """Return the record at a row in ``[0, len(self))``, without ``times``."""
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} is outside [0, {len(self)})")
-        batch = int(np.searchsorted(self._ends, row, side="right"))
-        start = int(self._ends[batch - 1]) if batch else 0
-        return from_batch(self._batch(batch), row - start)
+        rows, row = self._rows_with(row)
+        return rows[row]
 
     def find(self, path: str) -> VideoRecord | None:
         """Return the record of a video; None if the index does not contain it.
@@ -94,10 +97,10 @@ class MotionIndex:
             path: Path or URL of the video, as in the data set.
         """
         name = self._name_of(path)
-        for row in self._rows_of(_key(name)):
-            record = self[row]
-            if record.path == name:
-                return record
+        for row in self._candidates(_key(name)):
+            rows, row = self._rows_with(row)
+            if rows.path(row) == name:
+                return rows[row]
         return None
 
     def __repr__(self) -> str:
@@ -113,24 +116,23 @@ class MotionIndex:
                 return os.path.join(measured, name[len(current.rstrip(os.sep)) + 1 :])
         return name
 
-    def _rows_of(self, key: np.uint64) -> Iterator[int]:
-        start = max(int(np.searchsorted(self._first_keys, key, side="left")) - 1, 0)
-        for number in range(start, len(self._batches)):
-            keys = self._keys(number)
-            first, last = np.searchsorted(keys, key, side="left"), np.searchsorted(keys, key, side="right")
-            yield from self._batch(number).column("key_row")[int(first) : int(last)].to_pylist()
+    def _candidates(self, key: int) -> Iterator[int]:
+        """Yield the rows whose names have a key."""
+        for number in range(max(bisect_left(self._first_keys, key) - 1, 0), len(self._keys)):
+            keys = self._keys[number]
+            first = bisect_left(keys, key)
+            last = bisect_right(keys, key, first)
+            yield from self._key_rows[number][first:last]
             if last < len(keys):
                 return
 
-    def _keys(self, number: int) -> NDArray[np.uint64]:
-        keys: NDArray[np.uint64] = self._batch(number).column("key").to_numpy()
-        return keys
-
-    def _batch(self, number: int) -> pa.RecordBatch:
-        batch = self._batches[number]
-        if batch is None:
-            batch = self._batches[number] = self._file.get_batch(number)
-        return batch
+    def _rows_with(self, row: int) -> tuple[Rows, int]:
+        """Return the rows of a batch that contain a row of the index, and its number among them."""
+        number = bisect_right(self._ends, row)
+        rows = self._batches[number]
+        if not isinstance(rows, Rows):
+            rows = self._batches[number] = Rows(rows)
+        return rows, row - (self._ends[number - 1] if number else 0)
 
 
 def _current_copy(path: Path | str) -> Path:
@@ -231,5 +233,5 @@ def _sorted_keys(parquet: Any) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     return keys[order], order
 
 
-def _key(name: str) -> np.uint64:
-    return np.uint64(int.from_bytes(hashlib.blake2b(os.fsencode(name), digest_size=8).digest(), "little"))
+def _key(name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(os.fsencode(name), digest_size=8).digest(), "little")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from mgdali.errors import DatasetError
+from mgdali.index.columns import value_reader
 from mgdali.video.media import Fingerprint
 from mgdali.video.record import VideoRecord
 
-__all__ = ["FORMAT", "REQUIRED", "SCHEMA", "check_format", "conform", "from_batch", "read_batches", "to_batch"]
+__all__ = ["FORMAT", "REQUIRED", "SCHEMA", "Rows", "check_format", "conform", "from_batch", "read_batches", "to_batch"]
 
 FORMAT = 2
 """Number of the format of index files. Version 0.1 of MGDali wrote format 1, which has no number in the file."""
@@ -122,27 +122,56 @@ def to_batch(records: list[VideoRecord]) -> pa.RecordBatch:
     return pa.RecordBatch.from_struct_array(pa.array([_row(record) for record in records], pa.struct(list(SCHEMA))))
 
 
+class Rows:
+    """Rows of an index file as records.
+
+    Args:
+        batch: The rows, with the columns of :data:`SCHEMA`. It may lack the column ``times``.
+    """
+
+    def __init__(self, batch: pa.RecordBatch) -> None:
+        columns = {name: batch.column(name) for name in SCHEMA.names if name in batch.schema.names}
+        read = {name: value_reader(column) for name, column in columns.items()}
+        self.path: Callable[[int], str] = read["path"]
+        """Function that returns the path of a row."""
+        self._error = read["error"]
+        self._fingerprint = [read[name] for name in ("size", "mtime_ns", "head")]
+        self._time_base = [read[name] for name in ("time_base_num", "time_base_den")]
+        # Columns without any value are not read. Their attributes keep their defaults.
+        used = {name for name, column in columns.items() if column.null_count < batch.num_rows}
+        self._motion = [
+            (name[len(_MOTION) :], read[name]) for name in read if name.startswith(_MOTION) and name in used
+        ]
+        self._attributes = [(name, read[name]) for name in (*_PLAIN, *_LISTS) if name in used]
+
+    def __getitem__(self, row: int) -> VideoRecord:
+        """Return the record of a row in ``[0, N)``. Its arrays are views of the batch's memory, except ``referenced``.
+
+        The row is not checked.
+        """
+        size, mtime_ns, head = [read(row) for read in self._fingerprint]
+        fingerprint = None if size is None else Fingerprint(size, mtime_ns, head)
+        error = self._error(row)
+        if error is not None:
+            return VideoRecord(path=self.path(row), fingerprint=fingerprint, error=error)
+        numerator, denominator = [read(row) for read in self._time_base]
+        motion = {key: values for key, read in self._motion if (values := read(row)) is not None}
+        attributes: dict[str, Any] = {name: read(row) for name, read in self._attributes}
+        return VideoRecord(
+            path=self.path(row),
+            fingerprint=fingerprint,
+            time_base=(numerator, denominator),
+            motion=motion,
+            **attributes,
+        )
+
+
 def from_batch(batch: pa.RecordBatch, row: int) -> VideoRecord:
-    """Convert one row to a record. Arrays are views of the batch's memory if Arrow's layout allows it.
+    """Return the record of one row. For several rows of a batch, :class:`Rows` is faster.
 
     The batch may lack the column ``times``.
     """
-    size, path, error = (batch.column(name)[row].as_py() for name in ("size", "path", "error"))
-    fingerprint = None
-    if size is not None:
-        fingerprint = Fingerprint(size, batch.column("mtime_ns")[row].as_py(), batch.column("head")[row].as_py())
-    if error is not None:
-        return VideoRecord(path=path, fingerprint=fingerprint, error=error)
-    motion = {name[len(_MOTION) :]: _list(batch, name, row) for name in SCHEMA.names if name.startswith(_MOTION)}
-    lists: dict[str, Any] = {name: _list(batch, name, row) for name in _LISTS if name in batch.schema.names}
-    return VideoRecord(
-        path=path,
-        fingerprint=fingerprint,
-        time_base=(batch.column("time_base_num")[row].as_py(), batch.column("time_base_den")[row].as_py()),
-        motion={key: values for key, values in motion.items() if values is not None},
-        **{name: batch.column(name)[row].as_py() for name in _PLAIN},
-        **lists,
-    )
+    return Rows(batch)[row]
 
 
 def _row(record: VideoRecord) -> dict[str, Any]:
@@ -157,8 +186,3 @@ def _row(record: VideoRecord) -> dict[str, Any]:
             row[name] = getattr(record, name)
     row["time_base_num"], row["time_base_den"] = record.time_base
     return row | {_MOTION + key: values for key, values in record.motion.items()}
-
-
-def _list(batch: pa.RecordBatch, name: str, row: int) -> NDArray[Any] | None:
-    values = batch.column(name)[row].values
-    return None if values is None else values.to_numpy(zero_copy_only=False)
