@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,3 +55,14 @@ def test_generators_of_two_purposes_share_no_numbers() -> None:
     numbers = [generator(purpose, 1, 2).random() for purpose in Purpose]
     assert len(set(numbers)) == len(Purpose)
     assert generator(Purpose.SHUFFLE, 1, 2).random() == numbers[0]
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_draw_is_the_same_in_another_process(training: bool) -> None:
+    choices = draw(1, 2, 3, 4, training=training)
+    assert numbers(pickle.loads(pickle.dumps(choices))) == numbers(choices)
+
+
+def test_nobody_can_change_the_choices_that_all_clips_share_in_testing() -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        draw(0, 0, 0, 4, training=False).offsets[0] = 0

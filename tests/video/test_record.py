@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -28,6 +29,18 @@ def test_every_field_comes_back_from_arrow_in_any_row() -> None:
     records = [make_record(f"/videos/{seed}.mp4", 3 + 7 * seed, seed) for seed in range(5)]
     assert all(getattr(records[0], field.name) is not None or field.name == "error" for field in fields(VideoRecord))
     assert round_trip(*records) == [contents(record) for record in records]
+
+
+def test_every_field_comes_back_from_pickle_in_its_type() -> None:
+    failed = VideoRecord(path="/c.mp4", fingerprint=None, error="broken")
+    for record in (make_record("/a.mp4", 30, 2), make_record("/b.mp4", times=None, packets=None, motion={}), failed):
+        found = pickle.loads(pickle.dumps(record))
+        assert contents(found) == contents(record)
+        for field in fields(VideoRecord):
+            before, after = getattr(record, field.name), getattr(found, field.name)
+            assert type(after) is type(before)
+            if isinstance(before, np.ndarray):
+                assert after.dtype == before.dtype
 
 
 def test_the_columns_are_those_of_a_batch() -> None:

@@ -22,6 +22,7 @@ from mgdali.video.media import Media
 from mgdali.workers.clip_job import ClipConfig, ClipJob, ClipLoader, ClipResult
 from mgdali.workers.encoded_job import EncodedConfig
 from tests.support.damaged_videos import Damage, write_damaged
+from tests.support.index_records import make_record
 
 
 def test_a_clip_is_the_window_of_each_picked_frame(dataset: VideoDataset) -> None:
@@ -97,3 +98,26 @@ def test_a_damaged_video_is_an_error_unless_it_is_kept(tmp_path: Path) -> None:
     job = ClipJob(Media(str(damaged)), draw(0, 0, 0, 5, training=True))
     with pytest.raises(VideoDecodeError, match="after 25 frames"):
         ClipLoader(config).load(job, numpy_memory)
+
+
+def test_jobs_and_results_arrive_as_they_were_sent() -> None:
+    record = make_record("/x.tar::a.mp4", 9)
+    job = ClipJob(Media("/x.tar::a.mp4", (512, 99), b"read before"), draw(0, 0, 3, 4, training=True), record, False)
+    found = pickle.loads(pickle.dumps(job))
+    assert (found.path, found.media.span, found.media.content, found.on_gpu) == (
+        job.path,
+        (512, 99),
+        b"read before",
+        False,
+    )
+    assert found.choices.offsets.tolist() == job.choices.offsets.tolist()
+    assert found.record.packets.tolist() == record.packets.tolist()
+    damage = VideoDecodeError("a.mp4", 5, "broken")
+    result = ClipResult((4, 3, 8, 8), True, np.array([0, 2, 2, 5]), 6, 7, 0.1, "changed", record, damage, "no codec")
+    back = pickle.loads(pickle.dumps(result))
+    assert back.picks.dtype == np.int64
+    assert back.picks.tolist() == [0, 2, 2, 5]
+    assert back.record.path == record.path
+    assert str(back.damage) == str(damage)
+    for name in ("shape", "flip", "num_frames", "frames_decoded", "seconds", "unindexed", "not_on_gpu"):
+        assert getattr(back, name) == getattr(result, name)
