@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mgdali.choices import draw
-from mgdali.datasets.video_dataset import VideoDataset
+from mgdali.datasets.video_dataset import Video, VideoDataset
 from mgdali.errors import VideoDecodeError
 from mgdali.gpu.decoder_memory import session_cache_bytes
 from mgdali.loading.batch import Part, arrange_clips, arrange_encoded
@@ -47,11 +47,12 @@ class Index(Protocol):
 class _Sample:
     """One position in a batch: its slot, the video that fills it, and the result for that video."""
 
-    def __init__(self, slot: int, index: int, record: VideoRecord | None, others: Iterator[int]) -> None:
+    def __init__(self, slot: int, others: Iterator[int]) -> None:
         self.slot = slot
-        self.index = index
-        self.record = record
         self.others = others
+        self.index: int
+        self.video: Video
+        self.record: VideoRecord | None
         self.result: Result | None = None
         self.error: Exception | None = None
         self.abandoned = False
@@ -206,10 +207,10 @@ class ClipSource:
             sample.result = None
             sample.on_gpu = False
             self._submit(sample)
-        while not all(sample.done for sample in again):
+        while missing := sum(not sample.done for sample in again):
             if time.monotonic() > deadline:
                 raise TimeoutError
-            self._receive()
+            self._receive(missing)
         for sample in again:
             if sample.error is not None:
                 raise sample.error
@@ -229,7 +230,7 @@ class ClipSource:
 
     def _arranged(self, samples: list[_Sample], *, last: bool) -> Part:
         """Return a part of a batch from its finished samples."""
-        videos = [self._dataset[sample.index] for sample in samples]
+        videos = [sample.video for sample in samples]
         results = [sample.result for sample in samples if sample.result is not None]
         memory = [self._pool.memory(sample.slot, result.shape) for sample, result in zip(samples, results, strict=True)]
         files = [result for result in results if isinstance(result, EncodedResult)]
@@ -246,14 +247,15 @@ class ClipSource:
         """Return the next samples of the current batch, as many as fit into the GPU's memory beside other parts."""
         needed, decoded = 0, Counter(self._decoded)
         parts = self._settings.graphs * self._settings.queue_depth
-        for size in range(1, self._missing + 1):
-            samples = self._await(size)
-            result = samples[-1].result
-            if isinstance(result, EncodedResult):
-                needed += result.gpu_bytes
-                decoded[result.frame_bytes] += 1
-                if size > 1 and needed * parts > self._gpu_room(decoded):
-                    return samples[:-1]
+        samples: list[_Sample] = []
+        while len(samples) < self._missing:
+            sample = self._await(len(samples))
+            if isinstance(sample.result, EncodedResult):
+                needed += sample.result.gpu_bytes
+                decoded[sample.result.frame_bytes] += 1
+                if samples and needed * parts > self._gpu_room(decoded):
+                    break
+            samples.append(sample)
         return samples
 
     def _gpu_room(self, decoded: Counter[int]) -> float:
@@ -277,18 +279,20 @@ class ClipSource:
                 self._submit(sample)
 
     def _sample(self, index: int) -> _Sample:
-        others = self._order.replacements(self._epoch, index, self._share)
-        return _Sample(self._free.popleft(), index, self._find(index), others)
+        sample = _Sample(self._free.popleft(), self._order.replacements(self._epoch, index, self._share))
+        self._assign(sample, index)
+        return sample
 
-    def _find(self, index: int) -> VideoRecord | None:
-        """Return the record of a video; None if the index has no record of it."""
-        if self._index is None:
-            return None
-        path = self._dataset[index].path
-        record = self._index.find(path)
-        if record is None and self._on_record is None:
-            self._tally.note_unindexed(path, "is not in the index")
-        return record
+    def _assign(self, sample: _Sample, index: int) -> None:
+        """Let a video fill a sample."""
+        sample.index = index
+        sample.video = self._dataset[index]
+        sample.record = None
+        if self._index is not None:
+            path = sample.video.path
+            sample.record = self._index.find(path)
+            if sample.record is None and self._on_record is None:
+                self._tally.note_unindexed(path, "is not in the index")
 
     def _expected_seconds(self, sample: _Sample) -> float:
         """Return the time that a sample's video took before, else an estimate from its record, else 0."""
@@ -307,31 +311,31 @@ class ClipSource:
         choices = draw(self._order.seed, self._epoch, sample.index, num_frames, training=training)
         self._under_way[sample.slot] = sample
         on_gpu = self._may_use_gpu(sample)
-        self._pool.submit(sample.slot, ClipJob(self._dataset[sample.index].media, choices, sample.record, on_gpu))
+        self._pool.submit(sample.slot, ClipJob(sample.video.media, choices, sample.record, on_gpu))
 
     def _may_use_gpu(self, sample: _Sample) -> bool:
         """Return whether the graph may decode a sample's video."""
         return sample.on_gpu and sample.index not in self._tally.failed_on_gpu
 
-    def _await(self, size: int) -> list[_Sample]:
-        """Wait until the next ``size`` samples are done, and return them."""
-        while True:
-            batch = list(islice(self._ahead, size))
-            if len(batch) == size and all(sample.done for sample in batch):
-                return batch
-            self._receive()
+    def _await(self, position: int) -> _Sample:
+        """Wait until the sample at a position of those ahead is done, and return it."""
+        while position >= len(self._ahead) or not self._ahead[position].done:
+            # All that the batch still needs, so that this process wakes up once.
+            batch = islice(self._ahead, position, self._missing)
+            self._receive(max(1, sum(not sample.done for sample in batch)))
             self._fill()
+        return self._ahead[position]
 
-    def _receive(self) -> None:
-        """Wait a short time for jobs to finish, and store their outcomes."""
-        for slot, outcome in self._pool.receive():
+    def _receive(self, count: int) -> None:
+        """Wait for ``count`` jobs to finish, but only a short time, and store the outcomes of those that have."""
+        for slot, outcome in self._pool.receive(count):
             self._settle(self._under_way.pop(slot), outcome)
 
     def _settle(self, sample: _Sample, outcome: Outcome) -> None:
         """Store the outcome of a sample's job."""
         if isinstance(outcome, ClipResult | EncodedResult):
             sample.result = outcome
-            self._note(sample.index, outcome)
+            self._note(sample, outcome)
             self._redo_if_failed(sample)
         elif isinstance(outcome, VideoDecodeError) and self._settings.on_error != "raise" and not sample.abandoned:
             self._replace(sample, outcome)
@@ -340,15 +344,15 @@ class ClipSource:
         if sample.abandoned:
             self._release([sample])
 
-    def _note(self, index: int, result: Result) -> None:
+    def _note(self, sample: _Sample, result: Result) -> None:
         """Note the facts about a result that are of interest beyond its batch."""
         self._tally.frames_decoded += result.frames_decoded
         if result.unindexed is not None and self._on_record is None:
-            self._tally.note_unindexed(self._dataset[index].path, result.unindexed)
+            self._tally.note_unindexed(sample.video.path, result.unindexed)
         if isinstance(result, ClipResult):
-            self._seconds[index] = result.seconds
+            self._seconds[sample.index] = result.seconds
             if result.not_on_gpu is not None:
-                self._tally.by_pyav.setdefault(self._dataset[index].path, result.not_on_gpu)
+                self._tally.by_pyav.setdefault(sample.video.path, result.not_on_gpu)
             if result.damage is not None:
                 self._tally.note_damaged(result.damage)
             if result.record is not None and self._on_record is not None:
@@ -362,8 +366,7 @@ class ClipSource:
             advice = "No other video of this rank can be decoded either: check the data set's paths and files."
             sample.error = VideoDecodeError(error.path, error.frame, error.reason, advice)
         else:
-            sample.index = other
-            sample.record = self._find(other)
+            self._assign(sample, other)
             self._submit(sample)
 
     def _release(self, samples: list[_Sample]) -> None:

@@ -14,7 +14,6 @@ for any reason, the pipe of jobs closes and the workers end too.
 
 from __future__ import annotations
 
-import array
 import contextlib
 import fcntl
 import logging
@@ -23,18 +22,16 @@ import pickle
 import signal
 import subprocess
 import sys
-import termios
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, Pipe, wait
 
 import cloudpickle
 import numpy as np
 from numpy.typing import NDArray
 
 from mgdali.errors import VideoCrashError, VideoDecodeError, VideoTimeoutError, WorkerError
-from mgdali.interrupts import CTRL_C_SECONDS
+from mgdali.workers.outcomes import OutcomePipe, OutcomeWaiter, unread_bytes
 from mgdali.workers.protocols import Job, LoaderConfig, Outcome
 from mgdali.workers.shared_memory import NUMBER_BYTES, SlotMemory
 
@@ -87,7 +84,7 @@ class LocalPool:
     def cancel(self, slot: int) -> None:
         self._jobs[slot] = None
 
-    def receive(self) -> list[tuple[int, Outcome]]:
+    def receive(self, count: int = 1) -> list[tuple[int, Outcome]]:
         # A dict keeps the order of submission, and a slot has at most one job.
         slot = next(iter(self._jobs))
         job = self._jobs.pop(slot)
@@ -136,11 +133,11 @@ class _Task:
 
 @dataclass
 class _Worker:
-    """A worker process, its number, and the connection from which its outcomes are read."""
+    """A worker process, its number, and the pipe from which its outcomes are read."""
 
     number: int
     process: subprocess.Popen[bytes]
-    results: Connection
+    results: OutcomePipe
 
 
 class WorkerPool:
@@ -169,7 +166,9 @@ class WorkerPool:
             # With a full pipe, submit() would wait for the workers, which may wait for receive(): a deadlock.
             fcntl.fcntl(self._jobs, fcntl.F_SETPIPE_SZ, slots * _MESSAGE_BYTES)
         self._setup = pickle.dumps((sys.path, cloudpickle.dumps(config)))
-        self._workers: dict[Connection, _Worker] = {}
+        self._waiter = OutcomeWaiter(self._memory)
+        # The workers by the file descriptors of their pipes.
+        self._workers: dict[int, _Worker] = {}
         self._deaths: deque[float] = deque()
         self._seem_lost: set[int] = set()
         self._killed = False
@@ -187,17 +186,17 @@ class WorkerPool:
         self._tasks[ticket].job = None
         self._memory.clear_job(slot, ticket)
 
-    def receive(self) -> list[tuple[int, Outcome]]:
+    def receive(self, count: int = 1) -> list[tuple[int, Outcome]]:
         if self._killed:
             raise WorkerError("the workers were ended")
-        done: list[tuple[int, Outcome]] = []
-        ready = wait(list(self._workers), CTRL_C_SECONDS)
-        for results in ready:
-            assert isinstance(results, Connection)
-            done += self._read(self._workers[results])
+        done = self._read_all()
+        woken = True
+        if len(done) < count:
+            woken = self._waiter.wait(count - len(done))
+            done += self._read_all()
         if self._timeout:
             done += self._end_late_workers()
-        if not ready:
+        if not woken and not done:
             self._submit_lost_jobs()
         return done
 
@@ -225,6 +224,7 @@ class WorkerPool:
             _wait_for_end(worker.process)
             worker.results.close()
         self._workers.clear()
+        self._waiter.close()
         self._memory.close()
 
     def _start(self, number: int) -> None:
@@ -233,21 +233,22 @@ class WorkerPool:
         Args:
             number: Number of the worker, from 0.
         """
-        receiver, sender = Pipe(duplex=False)
-        self._memory.reset_worker(number)
-        arguments = (
-            self._jobs_out, sender.fileno(), self._memory.file, self._memory.slots, self._memory.workers, number
-        )  # fmt: skip
+        receiver, sender = os.pipe()
+        memory = self._memory
+        memory.reset_worker(number)
+        files = (self._jobs_out, sender, self._waiter.wake, memory.file)
+        arguments = (*files, memory.slots, memory.workers, number)
         process = subprocess.Popen(
             [sys.executable, "-c", _WORKER_PROGRAM, *map(str, arguments)],
             stdin=subprocess.PIPE,
-            pass_fds=arguments[:3],
+            pass_fds=files,
             env={**_KEEP_MEMORY, **os.environ, **_ONE_THREAD},
             # In a separate session, Ctrl-C does not reach the workers. The user's process handles it and ends them.
             start_new_session=True,
         )
-        sender.close()
-        self._workers[receiver] = _Worker(number, process, receiver)
+        os.close(sender)
+        self._workers[receiver] = _Worker(number, process, OutcomePipe(receiver))
+        self._waiter.add(self._workers[receiver].results)
         assert process.stdin is not None
         # If the worker died before it read the setup, receive() reports it.
         with contextlib.suppress(BrokenPipeError), process.stdin:
@@ -263,15 +264,21 @@ class WorkerPool:
         # All messages have the same size, below PIPE_BUF, so exactly one worker reads each as a whole.
         os.write(self._jobs, b"".join(value.to_bytes(NUMBER_BYTES, "little") for value in (ticket, task.slot)))
 
-    def _read(self, worker: _Worker) -> list[tuple[int, Outcome]]:
-        """Return the outcome that a worker has sent; if it has died instead, replace it."""
-        try:
-            ticket, outcome = worker.results.recv()
-        except (EOFError, OSError):
-            if self._killed:
-                raise WorkerError("the workers were ended") from None
-            return self._replace(worker, _how_it_ended(worker.process))
-        return self._finish(ticket, outcome)
+    def _read_all(self) -> list[tuple[int, Outcome]]:
+        """Return the outcomes that workers have sent; replace workers that have died."""
+        done: list[tuple[int, Outcome]] = []
+        for file in self._waiter.readable():
+            worker = self._workers[file]
+            try:
+                messages = worker.results.read()
+            except EOFError:
+                if self._killed:
+                    raise WorkerError("the workers were ended") from None
+                done += self._replace(worker, _how_it_ended(worker.process))
+            else:
+                for ticket, outcome in messages:
+                    done += self._finish(ticket, outcome)
+        return done
 
     def _finish(self, ticket: int, outcome: Outcome) -> list[tuple[int, Outcome]]:
         task = self._tasks.pop(ticket, None)
@@ -287,14 +294,14 @@ class WorkerPool:
         for worker in list(self._workers.values()):
             ticket, seconds = self._memory.last_job(worker.number)
             # A worker whose outcomes were not read yet may have done its job long ago.
-            if ticket not in self._tasks or seconds <= self._timeout or worker.results.poll():
+            if ticket not in self._tasks or seconds <= self._timeout or worker.results.unread:
                 continue
             worker.process.kill()
             _wait_for_end(worker.process)
             # It may have sent outcomes just before its end.
-            with contextlib.suppress(EOFError, OSError):
-                while worker.results.poll():
-                    done += self._finish(*worker.results.recv())
+            while unread_bytes(worker.results.file):
+                for outcome in worker.results.read():
+                    done += self._finish(*outcome)
             done += self._replace(worker, f"took longer than timeout={self._timeout:g} seconds", late=ticket)
         return done
 
@@ -313,7 +320,8 @@ class WorkerPool:
             WorkerError: If the worker had not begun a job: a new one would probably end in the same way.
         """
         ticket, _ = self._memory.last_job(worker.number)
-        del self._workers[worker.results]
+        self._waiter.remove(worker.results)
+        del self._workers[worker.results.file]
         worker.results.close()
         if not ticket:
             raise WorkerError(
@@ -356,7 +364,7 @@ class WorkerPool:
         all workers wait, and nothing happens any more.
         """
         began = {self._memory.last_job(worker.number)[0] for worker in self._workers.values()}
-        waiting = began.isdisjoint(self._tasks) and _unread_bytes(self._jobs_out) == 0
+        waiting = began.isdisjoint(self._tasks) and unread_bytes(self._jobs_out) == 0
         lost = set(self._tasks) if waiting else set()
         # A worker may have read a message and not noted its job yet. So the state must last for two waits.
         for ticket in sorted(lost & self._seem_lost):
@@ -391,9 +399,3 @@ def _crash_error(path: str, task: _Task) -> VideoCrashError:
         "of memory (reduce num_workers or memory_budget) or its storage too slow (increase timeout)."
     )
     return (VideoTimeoutError if task.died is None else VideoCrashError)(path, 0, reason, advice)
-
-
-def _unread_bytes(pipe: int) -> int:
-    count = array.array("i", [0])
-    fcntl.ioctl(pipe, termios.FIONREAD, count)
-    return count[0]

@@ -71,11 +71,15 @@ class Pool(Protocol):
         """Cancel the job of a slot. If no worker began it, :meth:`receive` returns None as its outcome."""
         ...
 
-    def receive(self) -> list[tuple[int, Outcome]]:
-        """Wait a short time for jobs to finish.
+    def receive(self, count: int = 1) -> list[tuple[int, Outcome]]:
+        """Wait for jobs to finish, but only a short time.
+
+        Args:
+            count: Number of outcomes to wait for, in ``[1, number of submitted jobs]``. To wake up once for several
+                takes less time than to wake up for each.
 
         Returns:
-            The slot and the outcome of each finished job; may be empty.
+            The slot and the outcome of each finished job: more or fewer than ``count``, or none.
 
         Raises:
             WorkerError: If a worker process ended before its first job, or several died by chance.

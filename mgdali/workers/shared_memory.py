@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import mmap
 import os
 import pickle
@@ -20,8 +21,8 @@ NUMBER_BYTES = 8
 
 # Before a pickled job: the job's ticket and size.
 _HEADER_BYTES = 2 * NUMBER_BYTES
-# Per worker: the ticket of its last job, and when it began it.
-_STATE_BYTES = 2 * NUMBER_BYTES
+# Per worker: the ticket of its last job, when it began it, and how many outcomes it has sent.
+_STATE_NUMBERS = 3
 _SLOT_BYTES = 4 << 30
 _KEPT_BYTES = 8 << 20
 
@@ -43,15 +44,18 @@ class SlotMemory:
         self.file = file
         self.slots = slots
         self.workers = workers
-        self._map = mmap.mmap(file, slots * _SLOT_BYTES + _whole_pages(workers * _STATE_BYTES))
-        self._states = np.frombuffer(self._map, np.int64, 2 * workers, offset=slots * _SLOT_BYTES).reshape(-1, 2)
+        self._map = mmap.mmap(file, _file_bytes(slots, workers))
+        numbers = np.frombuffer(self._map, np.int64, workers * _STATE_NUMBERS + 1, offset=slots * _SLOT_BYTES)
+        self._states = numbers[:-1].reshape(workers, _STATE_NUMBERS)
+        # The number of outcomes of all workers at which the main process wants to be woken up.
+        self._wanted = numbers[-1:]
         self._used = [0] * slots
 
     @classmethod
     def create(cls, slots: int, workers: int) -> SlotMemory:
         """Create a new file and map it."""
         file = os.memfd_create("mgdali")
-        os.ftruncate(file, slots * _SLOT_BYTES + _whole_pages(workers * _STATE_BYTES))
+        os.ftruncate(file, _file_bytes(slots, workers))
         return cls(file, slots, workers)
 
     def close(self) -> None:
@@ -86,7 +90,7 @@ class SlotMemory:
         Raises:
             ValueError: If the array is larger than a slot.
         """
-        size = int(np.prod(shape, dtype=np.int64))
+        size = math.prod(shape)
         if size > _SLOT_BYTES:
             raise ValueError(f"a clip of shape {list(shape)} is larger than {_SLOT_BYTES >> 30} GiB: pick fewer frames")
         self._used[slot] = size
@@ -115,13 +119,29 @@ class SlotMemory:
         ticket = int(self._states[worker, 0])
         return ticket, (time.monotonic_ns() - int(self._states[worker, 1])) / 1e9
 
+    def count_outcome(self, worker: int) -> None:
+        """Count an outcome that a worker sends."""
+        self._states[worker, 2] += 1
+
+    def want_outcomes(self, number: int) -> None:
+        """Set the number of outcomes at which :meth:`outcomes_suffice`."""
+        self._wanted[0] = number
+
+    def outcomes_suffice(self) -> bool:
+        """Return whether the workers have sent as many outcomes as the main process waits for."""
+        return bool(self._states[:, 2].sum() >= self._wanted[0])
+
     def reset_worker(self, worker: int) -> None:
-        """Forget the last job of a worker that has ended, so that a new one can take its number."""
+        """Forget the last job and the outcomes of a worker that has ended, so that a new one can take its number."""
         self._states[worker] = 0
 
 
 def _numbers(*values: int) -> bytes:
     return b"".join(value.to_bytes(NUMBER_BYTES, "little") for value in values)
+
+
+def _file_bytes(slots: int, workers: int) -> int:
+    return slots * _SLOT_BYTES + _whole_pages((workers * _STATE_NUMBERS + 1) * NUMBER_BYTES)
 
 
 def _whole_pages(size: int) -> int:

@@ -6,23 +6,26 @@ import os
 import pickle
 import traceback
 from functools import partial
-from multiprocessing.connection import Connection
 
 from mgdali.errors import VideoDecodeError, WorkerError
 from mgdali.video.frames import keep_decoder_messages
+from mgdali.workers.outcomes import OutcomeSender
 from mgdali.workers.protocols import Outcome
 from mgdali.workers.shared_memory import NUMBER_BYTES, SlotMemory
 
 __all__ = ["run_worker"]
 
 
-def run_worker(config: bytes, jobs: int, results: int, memory_file: int, slots: int, workers: int, number: int) -> None:
+def run_worker(
+    config: bytes, jobs: int, results: int, wake: int, memory_file: int, slots: int, workers: int, number: int
+) -> None:
     """Run jobs and send their outcomes, until the main process closes the pipe of jobs.
 
     Args:
         config: Pickled configuration, which makes the loader.
         jobs: File descriptor of the pipe from which tickets and slots of jobs are read.
-        results: File descriptor of the connection to which tickets and outcomes are sent.
+        results: File descriptor of the pipe to which tickets and outcomes are written.
+        wake: File descriptor of the eventfd that wakes up the main process.
         memory_file: File descriptor of the shared memory.
         slots: Number of slots in the shared memory.
         workers: Number of workers.
@@ -33,7 +36,7 @@ def run_worker(config: bytes, jobs: int, results: int, memory_file: int, slots: 
     # The configuration may contain a user-defined sampler. If unpickling it fails, the traceback is printed and the
     # worker ends.
     loader = pickle.loads(config).make_loader()
-    sender = Connection(results, readable=False)
+    sender = OutcomeSender(results, wake, memory, number)
     while message := os.read(jobs, 2 * NUMBER_BYTES):
         ticket, slot = (int.from_bytes(part, "little") for part in (message[:NUMBER_BYTES], message[NUMBER_BYTES:]))
         memory.begin_job(number, ticket)
@@ -49,6 +52,6 @@ def run_worker(config: bytes, jobs: int, results: int, memory_file: int, slots: 
         except Exception:
             outcome = WorkerError(f"a decoding worker failed:\n{traceback.format_exc()}")
         try:
-            sender.send((ticket, outcome))
+            sender.send(ticket, outcome)
         except BrokenPipeError:
             return

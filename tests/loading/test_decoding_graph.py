@@ -81,7 +81,7 @@ class PicksKnown(LocalPool):
         self._paths[slot] = job.path
         super().submit(slot, job)
 
-    def receive(self) -> list[tuple[int, Outcome]]:
+    def receive(self, count: int = 1) -> list[tuple[int, Outcome]]:
         ((slot, outcome),) = super().receive()
         picks = self._known.get(self._paths[slot])
         if isinstance(outcome, EncodedResult) and picks is not None:

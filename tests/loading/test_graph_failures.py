@@ -99,7 +99,7 @@ class Overwritten(LocalPool):
         self._paths[slot] = job.path
         super().submit(slot, job)
 
-    def receive(self) -> list[tuple[int, Any]]:
+    def receive(self, count: int = 1) -> list[tuple[int, Any]]:
         ((slot, outcome),) = super().receive()
         if isinstance(outcome, EncodedResult) and Path(self._paths[slot]).name in self._names:
             self.memory(slot, outcome.shape)[len(self.memory(slot, outcome.shape)) // 2 :] = 0xFF

@@ -32,13 +32,15 @@ class RecordingPool:
         self.seconds = seconds
         self.submitted: list[str] = []
         self.released: list[int] = []
+        self.waits: list[int] = []
         self._jobs: dict[int, str] = {}
 
     def submit(self, slot: int, job: Any) -> None:
         self.submitted.append(job.path)
         self._jobs[slot] = job.path
 
-    def receive(self) -> list[tuple[int, ClipResult]]:
+    def receive(self, count: int = 1) -> list[tuple[int, ClipResult]]:
+        self.waits.append(count)
         slot, path = next(iter(self._jobs.items()))
         del self._jobs[slot]
         return [(slot, ClipResult((1, 3, 2, 2), False, np.zeros(1, np.int64), 1, 1, self.seconds[path]))]
@@ -75,6 +77,15 @@ def test_the_slowest_videos_of_a_batch_start_first_and_the_order_is_kept() -> No
         batches = [source().paths for _ in range(3)]
         assert [path for batch in batches for path in batch] == paths
         assert pool.submitted == [f"{number}.mp4" for number in expected]
+
+
+def test_the_source_waits_for_all_that_a_batch_still_needs() -> None:
+    paths = [f"{number}.mp4" for number in range(7)]
+    pool = RecordingPool(dict.fromkeys(paths, 1.0))
+    source = make_source(paths, pool, batch_size=4)
+    source.start(0, WHOLE)
+    assert [len(source().paths) for _ in range(2)] == [4, 3]
+    assert pool.waits == [4, 3, 2, 1, 3, 2, 1]
 
 
 class Known:
@@ -124,7 +135,7 @@ class EncodedPool(RecordingPool):
         self.jobs.append((job.path, job.on_gpu))
         self._on_gpu[slot] = job.on_gpu
 
-    def receive(self) -> list[tuple[int, Any]]:
+    def receive(self, count: int = 1) -> list[tuple[int, Any]]:
         slot = next(iter(self._jobs))
         del self._jobs[slot]
         if not self._on_gpu[slot]:
