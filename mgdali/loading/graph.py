@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
+from torch.utils.dlpack import DLDeviceType, from_dlpack
 
 from mgdali.gpu.picking import FrameFunctions
 from mgdali.loading.batch import CLIP_INPUTS, ENCODED_INPUTS, KIND_CLIP, KIND_PICKS_KNOWN, Arrays, GraphInput
@@ -15,7 +17,6 @@ from mgdali.transforms import OutputFormat
 try:
     from nvidia.dali import fn, pipeline_def, types
     from nvidia.dali.pipeline import Pipeline
-    from nvidia.dali.plugin.pytorch.torch_utils import to_torch_tensor
 except ImportError as error:
     raise ImportError(
         "MGDaliIterator needs NVIDIA DALI, also on machines without a GPU: pip install 'mgdali[cuda12]', "
@@ -40,6 +41,8 @@ _TYPES = {
     np.float32: types.FLOAT,
     np.float64: types.FLOAT64,
 }
+# As an int, because comparing members of an enumeration takes longer than the conversion.
+_ON_CPU = int(DLDeviceType.kDLCPU)
 _DTYPES = {"float32": types.FLOAT, "float16": types.FLOAT16, "uint8": types.UINT8}
 
 
@@ -69,6 +72,17 @@ def decoding_pipeline(source: Callable[[], Arrays], settings: LoaderSettings, fu
     build = pipeline_def(**_execution(settings))(_decoding_graph)
     on_gpu = settings.route.device_id is not None
     return build(source, functions, on_gpu, settings.transform.crop_size, settings.output)
+
+
+def to_torch_tensor(tensor: Any) -> torch.Tensor:
+    """Return a tensor of DALI as one of torch, which has the same memory.
+
+    Args:
+        tensor: A ``TensorCPU`` or ``TensorGPU``.
+    """
+    # Given the tensor, torch first tries arguments that DALI does not know, and takes four times as long. On a GPU it
+    # also passes its stream.
+    return from_dlpack(tensor.__dlpack__() if tensor.__dlpack_device__()[0] == _ON_CPU else tensor)
 
 
 def _execution(settings: LoaderSettings) -> dict[str, Any]:

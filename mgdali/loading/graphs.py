@@ -44,6 +44,8 @@ class Graph:
         self.parts: deque[Part] = deque()
         self._inputs: deque[Arrays] = deque()
         self._pipeline: Pipeline | None = build(_taking(self._inputs))
+        # DALI checks at each call that the caller does not mix its interfaces, and defines a class for it each time.
+        self._pipeline._check_api_type_scope = lambda interface: contextlib.nullcontext()
         self._functions = functions
         self._waiter = Waiter() if bounded else None
         self._failed = False
@@ -82,7 +84,7 @@ class Graph:
             self._failed = True
             # Frames of the traceback refer to the pipeline, which must be destroyed in the waiter's thread.
             raise error.with_traceback(None) from None
-        tensors = [to_torch_tensor(each.as_tensor(), copy=False) for each in outputs]
+        tensors = [to_torch_tensor(each.as_tensor()) for each in outputs]
         self._pipeline.release_outputs()
         return self.parts.popleft(), dict(zip(OUTPUTS, tensors, strict=True))
 
