@@ -15,16 +15,19 @@ if TYPE_CHECKING:
     from mgdali.index.build import build_index
     from mgdali.index.reader import MotionIndex
     from mgdali.iterator import MGDaliIterator
+    from mgdali.packing.encoding import Encoding
     from mgdali.packing.pack import pack
-    from mgdali.samplers import MotionGuided, Segment, Stride, TopMotion
+    from mgdali.samplers import MotionGuided, Representation, Segment, Stride, TopMotion
 
 __version__ = "0.1.0"
 
 __all__ = [
     "DatasetError",
+    "Encoding",
     "MGDaliIterator",
     "MotionGuided",
     "MotionIndex",
+    "Representation",
     "Segment",
     "Stride",
     "TopMotion",
@@ -40,9 +43,11 @@ __all__ = [
 
 _MODULES = {
     "DatasetError": "errors",
+    "Encoding": "packing.encoding",
     "MGDaliIterator": "iterator",
     "MotionGuided": "samplers",
     "MotionIndex": "index.reader",
+    "Representation": "samplers",
     "Segment": "samplers",
     "Stride": "samplers",
     "TopMotion": "samplers",

@@ -56,8 +56,8 @@ def measure_on_ray(jobs: Sequence[MeasureJob], num_workers: int | None) -> Itera
     """Measure videos on a Ray cluster. Yield lists of finished records, one record per video, in any order.
 
     GPUs of the nodes are not used. All nodes decode with the same code on the CPU, so that a row is equal byte for byte
-    wherever it is measured. (The feature level uses torch's float32, whose last bits may differ between types of CPU,
-    with and without Ray.)
+    wherever it is measured. (At the feature level, this holds for the default filters. With other filters, the
+    last bits of S may differ between types of CPU, with and without Ray.)
 
     If a video ends its worker each time, for example because of a bug in a decoder, its record contains that reason.
 
