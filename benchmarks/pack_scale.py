@@ -181,6 +181,11 @@ def _machines(count: int, cores: int) -> str:
     return f"one machine of {cores} cores" if count == 1 else f"{count} machines of {cores} cores"
 
 
+def _with_unit(value: float, unit: str) -> str:
+    """Return a figure as text; a time of less than an hour in seconds."""
+    return f"{3600 * value:,.1f} s" if unit == "h" and value < 1 else f"{value:,.2f} {unit}"
+
+
 def rendered(report: dict[str, Any]) -> str:
     """Return the report as Markdown."""
     assumed, rates = report["assumptions"], report["rates"]
@@ -195,7 +200,7 @@ def rendered(report: dict[str, Any]) -> str:
     )
     if rates["loading"]:
         measured += f"; loading: {rates['loading']}"
-    rows = [[own["figure"], own["calculation"], f"{own['value']:,.2f} {own['unit']}"] for own in report["rows"]]
+    rows = [[own["figure"], own["calculation"], _with_unit(own["value"], own["unit"])] for own in report["rows"]]
     return f"{given}\n\n{measured}.\n\n{table(['', 'calculation', ''], rows)}"
 
 
