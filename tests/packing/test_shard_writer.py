@@ -7,6 +7,7 @@ import os
 import resource
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -34,13 +35,18 @@ def sample(number: int, size: int = 700) -> Sample:
     )
 
 
-@pytest.fixture
+@contextmanager
 def small_disk() -> Iterator[None]:
-    """A limit of 12,000 bytes for files that this process writes."""
+    """Limit the files that this process writes to 12,000 bytes.
+
+    It is not a fixture: pytest writes its progress before it leaves a fixture, maybe to a larger file.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_shard_is_a_tar_with_two_files_per_video(tmp_path: Path) -> None:
@@ -117,14 +123,17 @@ def test_the_size_limits_all_videos_but_the_first(tmp_path: Path) -> None:
     shard.close()
 
 
-def test_a_full_disk_loses_nothing_that_was_added(tmp_path: Path, small_disk: None) -> None:
+def test_a_full_disk_loses_nothing_that_was_added(tmp_path: Path) -> None:
     shard = OpenShard(tmp_path, 0)
 
     def fill() -> None:
         for number in range(9):
             shard.add(sample(number, 100))
 
-    with pytest.raises(DatasetError, match=r"cannot write .*shard-000000\.tar.*run the same command again"):
+    with (
+        small_disk(),
+        pytest.raises(DatasetError, match=r"cannot write .*shard-000000\.tar.*run the same command again"),
+    ):
         fill()
     kept = shard.videos
     shard.close()
