@@ -143,7 +143,9 @@ def test_clips_are_the_picked_frames_cropped_resized_and_normalized(
     assert (0 < flips < len(dataset)) if training else flips == 0
 
 
-@pytest.mark.parametrize(("height", "width"), [(48, 120), (120, 48)], ids=["wide", "tall"])
+@pytest.mark.parametrize(
+    ("height", "width"), [(48, 120), pytest.param(120, 48, marks=pytest.mark.slow)], ids=["wide", "tall"]
+)
 def test_three_crops_are_both_ends_and_the_middle_of_the_frame(tmp_path: Path, height: int, width: int) -> None:
     path = write_video(tmp_path / "video.mp4", moving_square(13, height, width))
     frames = np.stack([frame.to_ndarray(format="rgb24") for frame in read_frames(str(path))])

@@ -98,6 +98,7 @@ def test_a_file_name_is_no_formula_and_a_long_one_stays_within_the_picture(tmp_p
     assert (picture[:, -20:] == 255).all()
 
 
+@pytest.mark.slow
 def test_the_same_arguments_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         draw(tmp_path / name, bell(31, 9), 4)

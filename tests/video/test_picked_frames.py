@@ -150,6 +150,7 @@ def test_unreferenced_frames_are_skipped(kind: str, tmp_path: Path, decoded: lis
     assert set(decoded) & set(spare) == {int(record.packets[pick])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CODED)
 def test_at_most_the_predicted_number_of_frames_is_decoded(kind: str, tmp_path: Path, decoded: list[int]) -> None:
     media = Media(str(CODED[kind].write(tmp_path)))

@@ -168,6 +168,7 @@ def test_picked_frames_of_a_copy_are_those_of_the_original(kind: str, original: 
         video.assert_picks(picks, video.copy(picks))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", JOINED)
 def test_packets_that_were_read_without_the_container_give_the_same_copy(kind: str, original: Originals) -> None:
     video = original(kind)
