@@ -253,6 +253,7 @@ def test_a_video_that_was_only_copied_is_current(index: Path, videos: Path) -> N
     assert check_index(index).complete
 
 
+@pytest.mark.slow
 def test_members_of_tars_are_indexed_and_checked_where_they_now_lie(videos: Path, tmp_path: Path) -> None:
     files = sorted(videos.iterdir())
     for number, part in enumerate((files[:2], files[2:])):

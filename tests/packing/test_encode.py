@@ -193,6 +193,7 @@ def test_videos_of_each_kind_are_copied_frame_by_frame(kind: str, tmp_path: Path
     assert psnr(luma_errors(Media(str(path)), copy)) > 33
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["tar", "folder"])
 def test_members_of_tars_and_folders_of_frames_are_copied(kind: str, sample_videos: Path, tmp_path: Path) -> None:
     if kind == "tar":
