@@ -3,7 +3,7 @@
 The command measures nothing. It multiplies the rates in the results of ``packing.py`` and ``throughput.py`` and prints
 each calculation, with the file that each rate comes from. Machines, prices and the number and length of the videos are
 options; the output states them as assumptions. It also assumes that the rate grows with the number of cores, and that
-the videos resemble those that were measured.
+the videos are like the measured ones.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Progress bar of commands that decode many videos, and the list of those that could not be decoded."""
+"""Progress bar of commands that decode many videos, and the list of failed videos."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class MotionIndex:
         self._root = None if root is None else f"{index_name(os.fspath(root)).rstrip('/')}/"
         self._file = pa.ipc.open_file(pa.memory_map(str(_current_copy(self.path))))
         batches = [self._file.get_batch(i) for i in range(self._file.num_record_batches)]
-        # Each batch has a part of the sorted keys, and the rows of these keys, in addition to rows of its own.
+        # In addition to its own rows, each batch has a part of the sorted keys, and the rows of these keys.
         self._keys = [memoryview(batch.column("key").to_numpy()) for batch in batches]
         self._key_rows = [memoryview(batch.column("key_row").to_numpy()) for batch in batches]
         self._first_keys = [keys[0] for keys in self._keys]

@@ -327,7 +327,7 @@ class ClipSource:
         return self._ahead[position]
 
     def _receive(self, count: int) -> None:
-        """Wait for ``count`` jobs to finish, but only a short time, and store the outcomes of those that have."""
+        """Wait a short time for ``count`` jobs to finish, and store the outcomes of finished jobs."""
         for slot, outcome in self._pool.receive(count):
             self._settle(self._under_way.pop(slot), outcome)
 

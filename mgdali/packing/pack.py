@@ -364,7 +364,7 @@ def _check_manifest(name: str, manifest: PackManifest, settings: dict[str, Any])
 
 
 def _classes(name: str, known: list[str], classes: list[str]) -> list[str]:
-    """Return the classes of the pack: those that it has, then new ones.
+    """Return the classes of the pack: first its present classes, then new ones.
 
     Raises:
         DatasetError: If a class would get another number, because the labels in the shards are numbers.

@@ -1,4 +1,4 @@
-"""What is left to do: the videos of a data set compared with those that a pack contains."""
+"""The remaining work: the videos of a data set that a pack does not contain."""
 
 from __future__ import annotations
 

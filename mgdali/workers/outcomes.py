@@ -1,6 +1,6 @@
 """Outcomes of jobs on their way from the workers to the main process.
 
-Each worker has a pipe of its own. So no lock is shared, and the end of a pipe reports the end of its worker.
+Each worker has a separate pipe. So no lock is shared, and the end of a pipe reports the end of its worker.
 
 The main process does not wake up for each outcome. After a sleep, the processor's caches contain the data of a decoder,
 and receiving a single outcome takes ten times as long as one of several. So the main process says how many outcomes it
@@ -151,7 +151,7 @@ class OutcomeWaiter:
         return [file for file, _ in self._readable.poll(0)]
 
     def wait(self, count: int) -> bool:
-        """Wait for outcomes in addition to those that were read from the pipes, but only a short time.
+        """Wait a short time for outcomes that were not read from the pipes yet.
 
         Args:
             count: Number of outcomes, >= 1. If it is above :data:`_MOST_UNREAD`, so many are waited for.
