@@ -18,8 +18,8 @@ from mgdali.index.writer import IndexWriter
 from mgdali.samplers import Representation
 from mgdali.video.media import Fingerprint, Media
 from mgdali.video.record import VideoRecord, index_name, representation_key, was_measured
-from mgdali.workers.pool import LocalPool, WorkerPool
-from mgdali.workers.protocols import Outcome, Pool
+from mgdali.workers.pool import start_pool, workers_for
+from mgdali.workers.protocols import Outcome
 
 Engine = Literal["local", "ray"]
 
@@ -175,8 +175,7 @@ def measure_locally(jobs: Sequence[MeasureJob], num_workers: int, timeout: float
         WorkerError: If workers cannot be started, or if several of them die by chance.
     """
     slots = max(1, _SLOTS_PER_WORKER * num_workers)
-    config = MeasureConfig()
-    pool: Pool = WorkerPool(num_workers, slots, config, timeout=timeout) if num_workers else LocalPool(config)
+    pool = start_pool(MeasureConfig(), num_workers, slots, timeout=timeout)
     waiting = list(reversed(jobs))
     under_way: dict[int, MeasureJob] = {}
     free = list(range(slots))
@@ -231,8 +230,7 @@ def _measure_all(
         from mgdali.index.ray_engine import measure_on_ray
 
         return measure_on_ray(jobs, num_workers)
-    workers = min(len(jobs), len(os.sched_getaffinity(0))) if num_workers is None else num_workers
-    return _grouped(measure_locally(jobs, workers, timeout))
+    return _grouped(measure_locally(jobs, workers_for(len(jobs), num_workers), timeout))
 
 
 def _plan(

@@ -18,7 +18,7 @@ from mgdali.loading.order import Share
 from mgdali.loading.read_ahead import ReadAhead
 from mgdali.loading.settings import LoaderSettings
 from mgdali.loading.source import ClipSource
-from mgdali.workers.pool import LocalPool, WorkerPool
+from mgdali.workers.pool import start_pool
 from mgdali.workers.protocols import Pool
 
 __all__ = ["Batch", "Feed", "make_pool"]
@@ -35,9 +35,7 @@ RECOVERY_SECONDS = 60.0
 
 def make_pool(settings: LoaderSettings) -> Pool:
     """Start a loader's workers."""
-    if settings.num_workers == 0:
-        return LocalPool(settings.clip_config)
-    return WorkerPool(settings.num_workers, settings.slots, settings.clip_config, timeout=settings.timeout)
+    return start_pool(settings.clip_config, settings.num_workers, settings.slots, timeout=settings.timeout)
 
 
 class Feed:

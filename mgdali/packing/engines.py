@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,10 +10,10 @@ from mgdali.errors import VideoDecodeError
 from mgdali.packing.job import PackConfig, PackJob, PackResult
 from mgdali.video.media import Fingerprint
 from mgdali.video.record import VideoRecord
-from mgdali.workers.pool import LocalPool, WorkerPool
+from mgdali.workers.pool import start_pool, workers_for
 from mgdali.workers.protocols import Outcome, Pool
 
-__all__ = ["Encoded", "Engine", "encode_all", "encode_locally", "local_workers"]
+__all__ = ["Encoded", "Engine", "encode_all", "encode_locally"]
 
 Engine = Literal["local", "ray"]
 
@@ -64,12 +63,7 @@ def encode_all(jobs: Sequence[PackJob], engine: Engine, num_workers: int | None,
             else:
                 yield Encoded(place, result.content, result.record, result.origin)
         return
-    yield from encode_locally(jobs, local_workers(len(jobs), num_workers), timeout)
-
-
-def local_workers(jobs: int, num_workers: int | None) -> int:
-    """Return the number of worker processes on this machine; by default one per core, and not more than jobs."""
-    return min(jobs, len(os.sched_getaffinity(0))) if num_workers is None else num_workers
+    yield from encode_locally(jobs, workers_for(len(jobs), num_workers), timeout)
 
 
 def encode_locally(jobs: Sequence[PackJob], num_workers: int, timeout: float = 0.0) -> Generator[Encoded]:
@@ -86,8 +80,7 @@ def encode_locally(jobs: Sequence[PackJob], num_workers: int, timeout: float = 0
         WorkerError: If workers cannot be started, or if several of them die by chance.
     """
     slots = max(1, _SLOTS_PER_WORKER * num_workers)
-    config = PackConfig()
-    pool: Pool = WorkerPool(num_workers, slots, config, timeout=timeout) if num_workers else LocalPool(config)
+    pool = start_pool(PackConfig(), num_workers, slots, timeout=timeout)
     free = list(range(slots))
     under_way: dict[int, int] = {}
     done: dict[int, tuple[int, Outcome]] = {}

@@ -19,8 +19,7 @@ from mgdali.packing.encoding import Encoding
 from mgdali.video.media import Media, frames_stream
 from mgdali.video.opening import open_video
 from mgdali.video.remote import is_url
-from mgdali.workers.pool import LocalPool, WorkerPool
-from mgdali.workers.protocols import Pool
+from mgdali.workers.pool import start_pool
 
 __all__ = ["RatioConfig", "RatioJob", "RatioLoader", "estimate_bytes"]
 
@@ -114,8 +113,7 @@ def _ratios(jobs: Sequence[RatioJob], num_workers: int, timeout: float) -> list[
     if not jobs:
         return []
     workers = min(num_workers, len(jobs))
-    config = RatioConfig()
-    pool: Pool = WorkerPool(workers, len(jobs), config, timeout=timeout) if workers else LocalPool(config)
+    pool = start_pool(RatioConfig(), workers, len(jobs), timeout=timeout)
     ratios: dict[int, float | None] = {}
     try:
         for slot, job in enumerate(jobs):

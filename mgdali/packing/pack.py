@@ -15,7 +15,7 @@ from mgdali.datasets.video_dataset import VideoDataset
 from mgdali.errors import DatasetError, check_integer, check_timeout
 from mgdali.packing.destination import Destination, open_destination
 from mgdali.packing.encoding import Encoding
-from mgdali.packing.engines import Encoded, Engine, encode_all, local_workers
+from mgdali.packing.engines import Encoded, Engine, encode_all
 from mgdali.packing.estimate import estimate_bytes
 from mgdali.packing.job import PackJob
 from mgdali.packing.plan import Known, Plan, columns_of, make_plan
@@ -24,6 +24,7 @@ from mgdali.packing.shard_writer import OpenShard, Sample, refusing_full_disks
 from mgdali.packing.sources import check_outside, labelled_videos
 from mgdali.samplers import Representation
 from mgdali.video.record import VideoRecord, filters_digest, representation_key
+from mgdali.workers.pool import workers_for
 
 __all__ = ["DEFAULT_SHARD_SIZE", "PackReport", "PackStart", "pack"]
 
@@ -193,7 +194,7 @@ class _Run:
             DatasetError: If there is clearly too little space.
         """
         media = [self._dataset[index].media for index in self._plan.todo]
-        workers = local_workers(len(media), num_workers)
+        workers = workers_for(len(media), num_workers)
         packed = [(row.fingerprint.size, row.length) for row in self._known.packed.values() if row.fingerprint]
         estimate = estimate_bytes(media, self._encoding, num_workers=workers, timeout=timeout, packed=packed)
         free = self._destination.free_bytes

@@ -32,10 +32,10 @@ from numpy.typing import NDArray
 
 from mgdali.errors import VideoCrashError, VideoDecodeError, VideoTimeoutError, WorkerError
 from mgdali.workers.outcomes import OutcomePipe, OutcomeWaiter, unread_bytes
-from mgdali.workers.protocols import Job, LoaderConfig, Outcome
+from mgdali.workers.protocols import Job, LoaderConfig, Outcome, Pool
 from mgdali.workers.shared_memory import NUMBER_BYTES, SlotMemory
 
-__all__ = ["LocalPool", "WorkerPool"]
+__all__ = ["LocalPool", "WorkerPool", "start_pool", "workers_for"]
 
 logger = logging.getLogger("mgdali")
 
@@ -62,6 +62,18 @@ if setup := sys.stdin.buffer.read():
     from mgdali.workers.worker import run_worker
     run_worker(config, *map(int, sys.argv[1:]))
 """
+
+
+def start_pool(config: LoaderConfig, num_workers: int, slots: int, *, timeout: float = 0.0) -> Pool:
+    """Return a pool of worker processes, or one that runs jobs in the calling process if ``num_workers`` is 0."""
+    if num_workers == 0:
+        return LocalPool(config)
+    return WorkerPool(num_workers, slots, config, timeout=timeout)
+
+
+def workers_for(jobs: int, num_workers: int | None) -> int:
+    """Return the number of worker processes for some jobs; by default one per core, and not more than jobs."""
+    return min(jobs, len(os.sched_getaffinity(0))) if num_workers is None else num_workers
 
 
 class LocalPool:

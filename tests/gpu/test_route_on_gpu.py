@@ -354,7 +354,7 @@ def test_known_picks_give_the_bytes_of_measured_ones(
     sizes = (1, 4, len(dataset))
     measured = {size: on_gpu(dataset, batch_size=size, **arguments) for size in sizes}
     known = {path: picks for path, picks in picks_of(measured[1]).items() if path in paths[::step]}
-    monkeypatch.setattr("mgdali.loading.feed.LocalPool", partial(PicksKnown, known=known))
+    monkeypatch.setattr("mgdali.workers.pool.LocalPool", partial(PicksKnown, known=known))
     for size in sizes:
         found = on_gpu(dataset, batch_size=size, **arguments)
         assert [digest(batch) for batch in found] == [digest(batch) for batch in measured[size]]
