@@ -193,7 +193,7 @@ def rendered(report: dict[str, Any]) -> str:
         f"Assumed, not measured: {assumed['videos']:,} videos of {assumed['seconds']:g} s at {assumed['rate']:g} "
         f"frames per second, machines of {assumed['cores']} cores at {assumed['machine_price']:g} $ per hour, storage "
         f"at {assumed['storage_price']:g} $ per GB and month; the rate grows with the number of cores, and the videos "
-        "resemble those that were measured."
+        "are like the measured ones."
     )
     measured = (
         f"Measured: packing ({rates['encoding']}, copies of {', '.join(rates['sizes'])}) and bytes: {rates['packing']}"

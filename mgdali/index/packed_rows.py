@@ -15,7 +15,7 @@ from mgdali.datasets.pack_format import is_pack
 from mgdali.datasets.packs import Pack, check_representation, open_pack
 from mgdali.errors import DatasetError
 from mgdali.index.reader import MotionIndex
-from mgdali.index.schema import from_batch, read_batches
+from mgdali.index.schema import Rows, read_batches
 from mgdali.index.writer import open_parquet
 from mgdali.samplers import Representation
 from mgdali.video.media import Media
@@ -72,9 +72,10 @@ def copy_rows(folder: str, names: Sequence[str], representations: Sequence[Repre
     found = []
     with open_parquet(Path(pack.index)) as parquet:
         for batch in read_batches(parquet):
+            rows = Rows(batch)
             for row, own in enumerate(batch.column("path").to_pylist()):
                 if own in wanted:
-                    found.append(_with_name(from_batch(batch, row), wanted.pop(own)))
+                    found.append(_with_name(rows[row], wanted.pop(own)))
     if wanted:
         raise DatasetError(
             f"{next(iter(wanted.values()))} is in the folder of the packed data set {folder}, but not in its index: "

@@ -13,7 +13,18 @@ from mgdali.index.columns import value_reader
 from mgdali.video.media import Fingerprint
 from mgdali.video.record import VideoRecord
 
-__all__ = ["FORMAT", "REQUIRED", "SCHEMA", "Rows", "check_format", "conform", "from_batch", "read_batches", "to_batch"]
+__all__ = [
+    "FORMAT",
+    "REQUIRED",
+    "SCHEMA",
+    "Rows",
+    "check_format",
+    "conform",
+    "from_batch",
+    "read_batches",
+    "records_of",
+    "to_batch",
+]
 
 FORMAT = 2
 """Number of the format of index files. Version 0.1 of MGDali wrote format 1, which has no number in the file."""
@@ -167,11 +178,18 @@ class Rows:
 
 
 def from_batch(batch: pa.RecordBatch, row: int) -> VideoRecord:
-    """Return the record of one row. For several rows of a batch, :class:`Rows` is faster.
+    """Return the record of one row. For several rows of a batch, :class:`Rows` and :func:`records_of` are faster.
 
     The batch may lack the column ``times``.
     """
     return Rows(batch)[row]
+
+
+def records_of(batch: pa.RecordBatch) -> Iterator[VideoRecord]:
+    """Yield the records of all rows."""
+    rows = Rows(batch)
+    for row in range(batch.num_rows):
+        yield rows[row]
 
 
 def _row(record: VideoRecord) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from mgdali.index.schema import REQUIRED, SCHEMA, check_format, conform, read_ba
 from mgdali.video.record import VideoRecord
 from mgdali.video.remote import is_url
 
-__all__ = ["IndexWriter", "locked_folder", "lost_slash", "open_parquet"]
+__all__ = ["IndexWriter", "locked_folder", "lost_slash", "new_parquet", "open_parquet"]
 
 _PART_ROWS = 4096
 """Maximum number of rows in a journal, a part, and a row group of the file, and so of rows in memory."""
@@ -217,6 +217,20 @@ def open_parquet(path: Path, name: str | None = None) -> pq.ParquetFile:
     return parquet
 
 
+def new_parquet(path: Path) -> pq.ParquetWriter:
+    """Open a new index file for writing rows of :data:`~mgdali.index.schema.SCHEMA`.
+
+    Raises:
+        OSError: If the file cannot be created.
+    """
+    # Times usually increase by equal steps, and values of S have similar exponents. Both compress well like this.
+    steps = ("times", "packets", "packet_offsets", "packet_sizes")
+    encodings = {f"{name}.list.element": "DELTA_BINARY_PACKED" for name in steps}
+    encodings |= {f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in SCHEMA.names if name.startswith("motion_")}
+    plain = ["codec", "pixel_format", "container", "filters", "extradata"]
+    return pq.ParquetWriter(path, SCHEMA, compression="zstd", use_dictionary=plain, column_encoding=encodings)
+
+
 def _try_folder(folder: Path) -> None:
     """Create the folder of the parts, and try what writing an index needs: files, locks, and a rename.
 
@@ -321,14 +335,7 @@ def _whole_batches(journal: Path) -> Iterator[pa.RecordBatch]:
 def _merge(files: list[Path], target: Path, keep: Callable[[str], bool] | None) -> None:
     """Write the newest row of each path to ``target``. The files are sorted, newest first."""
     seen: set[str] = set()
-    # Times usually increase by equal steps, and values of S have similar exponents. Both compress well like this.
-    encodings = {"times.list.element": "DELTA_BINARY_PACKED", "packets.list.element": "DELTA_BINARY_PACKED"}
-    encodings |= {f"packet_{name}.list.element": "DELTA_BINARY_PACKED" for name in ("offsets", "sizes")}
-    encodings |= {f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in SCHEMA.names if name.startswith("motion_")}
-    plain = [name for name in SCHEMA.names if name in ("codec", "pixel_format", "container", "filters", "extradata")]
-    with pq.ParquetWriter(
-        target, SCHEMA, compression="zstd", use_dictionary=plain, column_encoding=encodings
-    ) as writer:
+    with new_parquet(target) as writer:
         for file in files:
             with open_parquet(file) as parquet:
                 for batch in read_batches(parquet, batch_size=_PART_ROWS):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 from collections.abc import Iterator
@@ -29,7 +28,6 @@ __all__ = ["EncodedVideo", "encode_video"]
 
 # x264 writes its options into the first packet, about 700 bytes, as "supplemental enhancement information".
 _WITHOUT_SEI = {"h264": "filter_units=remove_types=6"}
-_HEAD_BYTES = 64 << 10
 # Encoders give frames of slow videos more bytes, because each is shown longer. In a data set all frames count the same.
 _FRAME_TIME = Fraction(1, 25)
 _ADVICE = "Choose another codec for the data set (h264 encodes frames of every size), or remove the file from it."
@@ -78,11 +76,12 @@ def encode_video(media: Media, encoding: Encoding, representations: tuple[Repres
         encoder.add(frame)
     assert encoder is not None
     content = encoder.finish(log)
-    fingerprint = Fingerprint(len(content), None, hashlib.blake2b(content[:_HEAD_BYTES], digest_size=16).hexdigest())
     facts = encoder.read_back(content)
     motions = [meter.motion for meter in meters]
     record = replace(
-        VideoRecord.from_log("", fingerprint, facts.log, list(zip(representations, motions, strict=True))),
+        VideoRecord.from_log(
+            "", Fingerprint.of_content(content), facts.log, list(zip(representations, motions, strict=True))
+        ),
         origin=index_name(media.path),
         extradata=facts.extradata,
         packet_offsets=facts.offsets,

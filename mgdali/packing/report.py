@@ -10,18 +10,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from mgdali.datasets.pack_format import INDEX, TABLE, LeftOut, PackManifest, join, read_manifest
+from mgdali.datasets.pack_format import INDEX, TABLE, LeftOut, PackManifest, join, member_name, read_manifest
 from mgdali.datasets.shards import scan_shard
 from mgdali.errors import DatasetError, VideoDecodeError
-from mgdali.index.schema import from_batch
+from mgdali.index.schema import records_of
 from mgdali.packing.rows import CompleteRows, Records
 from mgdali.packing.scaling import FrameScaler
 from mgdali.packing.verify import local_file
 from mgdali.samplers import MotionGuided
 from mgdali.video.frames import read_frames
 from mgdali.video.media import Fingerprint, Media
+from mgdali.video.meters import luma_plane
 from mgdali.video.picked_frames import frames_needed
 from mgdali.video.record import VideoRecord
 
@@ -132,11 +132,12 @@ def luma_psnr(original: Media, copy: Media, short_side: int) -> float:
     copies = read_frames(copy)
     for frame in read_frames(original):
         scaler = scaler or FrameScaler(frame, short_side)
-        expected = _luma(scaler(frame))
+        expected = luma_plane(scaler(frame)).astype(np.float64)
         packed = next(copies, None)
-        if packed is None or _luma(packed).shape != expected.shape:
+        plane = None if packed is None else luma_plane(packed)
+        if plane is None or plane.shape != expected.shape:
             raise VideoDecodeError(copy.path, frames, "it has fewer or smaller frames than the original")
-        squares += float(np.square(expected - _luma(packed)).sum())
+        squares += float(np.square(expected - plane).sum())
         count += expected.size
         frames += 1
     if next(copies, None) is not None:
@@ -144,17 +145,11 @@ def luma_psnr(original: Media, copy: Media, short_side: int) -> float:
     return 10 * math.log10(255**2 * count / squares) if squares else _EQUAL
 
 
-def _luma(frame: object) -> NDArray[np.float64]:
-    plane = frame.planes[0]  # type: ignore[attr-defined]
-    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-    return rows[: plane.height, : plane.width].astype(np.float64)
-
-
 def _records(source: CompleteRows) -> Iterator[VideoRecord]:
     """Yield records that are spread evenly."""
     total = source.videos().num_rows
     for batch in Records([source]).take(_spread(total, _RECORDS)).combine_chunks().to_batches():
-        yield from (from_batch(batch, row) for row in range(batch.num_rows))
+        yield from records_of(batch)
 
 
 def _decoded_frames(records: Iterator[VideoRecord], manifest: PackManifest) -> float | None:
@@ -178,8 +173,8 @@ def _quality(root: str, manifest: PackManifest, videos: pa.Table, sample: int) -
         video = videos.slice(row, 1).to_pylist()[0]
         original = _original(video["origin"])
         known = Fingerprint(video["origin_size"], video["origin_mtime_ns"], video["origin_head"])
-        shard = join(root, manifest.shards[video["shard"]].name)
-        copy = Media(f"{shard}::{video['key']}.mp4", (video["offset"], video["length"]))
+        name = member_name(manifest.shards[video["shard"]].name, video["key"])
+        copy = Media(join(root, name), (video["offset"], video["length"]))
         try:
             if original is None or not original.unchanged(known):
                 raise VideoDecodeError(video["origin"], 0, "it has changed")

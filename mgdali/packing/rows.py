@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from mgdali.datasets.pack_format import TABLE_SCHEMA, Shard
 from mgdali.errors import DatasetError
 from mgdali.index.schema import SCHEMA, conform, to_batch
+from mgdali.index.writer import new_parquet
 from mgdali.video.media import Fingerprint
 from mgdali.video.record import VideoRecord
 
@@ -60,10 +61,6 @@ TAR_END_BYTES = 1024
 
 _GROUP_ROWS = 4096
 _GROUPS_KEPT = 8
-_INDEX_ENCODINGS = {
-    f"{name}.list.element": "DELTA_BINARY_PACKED" for name in ("times", "packets", "packet_offsets", "packet_sizes")
-} | {f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in SCHEMA.names if name.startswith("motion_")}
-_INDEX_DICTIONARIES = ["codec", "pixel_format", "container", "filters", "extradata"]
 
 Identity = tuple[str, int]
 """Name of an original (:func:`mgdali.video.record.index_name`), and number of earlier rows with the same original."""
@@ -254,9 +251,7 @@ def write_index(path: Path, sources: Sequence[RowSource], order: Sequence[int]) 
     """
     records = Records(sources)
     frames = 0
-    with pq.ParquetWriter(
-        path, SCHEMA, compression="zstd", use_dictionary=_INDEX_DICTIONARIES, column_encoding=_INDEX_ENCODINGS
-    ) as writer:
+    with new_parquet(path) as writer:
         for start in range(0, len(order), _GROUP_ROWS):
             table = records.take(order[start : start + _GROUP_ROWS])
             frames += sum(filter(None, table.column("num_frames").to_pylist()))

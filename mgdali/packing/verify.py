@@ -22,9 +22,10 @@ import pyarrow as pa
 
 from mgdali.datasets.pack_format import INDEX, TABLE, PackManifest, Shard, join, member_name, read_manifest
 from mgdali.errors import DatasetError, VideoDecodeError
-from mgdali.index.schema import from_batch
+from mgdali.index.schema import records_of
 from mgdali.packing.rows import TAR_END_BYTES, CompleteRows, Records
 from mgdali.video.containers import open_container
+from mgdali.video.packets import read_packets
 from mgdali.video.record import VideoRecord
 from mgdali.video.remote import download, is_url, remote_info
 
@@ -137,7 +138,7 @@ class _Shards:
         videos = self._videos.take(pa.array(rows)).to_pylist()
         with self._lock:
             records = self._records.take(rows.tolist()).combine_chunks().to_batches()
-        found = [from_batch(batch, row) for batch in records for row in range(batch.num_rows)]
+        found = [record for batch in records for record in records_of(batch)]
         try:
             with local_file(join(self._root, shard.name)) as path, open(path, "rb") as file:
                 return list(self._compare(shard, file, sorted(zip(videos, found, strict=True), key=_offset)))
@@ -241,7 +242,8 @@ def _compare_record(file: BinaryIO, video: dict[str, Any], record: VideoRecord, 
     content = _read(file, video["offset"], video["length"])
     try:
         with open_container(io.BytesIO(content), name) as container:
-            packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+            stream = container.streams.video[0]
+            packets = [(packet.pos, packet.size) for packet in read_packets(container, stream) if packet.size]
     except (VideoDecodeError, av.error.FFmpegError, IndexError) as error:
         raise _Wrong(f"is not a video that can be opened ({error})") from error
     offsets, sizes = (() if part is None else part.tolist() for part in (record.packet_offsets, record.packet_sizes))

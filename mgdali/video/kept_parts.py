@@ -27,7 +27,7 @@ class KeptParts(Media):
         return cls(media.path, media.span, media.content)
 
     def read_parts(self, spans: Sequence[tuple[int, int]]) -> list[bytes]:
-        """Return parts of the encoded file, as :meth:`Media.read_parts`; only those that are not in memory are read.
+        """Return parts of the encoded file, as :meth:`Media.read_parts`. Parts in memory are not read again.
 
         Args:
             spans: Offset from the first byte of the encoded file, and length of each part, in bytes.

@@ -76,6 +76,11 @@ class Fingerprint:
     mtime_ns: int | None
     head: str
 
+    @classmethod
+    def of_content(cls, content: bytes) -> Fingerprint:
+        """Return the fingerprint of an encoded file that never changes."""
+        return cls(len(content), None, _digest(content[:_HEAD_BYTES]))
+
 
 @dataclass(frozen=True, slots=True)
 class Media:
