@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from mgdali.cli.console import INTERRUPTED, errors_as_messages
-from mgdali.datasets.listing import FRAME_TEMPLATE
+from mgdali.cli.options import Json, Level, ListLines, Root, Template, representations_of
 from mgdali.interrupts import ctrl_c_held
 
 __all__ = ["app"]
@@ -20,32 +19,7 @@ _DATA = (
     "a folder, a text file with one line 'path label' or 'folder frames label' per video, or tar shards "
     "(a file, a URL, or a pattern such as name{000..099}.tar)"
 )
-_Root = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR",
-        help="Folder that relative paths in a list start from.",
-        show_default="working directory",
-    ),
-]
-_List = Annotated[
-    Literal["videos", "frames"] | None,
-    typer.Option(
-        "--list",
-        help="Lines of a list: 'path label' (videos) or 'folder frames label' (frames).",
-        show_default="detected",
-    ),
-]
-_Template = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="File names of the frames of a list of frames, with a placeholder for the number.",
-        show_default=FRAME_TEMPLATE,
-    ),
-]
 _File = Annotated[str, typer.Argument(metavar="FILE", help="Path or URL of the index file.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 @app.command()
@@ -54,9 +28,7 @@ def build(
     out: Annotated[
         str, typer.Option(metavar="FILE.parquet", help="Path of the index file to create or update; no URL.")
     ],
-    motion: Annotated[
-        Literal["image", "feature", "both"], typer.Option(help="Level at which motion is measured.")
-    ] = "image",
+    motion: Annotated[Level, typer.Option(help="Level at which motion is measured.")] = "image",
     engine: Annotated[
         Literal["local", "ray"], typer.Option(help="Whether to measure on this machine or on a Ray cluster.")
     ] = "local",
@@ -71,9 +43,9 @@ def build(
     timeout: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="Longest time to spend on a video; 0 means no limit.")
     ] = 0.0,
-    root: _Root = None,
-    list_kind: _List = None,
-    template: _Template = None,
+    root: Root = None,
+    list_kind: ListLines = None,
+    template: Template = None,
     prune: Annotated[bool, typer.Option("--prune", help="Remove rows of videos that are not in DATA.")] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Measure videos again that could not be decoded.")
@@ -91,15 +63,13 @@ def build(
 
             from mgdali.cli.build_progress import build_with_progress
             from mgdali.datasets.named_videos import videos_named
-            from mgdali.samplers import Representation
 
-        levels: tuple[Literal["image", "feature"], ...] = ("image", "feature") if motion == "both" else (motion,)
         try:
             report = build_with_progress(
                 videos_named(data, root=root, kind=list_kind, template=template),
                 out,
                 Console(),
-                representations=[Representation(motion=level) for level in levels],
+                representations=representations_of(motion),
                 engine=engine,
                 num_workers=num_workers,
                 timeout=timeout,
@@ -116,7 +86,7 @@ def build(
 @app.command()
 def show(
     file: _File,
-    json: _Json = False,
+    json: Json = False,
     failed: Annotated[bool, typer.Option("--failed", help="List the videos that could not be decoded.")] = False,
 ) -> None:
     """Show the contents of an index."""
@@ -146,10 +116,10 @@ def check(
     data: Annotated[
         str | None, typer.Argument(metavar="[DATA]", help=f"Videos that should be in the index: {_DATA}.")
     ] = None,
-    root: _Root = None,
-    list_kind: _List = None,
-    template: _Template = None,
-    json: _Json = False,
+    root: Root = None,
+    list_kind: ListLines = None,
+    template: Template = None,
+    json: Json = False,
 ) -> None:
     """Compare an index with its videos, without decoding them.
 

@@ -11,7 +11,7 @@ import typer
 import typer.core
 
 from mgdali.cli.console import INTERRUPTED, errors_as_messages
-from mgdali.datasets.listing import FRAME_TEMPLATE
+from mgdali.cli.options import Json, Level, ListLines, Root, Template, representations_of
 from mgdali.interrupts import ctrl_c_held
 
 __all__ = ["app"]
@@ -37,7 +37,6 @@ class _PackGroup(typer.core.TyperGroup):
 
 app = typer.Typer(cls=_PackGroup, help="Pack a data set into tar shards whose videos are cheap to decode in parts.")
 
-_Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 _Pack = Annotated[str, typer.Argument(metavar="DIR", help="Folder or URL of the pack.")]
 
 
@@ -77,15 +76,13 @@ def pack(
     ] = None,
     quality: Annotated[
         int | None,
-        typer.Option(min=0, help="The encoder's CRF: 0 is best.", show_default="the preset's"),
+        typer.Option(min=0, help="The encoder's CRF, from 1; smaller is better.", show_default="the preset's"),
     ] = None,
     short_side: Annotated[
         int, typer.Option(min=2, metavar="PIXELS", help="Scale larger frames down to this short side.")
     ] = 256,
     shard_size: Annotated[str, typer.Option(metavar="SIZE", help="Largest size of a shard.")] = "256MiB",
-    motion: Annotated[
-        Literal["image", "feature", "both"], typer.Option(help="Level at which the originals' motion is measured.")
-    ] = "image",
+    motion: Annotated[Level, typer.Option(help="Level at which the originals' motion is measured.")] = "image",
     engine: Annotated[
         Literal["local", "ray"], typer.Option(help="Whether to encode on this machine or on a Ray cluster.")
     ] = "local",
@@ -100,30 +97,9 @@ def pack(
     timeout: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="Longest time to spend on a video; 0 means no limit.")
     ] = 0.0,
-    root: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder that relative paths in a list start from.",
-            show_default="working directory",
-        ),
-    ] = None,
-    list_kind: Annotated[
-        Literal["videos", "frames"] | None,
-        typer.Option(
-            "--list",
-            help="Lines of a list: 'path label' (videos) or 'folder frames label' (frames).",
-            show_default="detected",
-        ),
-    ] = None,
-    template: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="File names of the frames of a list of frames, with a placeholder for the number.",
-            show_default=FRAME_TEMPLATE,
-        ),
-    ] = None,
+    root: Root = None,
+    list_kind: ListLines = None,
+    template: Template = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try videos again that could not be decoded.")
     ] = False,
@@ -152,17 +128,15 @@ def pack(
             from mgdali.cli.pack_progress import pack_with_progress
             from mgdali.packing.encoding import Encoding
             from mgdali.packing.sources import check_outside, labelled_videos
-            from mgdali.samplers import Representation
 
         check_outside(data, out)
-        levels: tuple[Literal["image", "feature"], ...] = ("image", "feature") if motion == "both" else (motion,)
         try:
             report = pack_with_progress(
                 labelled_videos(data, root=root, kind=list_kind, template=template),
                 out,
                 Console(),
                 encoding=Encoding(preset=preset, codec=codec, gop=gop, quality=quality, short_side=short_side),
-                representations=[Representation(motion=level) for level in levels],
+                representations=representations_of(motion),
                 engine=engine,
                 num_workers=num_workers,
                 timeout=timeout,
@@ -178,7 +152,7 @@ def pack(
 
 
 @app.command()
-def check(path: _Pack, json: _Json = False) -> None:
+def check(path: _Pack, json: Json = False) -> None:
     """Compare the shards of a pack with its table and index. Every byte is read.
 
     The exit code is 1 if something is wrong; it is named.
@@ -207,7 +181,7 @@ def check(path: _Pack, json: _Json = False) -> None:
 @app.command()
 def show(
     path: _Pack,
-    json: _Json = False,
+    json: Json = False,
     sample: Annotated[
         int, typer.Option(min=0, metavar="N", help="Number of videos to compare with their originals.")
     ] = 8,

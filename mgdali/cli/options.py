@@ -1,0 +1,52 @@
+"""Options that several commands have: the videos in a list, the level of motion, output as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+
+import typer
+
+from mgdali.datasets.listing import FRAME_TEMPLATE
+
+if TYPE_CHECKING:
+    from mgdali.samplers import Representation
+
+__all__ = ["Json", "Level", "ListLines", "Root", "Template", "representations_of"]
+
+Level: TypeAlias = Literal["image", "feature", "both"]
+"""The level at which motion is measured."""
+
+Root: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Folder that relative paths in a list start from.",
+        show_default="working directory",
+    ),
+]
+ListLines: TypeAlias = Annotated[
+    Literal["videos", "frames"] | None,
+    typer.Option(
+        "--list",
+        help="Lines of a list: 'path label' (videos) or 'folder frames label' (frames).",
+        show_default="detected",
+    ),
+]
+Template: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="File names of the frames of a list of frames, with a placeholder for the number.",
+        show_default=FRAME_TEMPLATE,
+    ),
+]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def representations_of(level: Level) -> list[Representation]:
+    """Return the representations of ``--motion``."""
+    from mgdali.samplers import Representation
+
+    levels: tuple[Literal["image", "feature"], ...] = ("image", "feature") if level == "both" else (level,)
+    return [Representation(motion=each) for each in levels]
