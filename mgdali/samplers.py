@@ -6,7 +6,7 @@ Each strategy is a frozen dataclass over a function of :mod:`mgdali.sampling`. A
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
@@ -145,7 +145,7 @@ def checked_picks(sampler: Sampler, picks: NDArray[np.int64], total: int) -> NDA
     return picks.astype(np.int64, copy=False)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class MotionGuided:
     """Picks at even steps of cumulative motion (Eq. 4 to 6): :func:`mgdali.sampling.sample_motion_guided`.
 
@@ -154,26 +154,31 @@ class MotionGuided:
         motion, channels, weights: As in :class:`Representation`.
         mu: Exponent that smooths S, >= 0 (Table 1).
         inverse: ``"step"``, or ``"nearest"`` for the rule of the authors' released code.
+        even: Share of the distribution that is spread evenly over time, in [0, 1]
+            (:func:`mgdali.sampling.motion_weights`). 0 is the paper's rule.
 
     Raises:
         ValueError: If an argument is out of range.
 
     Example:
-        >>> MotionGuided(num_frames=3, mu=1.0).pick(np.array([0.0, 0, 0, 9, 9, 9, 0, 0]), 8, np.full(3, 0.5))
+        >>> MotionGuided(3, mu=1.0).pick(np.array([0.0, 0, 0, 9, 9, 9, 0, 0]), 8, np.full(3, 0.5))
         array([3, 4, 5])
     """
 
     num_frames: int = 8
+    _: KW_ONLY
     motion: Motion = "image"
     mu: float = 0.5
     channels: Channels = "luma"
     weights: Any = field(default=None, repr=False, compare=False)
     inverse: Inverse = "step"
+    even: float = 0.0
 
     def __post_init__(self) -> None:
         check_integer("num_frames", self.num_frames, least=1)
         sampling.check_mu(self.mu)
         sampling.check_inverse(self.inverse)
+        sampling.check_even(self.even)
         object.__setattr__(self, "weights", self.representation.weights)
 
     @property
@@ -182,10 +187,12 @@ class MotionGuided:
 
     def pick(self, motion: NDArray[np.float64] | None, total: int, offsets: NDArray[np.float64]) -> NDArray[np.int64]:
         assert motion is not None
-        return sampling.sample_motion_guided(motion, self.num_frames, mu=self.mu, offsets=offsets, inverse=self.inverse)
+        return sampling.sample_motion_guided(
+            motion, self.num_frames, mu=self.mu, even=self.even, offsets=offsets, inverse=self.inverse
+        )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Segment:
     """One frame from each of N equal parts, as in TSN: :func:`mgdali.sampling.sample_segment`.
 
@@ -209,7 +216,7 @@ class Segment:
         return sampling.sample_segment(total, self.num_frames, offsets=offsets)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Stride:
     """Every ``stride``-th frame from a random start; in testing, a centred run: :func:`mgdali.sampling.sample_stride`.
 
@@ -222,6 +229,7 @@ class Stride:
     """
 
     num_frames: int = 8
+    _: KW_ONLY
     stride: int = 4
 
     def __post_init__(self) -> None:
@@ -239,7 +247,7 @@ class Stride:
         return sampling.sample_stride(total, self.num_frames, self.stride, start=start)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class TopMotion:
     """The N frames of largest motion, in temporal order: :func:`mgdali.sampling.sample_top_motion`.
 
@@ -252,6 +260,7 @@ class TopMotion:
     """
 
     num_frames: int = 8
+    _: KW_ONLY
     motion: Motion = "image"
     channels: Channels = "luma"
     weights: Any = field(default=None, repr=False, compare=False)

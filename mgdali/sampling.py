@@ -19,6 +19,7 @@ Inverse = Literal["step", "nearest"]
 
 __all__ = [
     "Inverse",
+    "check_even",
     "check_inverse",
     "check_mu",
     "motion_weights",
@@ -29,28 +30,42 @@ __all__ = [
 ]
 
 
-def motion_weights(motion: ArrayLike, mu: float = 0.5) -> NDArray[np.float64]:
-    """Return the weight of each frame, ``w = S^mu`` (Eq. 6).
+def motion_weights(motion: ArrayLike, mu: float = 0.5, even: float = 0.0) -> NDArray[np.float64]:
+    """Return the weight of each frame, ``w = S^mu`` (Eq. 6), of which a share may be spread evenly over time.
+
+    With ``even``, the weights are ``w' = (1 - even) * w * T / sum(w) + even``. As shares of the whole, these are
+    ``(1 - even) * w / sum(w) + even / T``: a mixture of the paper's distribution and of segment sampling.
 
     Args:
         motion: S, float ``[T]``, T >= 1, finite and not negative.
         mu: Exponent that smooths S, >= 0. With 0 all frames have the same weight (``0^0 = 1``).
+        even: Share of the distribution that is spread evenly over time, in [0, 1]. 0 is the paper's rule.
 
     Returns:
         float64 ``[T]``. If all weights would be 0 (a still video), they are all 1.
 
     Raises:
-        ValueError: If ``motion`` or ``mu`` is out of range.
+        ValueError: If ``motion``, ``mu`` or ``even`` is out of range.
     """
     values = _check_motion(motion)
     check_mu(mu)
+    check_even(even)
     # The operator instead of np.power, because it computes the exact square root for 0.5 and the exact square for 2.
     weights = values**mu
     if not np.isfinite(weights).all():
         raise ValueError(
             f"motion ** {mu} overflows float64: the largest motion is {float(values.max())!r}; scale it down"
         )
-    return weights if weights.any() else np.ones_like(weights)
+    if not weights.any():
+        return np.ones_like(weights)
+    if even == 0:
+        return weights
+    with np.errstate(over="ignore"):
+        total = np.cumsum(weights)[-1]
+    if not np.isfinite(total):
+        raise ValueError("the sum of motion ** mu overflows float64: scale motion down")
+    # The kernels do the same operations in the same order.
+    return weights * ((1.0 - even) * len(weights) / total) + even
 
 
 def sample_motion_guided(
@@ -58,18 +73,22 @@ def sample_motion_guided(
     num_frames: int,
     *,
     mu: float = 0.5,
+    even: float = 0.0,
     offsets: ArrayLike = 0.5,
     inverse: Inverse = "step",
 ) -> NDArray[np.int64]:
     """Pick frames at even steps of cumulative motion (Eq. 4 to 6).
 
     Pick i of N is the smallest t with ``cumsum(w)[t] > (i + offsets[i]) * sum(w) / N``, with ``w = S^mu``. This is the
-    paper's rule with the mass of each frame centred on its index. With ``mu=0`` it equals :func:`sample_segment`.
+    paper's rule with the mass of each frame centred on its index. With ``mu=0`` or ``even=1`` it equals
+    :func:`sample_segment`.
 
     Args:
         motion: S, float ``[T]``, T >= 1, finite and not negative; ``S[t]`` is the difference of frame t from t - 1.
         num_frames: Number of picks, N >= 1. If T < N, frames are repeated.
         mu: Exponent that smooths S, >= 0. The paper's default is 0.5 (Table 1).
+        even: Share of the distribution that is spread evenly over time, in [0, 1] (:func:`motion_weights`). With more
+            of it, the picks also cover parts of the video in which little moves. 0 is the paper's rule.
         offsets: Position of each pick within its part of the cumulative distribution, a float or float ``[N]`` in
             [0, 1). Random in training, 0.5 in testing.
         inverse: ``"step"`` is the rule above. ``"nearest"`` is the rule of the authors' released code: ``argmin |cdf -
@@ -86,7 +105,7 @@ def sample_motion_guided(
         array([3, 4, 5])
     """
     check_inverse(inverse)
-    weights = motion_weights(motion, mu)
+    weights = motion_weights(motion, mu, even)
     count, places = _check_picks(num_frames, offsets)
     steps = np.arange(count) + places
     with np.errstate(over="ignore"):
@@ -210,6 +229,16 @@ def check_mu(mu: float) -> None:
         valid = False
     if not valid:
         raise ValueError(f"mu must be a finite number >= 0, got {mu!r}")
+
+
+def check_even(even: float) -> None:
+    """Raise ValueError unless ``even`` is a number in [0, 1]."""
+    try:
+        valid = 0 <= even <= 1
+    except TypeError:
+        valid = False
+    if not valid:
+        raise ValueError(f"even must be a number in [0, 1], got {even!r}")
 
 
 def check_inverse(inverse: str) -> None:
