@@ -1,9 +1,9 @@
 """Reader of a motion index that looks up single videos without reading the rest.
 
-The index is a Parquet file, in which a single row cannot be read without decoding thousands of others. So a copy of its
-columns is stored next to it as an Arrow file, which is memory-mapped. All processes of a machine share its memory, and
-only the requested rows are read. The copy is created again if it does not belong to the current index file. The copy
-of an index at a URL is stored in the user's cache folder.
+The index is a Parquet file, in which a single row cannot be read without decoding thousands of others. So a copy of it
+is stored next to it as an Arrow file, which is memory-mapped. All processes of a machine share its memory, and only the
+requested rows are read. The copy is created again if it does not belong to the current index file. The copy of an index
+at a URL is stored in the user's cache folder.
 """
 
 from __future__ import annotations
@@ -23,18 +23,16 @@ from numpy.typing import NDArray
 
 from mgdali.errors import DatasetError
 from mgdali.index.remote_index import downloaded, index_cache, path_or_url, remote_stamp
-from mgdali.index.schema import FORMAT, SCHEMA, Rows, read_batches
+from mgdali.index.schema import SCHEMA, Rows, read_batches
 from mgdali.index.writer import locked_folder, open_parquet
 from mgdali.video.record import VideoRecord, index_name
 
 __all__ = ["MotionIndex"]
 
-# The loader does not use this column. With 8 bytes per frame it would take most of the copy.
-_LEFT_OUT = "times"
 _KEYS = [pa.field("key", pa.uint64()), pa.field("key_row", pa.int64())]
 _STAMP = b"mgdali.source"
-# A copy in another format is created again.
-_FORMAT = f" format {FORMAT}"
+# The end of the stamp. Copies of other versions, whose columns are not these, end otherwise and are created again.
+_COPY_FORMAT = " copy 3"
 
 
 class MotionIndex:
@@ -84,7 +82,7 @@ class MotionIndex:
         return self._ends[-1] if self._ends else 0
 
     def __getitem__(self, row: int) -> VideoRecord:
-        """Return the record at a row in ``[0, len(self))``, without ``times``."""
+        """Return the record at a row in ``[0, len(self))``."""
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} is outside [0, {len(self)})")
         rows, row = self._rows_with(row)
@@ -142,7 +140,7 @@ def _current_copy(path: Path | str) -> Path:
 
 def _copy_of_url(url: str) -> Path:
     copy = _cached_copy(url)
-    stamp = remote_stamp(url) + _FORMAT.encode()
+    stamp = remote_stamp(url) + _COPY_FORMAT.encode()
     if _stamp_of(copy) == stamp:
         return copy
     with contextlib.ExitStack() as lock:
@@ -154,7 +152,7 @@ def _copy_of_url(url: str) -> Path:
         with downloaded(url) as (file, version):
             open_parquet(file, url).close()
             try:
-                _make_copy(file, copy, version + _FORMAT.encode())
+                _make_copy(file, copy, version + _COPY_FORMAT.encode())
             except OSError as error:
                 raise DatasetError(_not_copied(url, [_failure(copy, error)])) from error
     return copy
@@ -163,7 +161,7 @@ def _copy_of_url(url: str) -> Path:
 def _copy_of_file(path: Path) -> Path:
     open_parquet(path).close()
     stat = path.stat()
-    stamp = f"{stat.st_size} {stat.st_mtime_ns}{_FORMAT}".encode()
+    stamp = f"{stat.st_size} {stat.st_mtime_ns}{_COPY_FORMAT}".encode()
     copies = [path.with_name(f"{path.name}.map"), _cached_copy(os.fspath(path.absolute()))]
     for copy in copies:
         if _stamp_of(copy) == stamp:
@@ -202,19 +200,16 @@ def _stamp_of(copy: Path) -> bytes | None:
 
 def _make_copy(path: Path, target: Path, stamp: bytes) -> None:
     temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex}")
-    columns = [field for field in SCHEMA if field.name != _LEFT_OUT]
-    schema = pa.schema([*columns, *_KEYS], {_STAMP: stamp})
+    schema = pa.schema([*SCHEMA, *_KEYS], {_STAMP: stamp})
     try:
         with open_parquet(path) as parquet, pa.OSFile(str(temporary), "wb") as file:
             keys, rows = _sorted_keys(parquet)
             done = 0
             with pa.ipc.new_file(file, schema) as writer:
-                for batch in read_batches(parquet, columns=[field.name for field in columns]):
+                for batch in read_batches(parquet):
                     part = slice(done, done + batch.num_rows)
-                    own: list[Any] = [batch.column(field.name) for field in columns]
-                    writer.write_batch(
-                        pa.RecordBatch.from_arrays([*own, pa.array(keys[part]), pa.array(rows[part])], schema=schema)
-                    )
+                    arrays = [*batch.columns, pa.array(keys[part]), pa.array(rows[part])]
+                    writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))
                     done += batch.num_rows
         os.replace(temporary, target)
     finally:

@@ -137,7 +137,7 @@ class Rows:
     """Rows of an index file as records.
 
     Args:
-        batch: The rows, with the columns of :data:`SCHEMA`. It may lack the column ``times``.
+        batch: The rows, with the columns of :data:`SCHEMA`.
     """
 
     def __init__(self, batch: pa.RecordBatch) -> None:
@@ -178,10 +178,7 @@ class Rows:
 
 
 def from_batch(batch: pa.RecordBatch, row: int) -> VideoRecord:
-    """Return the record of one row. For several rows of a batch, :class:`Rows` and :func:`records_of` are faster.
-
-    The batch may lack the column ``times``.
-    """
+    """Return the record of one row. For several rows of a batch, :class:`Rows` and :func:`records_of` are faster."""
     return Rows(batch)[row]
 
 

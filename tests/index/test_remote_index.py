@@ -79,7 +79,7 @@ def test_an_index_at_a_url_has_the_records_of_the_file(path: Path, server: Fault
     index = MotionIndex(url)
     record = index.find("/b.mp4")
     assert record is not None
-    assert contents(record, without=("times",)) == contents(make_record("/b.mp4", 30, 2), without=("times",))
+    assert contents(record) == contents(make_record("/b.mp4", 30, 2))
     assert (index.path, repr(index), len(index)) == (url, f"MotionIndex({url!r}, 3 videos)", 3)
     assert index.find("/d.mp4") is None
     assert [name.endswith(".map") for name in copies(cache)] == [True]
