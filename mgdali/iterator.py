@@ -15,6 +15,7 @@ import torch
 
 from mgdali.datasets.video_dataset import VideoDataset
 from mgdali.errors import VideoDecodeError, check_integer
+from mgdali.loading.batch import label_input
 from mgdali.loading.batch_format import Batch, BatchFormat
 from mgdali.loading.feed import Feed
 from mgdali.loading.order import EpochOrder
@@ -41,9 +42,10 @@ class MGDaliIterator:
     """Batches of clips whose frames are picked by motion.
 
     Each epoch yields tuples ``(clips, labels)``: clips ``[N, T, 3, crop_size, crop_size]`` in ``dtype`` and ``layout``,
-    labels int64 ``[N]``, with N videos per batch and T frames per clip. With ``return_meta=True`` a dict follows:
-    ``path`` (list of str, ``[N]``), ``frames`` (the picks, int64 ``[N, T]``) and ``num_frames`` (of each video, int64
-    ``[N]``).
+    labels ``[N]`` or ``[N, C]`` as in the data set (:attr:`VideoDataset.labels`), with N videos per batch and T frames
+    per clip. With ``return_meta=True`` a dict follows: ``path`` (list of str, ``[N]``), ``frames`` (the picks, as
+    indices of frames of the file, int64 ``[N, T]``), ``num_frames`` (of each video or segment, int64 ``[N]``), and the
+    data set's columns: tensors ``[N]`` of numbers, or lists ``[N]``.
 
     Every random choice is a function of ``(seed, epoch, video)``: any number of workers gives the same batches.
 
@@ -51,7 +53,7 @@ class MGDaliIterator:
     processes; frameworks that start processes by pickling (``ddp_spawn``) must create it in each process.
 
     Args:
-        dataset: Labelled videos.
+        dataset: Labelled videos, or segments of videos.
         sampler: Sampling strategy: :class:`~mgdali.MotionGuided`, :class:`~mgdali.Segment`, :class:`~mgdali.Stride`,
             :class:`~mgdali.TopMotion`, or any object with the members of :class:`~mgdali.samplers.Sampler`.
         batch_size: Number of videos per batch, >= 1.
@@ -205,10 +207,13 @@ class MGDaliIterator:
             decoder_threads=decoder_threads,
             num_graphs=num_graphs,
             make_records=index == "auto" and dataset.pack is None,
+            label=label_input(dataset.labels),
         )
         # There is no attribute `sampler`: Lightning would take the loader for a torch DataLoader.
         self.dataset = dataset
-        self._format = BatchFormat(return_meta=return_meta, keys=batch_keys)
+        self._format = BatchFormat(
+            return_meta=return_meta, keys=batch_keys, paths=dataset.paths, columns=dataset.columns
+        )
         self._tally = Tally()
         self._find_share = find_share if share is None else lambda: share
         self._progress = Progress(order, self._find_share)

@@ -14,10 +14,12 @@ from mgdali.datasets.class_folders import read_class_folders
 from mgdali.datasets.labels import ClassNames, class_indices, class_names, written_labels
 from mgdali.datasets.listing import FRAME_TEMPLATE, AnyPath, Listing, read_frame_list
 from mgdali.datasets.registry import PublishedDataSets
+from mgdali.datasets.segments import SegmentTable
 from mgdali.datasets.shards import expand_shards, labelled_videos, scan_shards
 from mgdali.datasets.video_list import read_video_list
 from mgdali.errors import DatasetError
 from mgdali.video.media import VIDEO_EXTENSIONS, Media
+from mgdali.video.time_range import TimeRange
 
 if TYPE_CHECKING:
     from mgdali.datasets.packs import Pack
@@ -36,13 +38,16 @@ class Video:
 
     Args:
         path: Path of the file, or any other form that :class:`mgdali.video.media.Media` accepts.
-        label: Index of the class, in ``[0, len(classes))``.
+        label: Index of the class, in ``[0, len(classes))``; -1 if the video has no label. In a data set whose labels
+            are numbers or vectors: float, or float32 ``[C]``.
         span: Offset and length in bytes of a member within its tar; otherwise None.
+        time_range: The part of the video that belongs to the data set; None for the whole video.
     """
 
     path: str
-    label: int
+    label: Any
     span: tuple[int, int] | None = None
+    time_range: TimeRange | None = None
 
     @property
     def media(self) -> Media:
@@ -62,6 +67,8 @@ class VideoDataset(PublishedDataSets, Sequence[Video]):
         spans: Offset and length in bytes of each member within its tar, ``[N]`` or integers ``[N, 2]``; None, or -1 and
             -1, for a video that is not a member. :meth:`from_shards` finds them.
         columns: Further values of each video, such as ids or captions: lists ``[N]`` by name.
+        time_ranges: The part of each file that is the video, ``[N]``; None for a whole file. Several videos may be
+            segments of the same file.
 
     Attributes:
         classes: Names of the classes by index, ``[C]``.
@@ -77,7 +84,7 @@ class VideoDataset(PublishedDataSets, Sequence[Video]):
     Example:
         >>> dataset = VideoDataset(["a.mp4", "b.mp4"], [0, 1], ["run", "jump"])
         >>> len(dataset), dataset[1]
-        (2, Video(path='b.mp4', label=1, span=None))
+        (2, Video(path='b.mp4', label=1, span=None, time_range=None))
     """
 
     def __init__(
@@ -88,6 +95,7 @@ class VideoDataset(PublishedDataSets, Sequence[Video]):
         *,
         spans: Iterable[tuple[int, int] | None] | NDArray[np.int64] | None = None,
         columns: Mapping[str, Sequence[Any]] | None = None,
+        time_ranges: Iterable[TimeRange | None] | None = None,
     ) -> None:
         self._paths = _path_strings(paths)
         if not self._paths:
@@ -99,6 +107,7 @@ class VideoDataset(PublishedDataSets, Sequence[Video]):
             names = [str(label) for label in range(int(self._labels.max()) + 1)]
         self.classes: list[str] = names
         self.columns = _column_lists(columns or {}, len(self._paths))
+        self._time_ranges = None if time_ranges is None else SegmentTable.of(time_ranges, self._paths)
         self.pack: Pack | None = None
 
     @classmethod
@@ -255,6 +264,16 @@ class VideoDataset(PublishedDataSets, Sequence[Video]):
         return dataset
 
     @property
+    def labels(self) -> NDArray[Any]:
+        """Labels, in order: class indices int64 ``[N]``, numbers float32 ``[N]``, or vectors float32 ``[N, C]``."""
+        return self._labels
+
+    @property
+    def has_segments(self) -> bool:
+        """Whether videos of the data set are segments of files."""
+        return self._time_ranges is not None
+
+    @property
     def paths(self) -> Sequence[str]:
         """Paths of the videos, in order."""
         return self._paths
@@ -270,8 +289,14 @@ class VideoDataset(PublishedDataSets, Sequence[Video]):
         chosen = [self[row] for row in rows]
         spans = None if self._spans is None else [v.span for v in chosen]
         columns = {name: [values[row] for row in rows] for name, values in self.columns.items()}
+        time_ranges = None if self._time_ranges is None else [v.time_range for v in chosen]
         dataset = VideoDataset(
-            [v.path for v in chosen], [v.label for v in chosen], self.classes, spans=spans, columns=columns
+            [v.path for v in chosen],
+            [v.label for v in chosen],
+            self.classes,
+            spans=spans,
+            columns=columns,
+            time_ranges=time_ranges,
         )
         dataset.pack = self.pack
         return dataset
@@ -286,7 +311,12 @@ class VideoDataset(PublishedDataSets, Sequence[Video]):
     def __getitem__(self, index: int | slice) -> Video | VideoDataset:
         if isinstance(index, slice):
             return self.subset(range(*index.indices(len(self))))
-        return Video(self._paths[index], int(self._labels[index]), self._span(index))
+        time_range = None if self._time_ranges is None else self._time_ranges[index]
+        return Video(self._paths[index], self._label(index), self._span(index), time_range)
+
+    def _label(self, index: int) -> Any:
+        label = self._labels[index]
+        return label.item() if self._labels.ndim == 1 else label
 
     def _span(self, index: int) -> tuple[int, int] | None:
         if self._spans is None:

@@ -12,7 +12,7 @@ from mgdali.errors import DatasetError
 from mgdali.index.reader import MotionIndex
 from mgdali.index.remote_index import index_cache
 from mgdali.index.writer import IndexWriter, lost_slash
-from mgdali.video.record import VideoRecord
+from mgdali.video.record import VideoRecord, index_name
 from mgdali.video.remote import is_url
 
 __all__ = ["GrowingIndex", "automatic_path"]
@@ -26,36 +26,45 @@ class GrowingIndex:
 
     Args:
         path: Path of the index file. It is created if it does not exist.
+        keep_added: Whether :meth:`find` returns added records at once. Needed for segments, of which many may be of
+            one file, which is measured only once then.
 
     Raises:
         DatasetError: If the file is not an index or cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, keep_added: bool = False) -> None:
         self.path = path
         self._writer = IndexWriter(path)
         self._index: MotionIndex | None = None
         self._stamp: tuple[int, int] | None = None
         self._added = 0
+        self._kept: dict[str, VideoRecord] | None = {} if keep_added else None
         if self._writer.pending:
             # Rows of runs that ended before the end of an epoch.
             self._writer.commit()
         self.refresh()
 
     def find(self, path: str) -> VideoRecord | None:
-        """Return the record of a video. Records added since the last refresh are not found."""
+        """Return the record of a video. Records added since the last refresh are found only with ``keep_added``."""
+        if self._kept and (record := self._kept.get(index_name(path))) is not None:
+            return record
         return None if self._index is None else self._index.find(path)
 
     def add(self, record: VideoRecord) -> None:
         """Store a record in the journal."""
         self._writer.add(record)
         self._added += 1
+        if self._kept is not None:
+            self._kept[record.path] = record
 
     def refresh(self) -> None:
         """Merge added records into the file, and open the file again if it has changed."""
         if self._added:
             self._writer.commit()
             self._added = 0
+            if self._kept:
+                self._kept.clear()
         try:
             stat = self.path.stat()
         except FileNotFoundError:

@@ -39,7 +39,7 @@ def open_index(
     if dataset.pack is not None:
         return _index_of_pack(index, dataset.pack, representation), None
     if index == "auto":
-        return None, GrowingIndex(automatic_path(dataset.paths, cache_dir))
+        return None, GrowingIndex(automatic_path(dataset.paths, cache_dir), keep_added=dataset.has_segments)
     if index is None or isinstance(index, MotionIndex):
         return index, None
     return MotionIndex(index), None

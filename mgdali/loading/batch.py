@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,16 +14,18 @@ from mgdali.workers.clip_job import ClipResult
 from mgdali.workers.encoded_job import Result
 
 __all__ = [
-    "CLIP_INPUTS",
-    "ENCODED_INPUTS",
     "KIND_CLIP",
     "KIND_MEASURE",
     "KIND_PICKS_KNOWN",
+    "LABEL",
     "Arrays",
     "GraphInput",
     "Part",
     "arrange_clips",
     "arrange_encoded",
+    "clip_inputs",
+    "encoded_inputs",
+    "label_input",
 ]
 
 Arrays = tuple[list[NDArray[Any]] | NDArray[Any], ...]
@@ -54,15 +56,49 @@ class GraphInput:
 
 _PIXELS = GraphInput("pixels", np.uint8, ndim=4, layout="FCHW")
 _FLIP = GraphInput("flip", np.int32)
-_LABEL = GraphInput("label", np.int64)
+LABEL = GraphInput("label", np.int64)
+"""The input of labels that are class indices."""
+
 _PICKS = GraphInput("picks", np.int64, ndim=1)
 _NUM_FRAMES = GraphInput("num_frames", np.int64)
 
-CLIP_INPUTS = (_PIXELS, _FLIP, _LABEL, _PICKS, _NUM_FRAMES)
-"""Inputs of the graph that gets finished clips: pixels ``[N, 3, S, S]``, whether to mirror them, the label, the picks
-``[N]`` and the video's number of frames."""
 
-ENCODED_INPUTS = (
+def label_input(labels: NDArray[Any]) -> GraphInput:
+    """Return the input of a data set's labels.
+
+    Args:
+        labels: Class indices int64 ``[N]``, numbers float32 ``[N]``, or vectors float32 ``[N, C]``.
+    """
+    return GraphInput(LABEL.name, labels.dtype.type, ndim=labels.ndim - 1)
+
+
+def clip_inputs(label: GraphInput = LABEL) -> tuple[GraphInput, ...]:
+    """Return the inputs of the graph that gets finished clips.
+
+    They are pixels ``[N, 3, S, S]``, whether to mirror them, the label, the picks ``[N]`` and the number of frames in
+    the video.
+
+    Args:
+        label: The input of the labels.
+    """
+    return _PIXELS, _FLIP, label, _PICKS, _NUM_FRAMES
+
+
+def encoded_inputs(label: GraphInput = LABEL) -> tuple[GraphInput, ...]:
+    """Return the inputs of the graph that decodes.
+
+    They are those of :func:`clip_inputs` and, in addition, the encoded file, the offsets ``[N]``, the sample's kind,
+    the index of each pick among the decoded frames ``[N]``, their visible part (top, left, height, width), the matrix
+    for their colours ``[9]``, and the crop window in the decoded frames (top, left, bottom, right). An input that a
+    sample does not need holds one element of any value.
+
+    Args:
+        label: The input of the labels.
+    """
+    return (*_ENCODED, label)
+
+
+_ENCODED = (
     GraphInput("file", np.uint8, ndim=1),
     GraphInput("offsets", np.float64, ndim=1),
     GraphInput("kind", np.int32),
@@ -74,14 +110,9 @@ ENCODED_INPUTS = (
     GraphInput("colours", np.float32, ndim=1),
     GraphInput("window", np.float32, ndim=1),
     _FLIP,
-    _LABEL,
 )
-"""Inputs of the graph that decodes: those of :data:`CLIP_INPUTS` and, in addition, the encoded file, the offsets
-``[N]``, the sample's kind, the index of each pick among the decoded frames ``[N]``, their visible part (top, left,
-height, width), the matrix for their colours ``[9]``, and the crop window in the decoded frames (top, left, bottom,
-right). An input that a sample does not need holds one element of any value."""
 
-_NOT_NEEDED = {each.name: np.zeros((1,) * each.ndim, each.dtype) for each in ENCODED_INPUTS if each.ndim}
+_NOT_NEEDED = {each.name: np.zeros((1,) * each.ndim, each.dtype) for each in _ENCODED if each.ndim}
 _NOT_NEEDED["pixels"] = np.zeros((1, 3, 1, 1), np.uint8)
 
 
@@ -93,6 +124,7 @@ class Part:
         arrays: The graph's inputs.
         paths: Paths of the clips' videos.
         last: Whether this part completes its batch.
+        indices: Indices of the clips' videos in the data set.
         gpu_bytes: Number of bytes that the GPU needs to decode it; 0 if the graph decodes nothing of it.
         gpu_limit: Number of bytes that parts may need together while they are in the graphs, this one included.
     """
@@ -100,45 +132,57 @@ class Part:
     arrays: Arrays
     paths: list[str]
     last: bool
+    indices: list[int] = field(default_factory=list)
     gpu_bytes: int = 0
     gpu_limit: float = math.inf
 
 
-def arrange_clips(videos: list[Video], results: list[Result], memory: list[NDArray[np.uint8]]) -> Arrays:
-    """Return the inputs :data:`CLIP_INPUTS` of a batch of finished clips.
+def arrange_clips(
+    videos: list[Video], results: list[Result], memory: list[NDArray[np.uint8]], *, label: GraphInput = LABEL
+) -> Arrays:
+    """Return a batch of finished clips as the inputs :func:`clip_inputs`.
 
     Args:
         videos: The batch's videos.
         results: Their results, all of them finished clips.
         memory: The clips' pixels.
+        label: The input of the labels.
     """
     clips = [result for result in results if isinstance(result, ClipResult)]
     return _in_order(
-        CLIP_INPUTS,
+        clip_inputs(label),
         pixels=memory,
         flip=[clip.flip for clip in clips],
-        label=[video.label for video in videos],
+        label=_labels(videos, label),
         picks=np.stack([clip.picks for clip in clips]),
         num_frames=[clip.num_frames for clip in clips],
     )
 
 
-def arrange_encoded(videos: list[Video], results: list[Result], memory: list[NDArray[np.uint8]]) -> Arrays:
-    """Return the inputs :data:`ENCODED_INPUTS` of a batch of encoded files and finished clips.
+def arrange_encoded(
+    videos: list[Video], results: list[Result], memory: list[NDArray[np.uint8]], *, label: GraphInput = LABEL
+) -> Arrays:
+    """Return a batch of encoded files and finished clips as the inputs :func:`encoded_inputs`.
 
     Args:
         videos: The batch's videos.
         results: Their results.
         memory: Each file's bytes or clip's pixels.
+        label: The input of the labels.
     """
     samples = [_encoded_sample(result, content) for result, content in zip(results, memory, strict=True)]
     return _in_order(
-        ENCODED_INPUTS,
+        encoded_inputs(label),
         **{name: [sample[name] for sample in samples] for name in samples[0]},
         num_frames=[result.num_frames for result in results],
         flip=[result.flip for result in results],
-        label=[video.label for video in videos],
+        label=_labels(videos, label),
     )
+
+
+def _labels(videos: list[Video], label: GraphInput) -> NDArray[Any]:
+    """Return the labels of a batch, ``[N]`` or ``[N, C]``."""
+    return np.array([video.label for video in videos], label.dtype)
 
 
 def _encoded_sample(result: Result, content: NDArray[np.uint8]) -> dict[str, Any]:

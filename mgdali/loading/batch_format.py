@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import torch
+
+from mgdali.loading.columns import BatchColumns
 
 __all__ = ["Batch", "BatchFormat"]
 
@@ -22,17 +25,29 @@ class BatchFormat:
 
     Args:
         return_meta: Whether to yield metadata: ``path`` (list of str, ``[N]``), ``frames`` (the picks, int64
-            ``[N, T]``) and ``num_frames`` (of each video, int64 ``[N]``).
+            ``[N, T]``), ``num_frames`` (of each video, int64 ``[N]``), and the columns.
         keys: Names of clips and labels, for dicts; None for tuples.
+        paths: Paths of all videos of the data set.
+        columns: Further values of all videos, by name of the column.
 
     Raises:
-        ValueError: If ``keys`` are not two different names, other than those of the metadata.
+        ValueError: If ``keys`` are not two different names, other than those of the metadata, or a column that is
+            yielded has the name of other metadata or a key.
     """
 
     return_meta: bool = False
     keys: tuple[str, str] | None = None
+    paths: Sequence[str] = field(default=(), repr=False)
+    columns: Mapping[str, Sequence[Any]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "_columns", BatchColumns(self.columns if self.return_meta else {}))
+        taken = {*_META_KEYS, *(self.keys or ())} & set(self.columns)
+        if self.return_meta and taken:
+            raise ValueError(
+                f"the data set's column {min(taken)!r} has the name of another value of each batch: give the column "
+                "another name, or remove it from dataset.columns"
+            )
         if self.keys is None:
             return
         keys = tuple(self.keys)
@@ -43,16 +58,20 @@ class BatchFormat:
                 f"got {self.keys!r}"
             )
 
-    def __call__(self, outputs: dict[str, torch.Tensor], paths: list[str]) -> Batch:
+    def __call__(self, outputs: dict[str, torch.Tensor], indices: Sequence[int]) -> Batch:
         """Return a batch in this form.
 
         Args:
             outputs: The graph's outputs by name.
-            paths: Paths of the clips' videos.
+            indices: Indices of the clips' videos in the data set.
         """
         clips, labels = outputs["clips"], outputs["labels"]
-        values = (paths, outputs["frames"], outputs["num_frames"])
-        meta = dict(zip(_META_KEYS, values, strict=True)) if self.return_meta else {}
+        meta = self._meta(outputs, indices) if self.return_meta else {}
         if self.keys is not None:
             return {self.keys[0]: clips, self.keys[1]: labels, **meta}
         return (clips, labels, meta) if self.return_meta else (clips, labels)
+
+    def _meta(self, outputs: dict[str, torch.Tensor], indices: Sequence[int]) -> dict[str, Any]:
+        values = ([self.paths[index] for index in indices], outputs["frames"], outputs["num_frames"])
+        columns: BatchColumns = self.__dict__["_columns"]
+        return {**dict(zip(_META_KEYS, values, strict=True)), **columns(indices)}

@@ -23,8 +23,8 @@ from mgdali.workers.protocols import Pool
 
 __all__ = ["Batch", "Feed", "make_pool"]
 
-Batch = tuple[dict[str, torch.Tensor], list[str]]
-"""The graph's outputs by name, and the paths of the clips' videos."""
+Batch = tuple[dict[str, torch.Tensor], list[int]]
+"""The graph's outputs by name, and the indices of the clips' videos in the data set."""
 
 WAIT_SECONDS = 60.0
 """How long to wait for a part in a graph that decodes, in seconds: afterwards its decoder counts as stuck."""
@@ -117,7 +117,7 @@ class Feed:
         assert self._graphs is not None
         assert self._source is not None
         parts: list[dict[str, torch.Tensor]] = []
-        paths: list[str] = []
+        indices: list[int] = []
         complete = False
         while not complete:
             self._guarded(self._give)
@@ -128,13 +128,13 @@ class Feed:
                 return None
             part, outputs = self._guarded(self._take)
             parts.append(outputs)
-            paths += part.paths
+            indices += part.indices
             complete = part.last
             self._guarded(self._give)
             # Started only now, because the thread would slow the graph down while it takes its inputs.
             if self._ahead is not None and self._pending is None and not self._exhausted:
                 self._guarded(self._ahead.begin)
-        return _joined(parts), paths
+        return _joined(parts), indices
 
     def stop(self) -> None:
         """End the current epoch, if there is one. Nothing runs in the background until the next epoch begins."""

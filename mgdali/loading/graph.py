@@ -10,7 +10,7 @@ import torch
 from torch.utils.dlpack import DLDeviceType, from_dlpack
 
 from mgdali.gpu.picking import FrameFunctions
-from mgdali.loading.batch import CLIP_INPUTS, ENCODED_INPUTS, KIND_CLIP, KIND_PICKS_KNOWN, Arrays, GraphInput
+from mgdali.loading.batch import KIND_CLIP, KIND_PICKS_KNOWN, Arrays, GraphInput, clip_inputs, encoded_inputs
 from mgdali.loading.settings import LoaderSettings
 from mgdali.transforms import OutputFormat
 
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 OUTPUTS = ["clips", "labels", "frames", "num_frames"]
-"""Outputs of every graph, in order: clips, labels int64 [N], picks int64 [N, T], frames in the video int64 [N]."""
+"""Outputs of every graph, in order: clips, labels [N] or [N, C], picks int64 [N, T], frames in the video int64 [N]."""
 
 _TYPES = {
     np.uint8: types.UINT8,
@@ -55,7 +55,7 @@ def clips_pipeline(source: Callable[[], Arrays], settings: LoaderSettings) -> Pi
         settings: Settings of the loader.
     """
     build = pipeline_def(**_execution(settings))(_clips_graph)
-    return build(source, settings.route.device_id is not None, settings.output)
+    return build(source, settings.label, settings.route.device_id is not None, settings.output)
 
 
 def decoding_pipeline(source: Callable[[], Arrays], settings: LoaderSettings, functions: FrameFunctions) -> Pipeline:
@@ -71,7 +71,7 @@ def decoding_pipeline(source: Callable[[], Arrays], settings: LoaderSettings, fu
     """
     build = pipeline_def(**_execution(settings))(_decoding_graph)
     on_gpu = settings.route.device_id is not None
-    return build(source, functions, on_gpu, settings.transform.crop_size, settings.output)
+    return build(source, settings.label, functions, on_gpu, settings.transform.crop_size, settings.output)
 
 
 def to_torch_tensor(tensor: Any) -> torch.Tensor:
@@ -99,8 +99,10 @@ def _execution(settings: LoaderSettings) -> dict[str, Any]:
     }
 
 
-def _clips_graph(source: Callable[[], Arrays], on_gpu: bool, output: OutputFormat) -> tuple[Any, ...]:
-    given = _inputs(source, CLIP_INPUTS)
+def _clips_graph(
+    source: Callable[[], Arrays], label: GraphInput, on_gpu: bool, output: OutputFormat
+) -> tuple[Any, ...]:
+    given = _inputs(source, clip_inputs(label))
     clips, labels, picks, num_frames = given["pixels"], given["label"], given["picks"], given["num_frames"]
     if on_gpu:
         clips, labels, picks, num_frames = clips.gpu(), labels.gpu(), picks.gpu(), num_frames.gpu()
@@ -110,9 +112,14 @@ def _clips_graph(source: Callable[[], Arrays], on_gpu: bool, output: OutputForma
 
 
 def _decoding_graph(
-    source: Callable[[], Arrays], functions: FrameFunctions, on_gpu: bool, crop_size: int, output: OutputFormat
+    source: Callable[[], Arrays],
+    label: GraphInput,
+    functions: FrameFunctions,
+    on_gpu: bool,
+    crop_size: int,
+    output: OutputFormat,
 ) -> tuple[Any, ...]:
-    given = _inputs(source, ENCODED_INPUTS)
+    given = _inputs(source, encoded_inputs(label))
     files, kind, window = given["file"], given["kind"], given["window"]
     offsets, pixels, labels = given["offsets"], given["pixels"], given["label"]
     known_picks, known_num_frames, places = given["picks"], given["num_frames"], given["places"]

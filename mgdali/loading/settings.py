@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from mgdali.errors import check_integer, check_timeout
+from mgdali.loading.batch import LABEL, GraphInput
 from mgdali.loading.order import EpochOrder
 from mgdali.loading.route import CPU_ROUTE, Route
 from mgdali.samplers import Sampler, check_sampler
@@ -46,6 +47,7 @@ class LoaderSettings:
         decoder_threads: Number of threads of each graph in which NVDEC's sessions are driven, >= 1; None for three per
             NVDEC engine. Used only if the graph decodes.
         num_graphs: Number of graphs that take turns, >= 1. Used only if the graph decodes.
+        label: The graph's input of the labels, which have the type of the data set's.
 
     Raises:
         ValueError: If a setting is out of range.
@@ -65,6 +67,7 @@ class LoaderSettings:
     make_records: bool = False
     decoder_threads: int | None = None
     num_graphs: int = 1
+    label: GraphInput = LABEL
 
     def __post_init__(self) -> None:
         check_sampler(self.sampler)

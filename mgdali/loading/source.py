@@ -10,6 +10,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Protocol
 
@@ -53,6 +54,8 @@ class _Sample:
         self.index: int
         self.video: Video
         self.record: VideoRecord | None
+        # The part of the video as indices of frames, if the record tells it.
+        self.part: tuple[int, int] | None = None
         self.result: Result | None = None
         self.error: Exception | None = None
         self.abandoned = False
@@ -108,7 +111,7 @@ class ClipSource:
         self._tally = tally
         self._index = index
         self._on_record = on_record
-        self._arrange = arrange_encoded if settings.decodes_in_graph else arrange_clips
+        self._arrange = partial(arrange_encoded if settings.decodes_in_graph else arrange_clips, label=settings.label)
         self._free = deque(range(settings.slots))
         self._under_way: dict[int, _Sample] = {}
         self._ahead: deque[_Sample] = deque()
@@ -239,6 +242,7 @@ class ClipSource:
             self._arrange(videos, results, memory),
             [video.path for video in videos],
             last,
+            indices=[sample.index for sample in samples],
             gpu_bytes=sum(result.gpu_bytes for result in files),
             gpu_limit=self._gpu_room(self._decoded),
         )
@@ -287,12 +291,18 @@ class ClipSource:
         """Let a video fill a sample."""
         sample.index = index
         sample.video = self._dataset[index]
-        sample.record = None
-        if self._index is not None:
-            path = sample.video.path
-            sample.record = self._index.find(path)
-            if sample.record is None and self._on_record is None:
+        sample.record = sample.part = None
+        if self._index is None:
+            return
+        path, time_range = sample.video.path, sample.video.time_range
+        record = self._index.find(path)
+        if record is None:
+            if self._on_record is None:
                 self._tally.note_unindexed(path, "is not in the index")
+            return
+        if time_range is not None and record.error is None:
+            sample.part = time_range.frames(record)
+        sample.record = record.without_times()
 
     def _expected_seconds(self, sample: _Sample) -> float:
         """Return the time that a sample's video took before, else an estimate from its record, else 0."""
@@ -300,7 +310,8 @@ class ClipSource:
         record = sample.record
         if before or record is None:
             return before
-        return _SECONDS_PER_PIXEL * record.num_frames * record.width * record.height
+        first, end = sample.part or (0, record.num_frames)
+        return _SECONDS_PER_PIXEL * (end - first) * record.width * record.height
 
     def _submit(self, sample: _Sample) -> None:
         crash = self._tally.crashed.get(sample.index)
@@ -311,7 +322,10 @@ class ClipSource:
         choices = draw(self._order.seed, self._epoch, sample.index, num_frames, training=training)
         self._under_way[sample.slot] = sample
         on_gpu = self._may_use_gpu(sample)
-        self._pool.submit(sample.slot, ClipJob(sample.video.media, choices, sample.record, on_gpu))
+        video = sample.video
+        self._pool.submit(
+            sample.slot, ClipJob(video.media, choices, sample.record, on_gpu, video.time_range, sample.part)
+        )
 
     def _may_use_gpu(self, sample: _Sample) -> bool:
         """Return whether the graph may decode a sample's video."""
@@ -349,6 +363,8 @@ class ClipSource:
         self._tally.frames_decoded += result.frames_decoded
         if result.unindexed is not None and self._on_record is None:
             self._tally.note_unindexed(sample.video.path, result.unindexed)
+        if sample.video.time_range is not None:
+            self._tally.note_long_way(sample.video.path, result.num_frames, result.frames_decoded)
         if isinstance(result, ClipResult):
             self._seconds[sample.index] = result.seconds
             if result.not_on_gpu is not None:

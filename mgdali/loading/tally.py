@@ -10,6 +10,9 @@ from mgdali.errors import VideoCrashError, VideoDecodeError
 
 __all__ = ["Tally"]
 
+# Number of frames that may be decoded for a part of a video beside its own, before a warning: about a minute.
+_LONG_WAY = 1800
+
 _RESUMED = " (before this run was resumed)"
 
 
@@ -28,6 +31,7 @@ class Tally:
             them from then on, also in a resumed run.
         graph_failures: Number of times that a graph failed.
         frames_decoded: Number of frames that decoders returned.
+        long_way_noted: Whether there was a warning about many frames that were decoded for a short part of a video.
     """
 
     bad_videos: dict[str, VideoDecodeError] = field(default_factory=dict)
@@ -37,6 +41,7 @@ class Tally:
     failed_on_gpu: dict[int, str] = field(default_factory=dict)
     graph_failures: int = 0
     frames_decoded: int = 0
+    long_way_noted: bool = False
 
     def note_replaced(self, index: int, error: VideoDecodeError) -> None:
         """Record a video that is replaced, and warn when it is replaced for the first time."""
@@ -56,6 +61,24 @@ class Tally:
         if len(self.unindexed) == 1:
             message = f"{path} {reason}: measuring it while loading; further such videos are not reported"
             warnings.warn(message, RuntimeWarning, stacklevel=3)
+
+    def note_long_way(self, path: str, num_frames: int, frames_decoded: int) -> None:
+        """Warn about the first part of a video for which many other frames had to be decoded.
+
+        Args:
+            path: Path of the video.
+            num_frames: Number of frames in the part.
+            frames_decoded: Number of frames that were decoded for it.
+        """
+        if self.long_way_noted or frames_decoded < num_frames + _LONG_WAY:
+            return
+        self.long_way_noted = True
+        message = (
+            f"{frames_decoded} frames of {path} were decoded for a part of {num_frames} frames, because without an "
+            "index each part is decoded from the beginning of its file: build one with `mgdali index build` and pass "
+            "index=; further such parts are not reported"
+        )
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
 
     def note_graph_failure(self, paths: Sequence[str], reason: str) -> None:
         """Count a failure of a graph and warn about it.

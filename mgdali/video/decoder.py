@@ -1,6 +1,7 @@
-"""Decoding a video for the frames that its sampler picks.
+"""Decoding a video, or a part of it, for the frames that its sampler picks.
 
-The whole video is decoded. With its record from a motion index, only the frames that the picks need are decoded.
+All frames up to the end of the part are decoded. With the video's record from a motion index, only the frames that the
+picks need are decoded.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from mgdali.video.meters import make_meter
 from mgdali.video.packets import StreamLog
 from mgdali.video.picked_frames import frames_needed, read_picked
 from mgdali.video.record import VideoRecord
+from mgdali.video.time_range import FrameClock, TimeRange
 
 __all__ = ["MEMORY_BUDGET", "DecodedVideo", "Decoder", "Picture", "known_picks"]
 
@@ -40,32 +42,49 @@ class DecodedVideo:
     """Picks of a video and their pictures.
 
     Attributes:
-        frames: Pictures of the picked frames, by index of the frame.
-        picks: Indices of the picked frames, int64 ``[N]`` in ``[0, num_frames)``.
-        num_frames: Number of frames in the video, T.
-        frames_decoded: Number of frames that the decoder returned; more than T if the video was decoded twice.
-        motion: Measured motion S, float64 ``[T]``, rounded to float32; None if it was not measured.
-        damage: Error at which decoding ended after T frames, if these were kept; None if the whole video was decoded.
+        frames: Pictures of the picked frames, by index of the frame in the video.
+        picks: Indices of the picked frames in the video, int64 ``[N]``.
+        num_frames: Number of frames in the video or in the part of it, T.
+        frames_decoded: Number of frames that the decoder returned; more than T if the video was decoded twice, or if
+            the part does not begin with the video's first frame.
+        first: Index of the first frame of the part; 0 for a whole video.
+        motion: Measured motion S of the video or the part, float64 ``[T]``, rounded to float32; None if it was not
+            measured. S of the first frame is 0.
+        whole_motion: S of the whole video, if a log was given; otherwise None.
+        log_is_complete: Whether a log was given and describes the whole video, because nothing was damaged.
+        damage: Error at which decoding ended, if the frames before it were used; otherwise None.
     """
 
     frames: dict[int, Picture]
     picks: NDArray[np.int64]
     num_frames: int
     frames_decoded: int
+    first: int = 0
     motion: NDArray[np.float64] | None = None
+    whole_motion: NDArray[np.float64] | None = None
+    log_is_complete: bool = False
     damage: VideoDecodeError | None = None
 
 
-def known_picks(sampler: Sampler, record: VideoRecord | None, offsets: NDArray[np.float64]) -> NDArray[np.int64] | None:
-    """Return a video's picks without decoding it, int64 ``[N]``; None if the record is not sufficient.
+def known_picks(
+    sampler: Sampler,
+    record: VideoRecord | None,
+    offsets: NDArray[np.float64],
+    part: tuple[int, int] | None = None,
+) -> NDArray[np.int64] | None:
+    """Return the picks of a video, or of a part of it, without decoding it; None if the record is not sufficient.
 
     Args:
         sampler: Sampling strategy.
         record: Record of the video; None if the index does not contain it.
         offsets: Offsets for the sampler, float64 ``[N]`` in [0, 1).
+        part: First frame and end of the part, at least one frame; None for the whole video.
+
+    Returns:
+        Indices of frames of the video, int64 ``[N]``.
 
     Raises:
-        ValueError: If the sampler does not return N indices of frames of the video.
+        ValueError: If the sampler does not return N indices of frames of the video or the part.
     """
     if record is None or record.error is not None:
         return None
@@ -73,7 +92,25 @@ def known_picks(sampler: Sampler, record: VideoRecord | None, offsets: NDArray[n
     motion = None if representation is None else record.motion_of(representation)
     if representation is not None and motion is None:
         return None
-    return checked_picks(sampler, sampler.pick(motion, record.num_frames, offsets), record.num_frames)
+    first, end = part or (0, record.num_frames)
+    return (
+        _picks(sampler, None if motion is None else _motion_of_part(motion, first, end), end - first, offsets) + first
+    )
+
+
+def _motion_of_part(motion: NDArray[np.float64], first: int, end: int) -> NDArray[np.float64]:
+    """Return S of a part of a video: that of the video, with 0 for the first frame."""
+    if (first, end) == (0, len(motion)):
+        return motion
+    own = motion[first:end].copy()
+    own[0] = 0.0
+    return own
+
+
+def _picks(
+    sampler: Sampler, motion: NDArray[np.float64] | None, total: int, offsets: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    return checked_picks(sampler, sampler.pick(motion, total, offsets), total)
 
 
 class Decoder:
@@ -104,6 +141,8 @@ class Decoder:
         *,
         picture: Callable[[av.VideoFrame], Picture] | None = None,
         record: VideoRecord | None = None,
+        time_range: TimeRange | None = None,
+        part: tuple[int, int] | None = None,
         log: StreamLog | None = None,
     ) -> DecodedVideo:
         """Decode one video for the frames its sampler picks.
@@ -114,76 +153,122 @@ class Decoder:
             picture: Function that returns the picture of a decoded frame; by default the whole upright frame, uint8
                 RGB ``[H, W, 3]``.
             record: Record of the video, with which fewer frames are decoded. It must match the video's content.
-            log: Log in which packets and frames are noted if the whole video is decoded.
+            time_range: The part of the video from which frames are picked; None for the whole video.
+            part: That part as indices of frames (:meth:`TimeRange.frames`), without which the record of a video is not
+                used; None if it is not known, or for the whole video.
+            log: Log in which packets and frames are noted. With it, a video is decoded to its last frame, and the
+                motion of all frames is measured, although only a part may be wanted.
 
         Raises:
-            VideoDecodeError: If the video cannot be decoded; if damaged videos are kept, only if it has fewer than N
-                frames before the damage.
+            VideoDecodeError: If the video cannot be decoded, or the part contains no frame; if damaged videos are
+                kept, only if it has fewer than N frames before the damage.
             ValueError: If the sampler does not return N indices of frames of the video.
             RuntimeError: If another thread is using the decoder.
         """
         with self._use:
-            return self._decode(as_media(video), offsets, picture or self._to_rgb, record, log)
+            media = as_media(video)
+            known = None
+            if time_range is None or part is not None:
+                known = self._decode_picked(media, offsets, picture or self._to_rgb, record, time_range, part)
+            return known or self._decode_all(media, offsets, picture or self._to_rgb, time_range, log)
 
-    def _decode(
+    def _decode_picked(
         self,
         media: Media,
         offsets: NDArray[np.float64],
         picture: Callable[[av.VideoFrame], Picture],
         record: VideoRecord | None,
-        log: StreamLog | None,
-    ) -> DecodedVideo:
-        """Decode the frames that a record's picks need, or all frames."""
-        picks = known_picks(self._sampler, record, offsets)
-        if record is not None and picks is not None:
-            wanted = np.unique(picks).tolist()
-            try:
-                frames = {t: picture(frame) for t, frame in read_picked(media, record, wanted)}
-                return DecodedVideo(frames, picks, record.num_frames, frames_needed(record, wanted))
-            except VideoDecodeError:
-                # S of a packed video is that of its original, which decoding the copy does not give.
-                if record.origin is not None:
-                    raise
-                # The video may be damaged in a way that matters only if decoding begins in the middle.
-        return self._decode_whole(media, offsets, picture, log)
+        time_range: TimeRange | None,
+        part: tuple[int, int] | None,
+    ) -> DecodedVideo | None:
+        """Decode the frames that a record's picks need; return None if this is not possible."""
+        if record is not None and record.error is None and time_range is not None and part is not None:
+            time_range.check_frames(part, media.path)
+        picks = known_picks(self._sampler, record, offsets, part)
+        if record is None or picks is None:
+            return None
+        wanted = np.unique(picks).tolist()
+        first, end = part or (0, record.num_frames)
+        try:
+            frames = {t: picture(frame) for t, frame in read_picked(media, record, wanted)}
+            return DecodedVideo(frames, picks, end - first, frames_needed(record, wanted), first)
+        except VideoDecodeError:
+            # S of a packed video is that of its original, which decoding the copy does not give.
+            if record.origin is not None:
+                raise
+            # The video may be damaged in a way that matters only if decoding begins in the middle.
+            return None
 
-    def _decode_whole(
+    def _decode_all(
         self,
         media: Media,
         offsets: NDArray[np.float64],
         picture: Callable[[av.VideoFrame], Picture],
+        time_range: TimeRange | None,
         log: StreamLog | None,
     ) -> DecodedVideo:
         """Decode all frames, and decode the picked ones again if the frames did not fit into the memory budget."""
+        found = self._measure(media, time_range, log)
+        picks = _picks(self._sampler, found.motion, found.end - found.first, offsets) + found.first
+        wanted = np.unique(picks).tolist()
+        decoded = found.decoded
+        if found.kept:
+            frames = {t: picture(found.kept[t - found.first]) for t in wanted}
+        else:
+            frames = self._decode_again(media, wanted, picture)
+            decoded += wanted[-1] + 1
+        return DecodedVideo(
+            frames,
+            picks,
+            found.end - found.first,
+            decoded,
+            found.first,
+            found.motion,
+            found.whole_motion,
+            found.log_is_complete,
+            found.damage,
+        )
+
+    def _measure(self, media: Media, time_range: TimeRange | None, log: StreamLog | None) -> _Measured:
+        """Decode a video up to the end of the part, or to its last frame if a log is given, and measure S."""
+        whole = log is not None
+        noted = StreamLog() if log is None and time_range is not None else log
+        bounds = _Bounds(time_range, noted, media.path)
         meter = None if self._representation is None else make_meter(self._representation)
         kept: list[av.VideoFrame] = []
-        total = frame_bytes = 0
+        decoded = frame_bytes = 0
         damage: VideoDecodeError | None = None
         try:
-            for frame in read_frames(media, log=log):
-                if meter is not None:
+            for frame in read_frames(media, log=noted):
+                decoded += 1
+                inside = bounds.contains(frame)
+                if bounds.passed and not whole:
+                    break
+                if meter is not None and (inside or whole):
                     meter.add(frame)
-                total += 1
+                if not inside:
+                    continue
                 # read_frames() converts all frames to one size and format.
                 frame_bytes = frame_bytes or sum(plane.buffer_size for plane in frame.planes)
-                if total * frame_bytes <= self._memory_budget:
+                if bounds.count * frame_bytes <= self._memory_budget:
                     kept.append(frame)
                 else:
                     kept.clear()
         except VideoDecodeError as error:
-            if not self._keep_damaged or total < self._sampler.num_frames:
-                raise
-            # A copy without the traceback, which refers to all kept frames.
-            damage = VideoDecodeError(*error.args)
+            # Damage after the part matters only to the log.
+            whole = False
+            if not bounds.passed:
+                if not self._keep_damaged or bounds.count < self._sampler.num_frames:
+                    raise
+                # A copy without the traceback, which refers to all kept frames.
+                damage = VideoDecodeError(*error.args)
+        bounds.check()
         # An index stores S as float32. It is rounded here too, so that the picks are equal with and without an index.
         motion = None if meter is None else np.array(meter.motion, np.float32).astype(np.float64)
-        picks = checked_picks(self._sampler, self._sampler.pick(motion, total, offsets), total)
-        wanted = np.unique(picks).tolist()
-        if kept:
-            frames = {t: picture(kept[t]) for t in wanted}
-            return DecodedVideo(frames, picks, total, total, motion, damage)
-        frames = self._decode_again(media, wanted, picture)
-        return DecodedVideo(frames, picks, total, total + wanted[-1] + 1, motion, damage)
+        own = motion
+        if motion is not None and log is not None:
+            own = _motion_of_part(motion, bounds.first, bounds.end)
+        return _Measured(kept, bounds.first, bounds.end, decoded, own, motion if whole else None, whole, damage)
 
     def _decode_again(
         self, media: Media, wanted: list[int], picture: Callable[[av.VideoFrame], Picture]
@@ -195,3 +280,76 @@ class Decoder:
                 if t == wanted[-1]:
                     return frames
         raise VideoDecodeError(media.path, t + 1, "it has fewer frames when it is decoded again")
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Result of decoding a video from its first frame.
+
+    Attributes:
+        kept: The frames of the part; empty if they exceed the memory budget.
+        first, end: The part as indices of frames.
+        decoded: Number of frames that the decoder returned.
+        motion, whole_motion, log_is_complete, damage: As in :class:`DecodedVideo`.
+    """
+
+    kept: list[av.VideoFrame]
+    first: int
+    end: int
+    decoded: int
+    motion: NDArray[np.float64] | None
+    whole_motion: NDArray[np.float64] | None
+    log_is_complete: bool
+    damage: VideoDecodeError | None
+
+
+class _Bounds:
+    """Finds out which frames belong to a part, while they are decoded.
+
+    Args:
+        time_range: The part; None for the whole video.
+        log: Log of the stream, in which its properties are noted before its first frame; None for the whole video.
+        path: Path of the video, for errors.
+    """
+
+    def __init__(self, time_range: TimeRange | None, log: StreamLog | None, path: str) -> None:
+        self._time_range = time_range
+        self._log = log
+        self._path = path
+        self._clock: FrameClock | None = None
+        self._decoded = 0
+        self.first = self.end = 0
+        self.passed = False
+
+    @property
+    def count(self) -> int:
+        """Number of frames in the part so far."""
+        return self.end - self.first
+
+    def contains(self, frame: av.VideoFrame) -> bool:
+        """Return whether the next frame belongs to the part. After its end, ``passed`` is True."""
+        number, self._decoded = self._decoded, self._decoded + 1
+        if self._time_range is None:
+            self.end = number + 1
+            return True
+        place = number if self._time_range.unit == "frames" else self._seconds(frame)
+        if self._time_range.end is not None and place >= self._time_range.end:
+            self.passed = True
+        if self.passed:
+            return False
+        if place < self._time_range.start:
+            self.first = self.end = number + 1
+            return False
+        self.end = number + 1
+        return True
+
+    def check(self) -> None:
+        """Raise a VideoDecodeError if the part contained no frame."""
+        if self._time_range is not None:
+            self._time_range.check_frames((self.first, self.end), self._path)
+
+    def _seconds(self, frame: av.VideoFrame) -> float:
+        if self._clock is None:
+            assert self._log is not None
+            self._clock = FrameClock(self._log, self._path)
+        return self._clock.tick(frame)

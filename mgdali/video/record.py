@@ -96,6 +96,14 @@ class VideoRecord:
             values["fingerprint"] = (known.size, known.mtime_ns, known.head)
         return _unpickled, (values,)
 
+    def without_times(self) -> VideoRecord:
+        """Return the record without ``times``, which take 8 bytes per frame when it is sent to another process."""
+        if self.times is None:
+            return self
+        other = object.__new__(VideoRecord)
+        other.__dict__.update(self.__dict__, times=None)
+        return other
+
     def motion_of(self, representation: Representation) -> NDArray[np.float64] | None:
         """Return S of a representation, float64 ``[T]``; None if the video was not measured in this representation."""
         if not was_measured(representation, self.motion, self.filters):

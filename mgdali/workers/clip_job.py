@@ -20,6 +20,7 @@ from mgdali.video.decoder import Decoder
 from mgdali.video.media import Fingerprint, Media
 from mgdali.video.packets import StreamLog
 from mgdali.video.record import VideoRecord, index_name, representation_key
+from mgdali.video.time_range import TimeRange
 from mgdali.workers.protocols import Loader
 
 __all__ = ["Allocate", "ClipConfig", "ClipJob", "ClipLoader", "ClipResult", "reason_unindexed"]
@@ -60,12 +61,16 @@ class ClipJob:
         choices: Random choices for it.
         record: Its record in the motion index; None if the index has no record of it.
         on_gpu: Whether the GPU may decode it; if not, PyAV decodes it although NVDEC could.
+        time_range: The part of the video that is the clip's source; None for the whole video.
+        part: That part as indices of frames, if the record tells it: first frame and end; otherwise None.
     """
 
     media: Media
     choices: Draw
     record: VideoRecord | None = None
     on_gpu: bool = True
+    time_range: TimeRange | None = None
+    part: tuple[int, int] | None = None
 
     @property
     def path(self) -> str:
@@ -75,18 +80,12 @@ class ClipJob:
     def __reduce__(self) -> tuple[Any, ...]:
         # Pickle's own way, which takes each object apart, takes four times as long.
         media = self.media
-        return _unpickled_job, (media.path, media.span, media.content, self.choices, self.record, self.on_gpu)
+        source = (media.path, media.span, media.content)
+        return _unpickled_job, (source, self.choices, self.record, self.on_gpu, self.time_range, self.part)
 
 
-def _unpickled_job(
-    path: str,
-    span: tuple[int, int] | None,
-    content: bytes | None,
-    choices: Draw,
-    record: VideoRecord | None,
-    on_gpu: bool,
-) -> ClipJob:
-    return ClipJob(Media(path, span, content), choices, record, on_gpu)
+def _unpickled_job(source: tuple[str, tuple[int, int] | None, bytes | None], *others: Any) -> ClipJob:
+    return ClipJob(Media(*source), *others)
 
 
 @dataclass(frozen=True)
@@ -96,8 +95,8 @@ class ClipResult:
     Attributes:
         shape: Shape of the pixels, uint8 RGB ``[N, 3, S, S]``, for N picks and clips of size S.
         flip: Whether the graph must mirror the clip.
-        picks: Indices of the picked frames, int64 ``[N]``.
-        num_frames: Number of frames in the video, T.
+        picks: Indices of the picked frames in the video, int64 ``[N]``.
+        num_frames: Number of frames in the video or its part, T.
         frames_decoded: Number of frames that the decoder returned.
         seconds: CPU time that making the clip took, in seconds.
         unindexed: Reason the record was rejected; None if it was used or absent.
@@ -174,15 +173,23 @@ class ClipLoader:
             log, fingerprint = StreamLog(), job.media.fingerprint()
         record = job.record if unindexed is None else None
         picture = partial(self._cropper.crop, choices=job.choices)
-        video = self._decoder.decode(job.media, job.choices.offsets, picture=picture, record=record, log=log)
+        video = self._decoder.decode(
+            job.media,
+            job.choices.offsets,
+            picture=picture,
+            record=record,
+            time_range=job.time_range,
+            part=job.part,
+            log=log,
+        )
         size = self._transform.crop_size
         shape = (len(video.picks), 3, size, size)
         clip = allocate(shape)
         for i, pick in enumerate(video.picks.tolist()):
             clip[i] = video.frames[pick]
         new_record = None
-        if log is not None and fingerprint is not None and video.damage is None:
-            new_record = self._record(job, fingerprint, log, video.motion)
+        if log is not None and fingerprint is not None and video.log_is_complete:
+            new_record = self._record(job, fingerprint, log, video.whole_motion)
         return ClipResult(
             shape=shape,
             flip=self._transform.flip(job.choices),

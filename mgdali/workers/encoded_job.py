@@ -60,7 +60,7 @@ class EncodedResult:
         window: Crop window, in pixels of the visible part of the frames.
         flip: Whether the graph must mirror the clip.
         offsets: Position of each pick within its part of the cumulative distribution, float64 ``[N]`` in [0, 1).
-        num_frames: Number of frames in the video, T; without a record, the number of packets.
+        num_frames: Number of frames in the video or its part, T; without a record, the number of packets.
         frames_decoded: Number of frames that the GPU's decoder will return.
         frame_bytes: Number of bytes of one decoded frame as 8-bit RGB.
         visible: Visible part of the decoded frames.
@@ -129,7 +129,7 @@ class EncodedLoader:
         if not job.on_gpu:
             return replace(self._clips.make_clip(job, allocate, unindexed, started), not_on_gpu=GRAPH_FAILED)
         record = job.record if unindexed is None else None
-        picks = known_picks(self._sampler, record, job.choices.offsets)
+        picks = self._known_picks(job, record)
         joined = _Joined.of(record, picks)
         reason = self._not_read(job, picks, joined)
         if reason is None:
@@ -144,11 +144,21 @@ class EncodedLoader:
             reason = encoded
         return replace(self._clips.make_clip(job, allocate, unindexed, started), not_on_gpu=reason)
 
+    def _known_picks(self, job: ClipJob, record: VideoRecord | None) -> NDArray[np.int64] | None:
+        """Return the picks of a video or its part, int64 ``[N]``; None if the record does not tell them."""
+        if job.time_range is not None:
+            if record is None or job.part is None:
+                return None
+            job.time_range.check_frames(job.part, job.path)
+        return known_picks(self._sampler, record, job.choices.offsets, job.part)
+
     def _not_read(self, job: ClipJob, picks: NDArray[np.int64] | None, joined: _Joined | None) -> str | None:
         """Return the reason that the GPU does not decode a video, if it is known before it is read; else None."""
         if picks is None and self._make_records:
             # The index stores S of PyAV's luma planes, which DALI's decoder does not return.
             return "PyAV measures it for the index"
+        if picks is None and job.time_range is not None:
+            return "only PyAV measures a part of a video"
         if job.media.frame_files() is not None:
             return "DALI does not decode JPEG frames on a GPU"
         return None if joined is None else reason_of_codec(joined.record.codec, self._nvdec) or None
@@ -217,7 +227,7 @@ class EncodedLoader:
             window=self._transform.window(facts.height, facts.width, job.choices),
             flip=self._transform.flip(job.choices),
             offsets=job.choices.offsets,
-            num_frames=facts.num_packets,
+            num_frames=facts.num_packets if job.part is None else job.part[1] - job.part[0],
             frames_decoded=encoded.num_frames,
             frame_bytes=encoded.frame_bytes,
             visible=encoded.visible,

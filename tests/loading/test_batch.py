@@ -6,8 +6,6 @@ import numpy as np
 
 from mgdali.datasets.video_dataset import Video
 from mgdali.loading.batch import (
-    CLIP_INPUTS,
-    ENCODED_INPUTS,
     KIND_CLIP,
     KIND_MEASURE,
     KIND_PICKS_KNOWN,
@@ -15,6 +13,8 @@ from mgdali.loading.batch import (
     GraphInput,
     arrange_clips,
     arrange_encoded,
+    clip_inputs,
+    encoded_inputs,
 )
 from mgdali.transforms import Window
 from mgdali.video.colour import colour_correction
@@ -45,7 +45,7 @@ def check(arrays: Arrays, inputs: tuple[GraphInput, ...], size: int) -> dict[str
 
 def test_finished_clips_are_arranged_as_declared() -> None:
     pixels = np.zeros(CLIP.shape, np.uint8)
-    samples = check(arrange_clips(VIDEOS[:2], [CLIP, CLIP], [pixels, pixels]), CLIP_INPUTS, 2)
+    samples = check(arrange_clips(VIDEOS[:2], [CLIP, CLIP], [pixels, pixels]), clip_inputs(), 2)
     assert samples["pixels"][0].base is pixels.base
     assert [label.tolist() for label in samples["label"]] == [3, 1]
     assert samples["picks"][1].tolist() == [0, 2, 2, 5]
@@ -53,7 +53,7 @@ def test_finished_clips_are_arranged_as_declared() -> None:
 
 def test_clips_and_files_in_one_batch_are_arranged_as_declared() -> None:
     memory = [np.zeros(result.shape, np.uint8) for result in (CLIP, FILE, KNOWN)]
-    samples = check(arrange_encoded(VIDEOS, [CLIP, FILE, KNOWN], memory), ENCODED_INPUTS, 3)
+    samples = check(arrange_encoded(VIDEOS, [CLIP, FILE, KNOWN], memory), encoded_inputs(), 3)
     assert [kind.tolist() for kind in samples["kind"]] == [KIND_CLIP, KIND_MEASURE, KIND_PICKS_KNOWN]
     assert [window.tolist() for window in samples["window"]] == [[0, 0, 8, 8], [2, 4, 10, 12], [6, 2, 14, 10]]
     assert samples["picks"][2].tolist() == [1, 1, 2, 3]
