@@ -1,7 +1,7 @@
 """Sampling strategies that users pass to the loader: the motion that they need, and how they pick frames.
 
-Each strategy is a frozen dataclass over a function of :mod:`mgdali.sampling`. Any object with the three members of
-:class:`Sampler` is a strategy too.
+Each strategy is a frozen dataclass over a function of :mod:`mgdali.sampling`, or of :mod:`mgdali.published_rules` for
+the rules of TSM and MMAction2. Any object with the three members of :class:`Sampler` is a strategy too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from mgdali import motion as reference
 from mgdali import sampling
 from mgdali.errors import check_integer
 from mgdali.motion import Channels
-from mgdali.sampling import Inverse
+from mgdali.published_samplers import SampleFrames, TSMFrames, UniformSample
+from mgdali.sampling import Inverse, PastEnd
 
 Motion = Literal["image", "feature"]
 
@@ -24,10 +25,13 @@ __all__ = [
     "Motion",
     "MotionGuided",
     "Representation",
+    "SampleFrames",
     "Sampler",
     "Segment",
     "Stride",
+    "TSMFrames",
     "TopMotion",
+    "UniformSample",
     "check_sampler",
     "checked_picks",
 ]
@@ -223,18 +227,22 @@ class Stride:
     Args:
         num_frames: Number of picks per video, N >= 1.
         stride: Distance between two picks in frames, >= 1.
+        past_end: Which frames replace those past the end of a short video: ``"repeat_last"`` or ``"loop"``
+            (:func:`mgdali.sampling.sample_stride`).
 
     Raises:
-        ValueError: If an argument is not an integer >= 1.
+        ValueError: If an argument is out of range.
     """
 
     num_frames: int = 8
     _: KW_ONLY
     stride: int = 4
+    past_end: PastEnd = "repeat_last"
 
     def __post_init__(self) -> None:
         check_integer("num_frames", self.num_frames, least=1)
         check_integer("stride", self.stride, least=1)
+        sampling.check_past_end(self.past_end)
 
     @property
     def representation(self) -> None:
@@ -244,7 +252,7 @@ class Stride:
         span = (self.num_frames - 1) * self.stride + 1
         starts = max(total - span, 0) + 1
         start = min(int(offsets[0] * starts), starts - 1)
-        return sampling.sample_stride(total, self.num_frames, self.stride, start=start)
+        return sampling.sample_stride(total, self.num_frames, self.stride, start=start, past_end=self.past_end)
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Inverse = Literal["step", "nearest"]
+PastEnd = Literal["repeat_last", "loop"]
 
 __all__ = [
     "Inverse",
+    "PastEnd",
     "check_even",
     "check_inverse",
     "check_mu",
+    "check_past_end",
     "motion_weights",
     "sample_motion_guided",
     "sample_segment",
@@ -31,7 +34,7 @@ __all__ = [
 
 
 def motion_weights(motion: ArrayLike, mu: float = 0.5, even: float = 0.0) -> NDArray[np.float64]:
-    """Return the weight of each frame, ``w = S^mu`` (Eq. 6), of which a share may be spread evenly over time.
+    """Return the weight of each frame, ``w = S^mu`` (Eq. 6). A share of it may be spread evenly over time.
 
     With ``even``, the weights are ``w' = (1 - even) * w * T / sum(w) + even``. As shares of the whole, these are
     ``(1 - even) * w / sum(w) + even / T``: a mixture of the paper's distribution and of segment sampling.
@@ -65,7 +68,7 @@ def motion_weights(motion: ArrayLike, mu: float = 0.5, even: float = 0.0) -> NDA
     if not np.isfinite(total):
         raise ValueError("the sum of motion ** mu overflows float64: scale motion down")
     # The kernels do the same operations in the same order.
-    return weights * ((1.0 - even) * len(weights) / total) + even
+    return np.asarray(weights * ((1.0 - even) * len(weights) / total) + even, np.float64)
 
 
 def sample_motion_guided(
@@ -145,7 +148,9 @@ def sample_segment(total: int, num_frames: int, *, offsets: ArrayLike = 0.5) -> 
     return np.asarray(np.minimum(picks, frames - 1), np.int64)
 
 
-def sample_stride(total: int, num_frames: int, stride: int, *, start: int) -> NDArray[np.int64]:
+def sample_stride(
+    total: int, num_frames: int, stride: int, *, start: int, past_end: PastEnd = "repeat_last"
+) -> NDArray[np.int64]:
     """Pick every ``stride``-th frame, beginning with ``start`` (Table 3, "fixed stride").
 
     Args:
@@ -153,9 +158,11 @@ def sample_stride(total: int, num_frames: int, stride: int, *, start: int) -> ND
         num_frames: Number of picks, N >= 1.
         stride: Distance between two picks in frames, >= 1.
         start: The first pick, in ``[0, T)``.
+        past_end: Which frames replace those past the end: ``"repeat_last"`` the last frame of the video; ``"loop"``
+            those of the same video played again from its beginning, ``(start + i * stride) mod T``.
 
     Returns:
-        int64 ``[N]``, sorted, in ``[0, T)``: ``start + i * stride``. Past the end the last frame is repeated.
+        int64 ``[N]`` in ``[0, T)``: ``start + i * stride`` within the video. Sorted with ``"repeat_last"``.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -163,7 +170,10 @@ def sample_stride(total: int, num_frames: int, stride: int, *, start: int) -> ND
     Example:
         >>> sample_stride(10, 4, 3, start=2)
         array([2, 5, 8, 9])
+        >>> sample_stride(10, 4, 3, start=2, past_end="loop")
+        array([2, 5, 8, 1])
     """
+    check_past_end(past_end)
     frames = _check_count("total", total)
     count = _check_count("num_frames", num_frames)
     step = _check_count("stride", stride)
@@ -173,7 +183,9 @@ def sample_stride(total: int, num_frames: int, stride: int, *, start: int) -> ND
         first = -1
     if not 0 <= first < frames:
         raise ValueError(f"the integer start must be in [0, {frames}), got {start!r}")
-    # A longer step would leave the video too, but could overflow.
+    # A smaller step with the same result, because a long one could overflow.
+    if past_end == "loop":
+        return np.asarray((first + step % frames * np.arange(count)) % frames, np.int64)
     step = min(step, frames)
     return np.asarray(np.minimum(first + step * np.arange(count), frames - 1), np.int64)
 
@@ -245,6 +257,12 @@ def check_inverse(inverse: str) -> None:
     """Raise ValueError unless ``inverse`` is one of the rules of :func:`sample_motion_guided`."""
     if inverse not in get_args(Inverse):
         raise ValueError(f"inverse must be one of {get_args(Inverse)}, got {inverse!r}")
+
+
+def check_past_end(past_end: str) -> None:
+    """Raise ValueError unless ``past_end`` is one of the rules of :func:`sample_stride`."""
+    if past_end not in get_args(PastEnd):
+        raise ValueError(f"past_end must be one of {get_args(PastEnd)}, got {past_end!r}")
 
 
 def _inverse_nearest(weights: NDArray[np.float64], levels: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -15,6 +15,8 @@ from tests.support.videos import moving_square, write_video
 
 MODULES = [
     "mgdali.sampling",
+    "mgdali.published_rules",
+    "mgdali.published_samplers",
     "mgdali.samplers",
     "mgdali.datasets.video_dataset",
     "mgdali.index.reader",

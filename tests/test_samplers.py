@@ -58,6 +58,12 @@ def test_stride_of_a_short_video_starts_at_its_beginning() -> None:
     assert Stride(num_frames=4, stride=3).pick(None, 6, np.full(4, 0.99)).tolist() == [0, 3, 5, 5]
 
 
+def test_stride_of_a_short_video_can_play_it_again() -> None:
+    strategy = Stride(num_frames=4, stride=3, past_end="loop")
+    assert strategy.pick(None, 5, np.full(4, 0.99)).tolist() == [0, 3, 1, 4]
+    assert strategy.pick(None, 12, np.full(4, 0.99)).tolist() == [2, 5, 8, 11]
+
+
 def test_stride_in_testing_takes_the_middle() -> None:
     picks = Stride(num_frames=5, stride=2).pick(None, 29, np.full(5, 0.5))
     assert picks.tolist() == [10, 12, 14, 16, 18]
@@ -176,6 +182,7 @@ def test_a_bad_representation_is_named(kind: Any, arguments: dict[str, Any], mes
         (lambda: MotionGuided(inverse="floor"), "inverse must be .* got 'floor'"),
         (lambda: Stride(stride=0), "stride must be .* got 0"),
         (lambda: Stride(stride=1.5), "stride must be .* got 1.5"),
+        (lambda: Stride(past_end="first"), "past_end must be .* got 'first'"),
     ],
 )
 def test_a_bad_argument_is_named_with_its_value(call: Callable[[], Any], message: str) -> None:

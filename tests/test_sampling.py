@@ -239,9 +239,19 @@ def test_stride_takes_every_nth_frame_and_then_repeats_the_last(
     assert picks.tolist() == [min(start + i * stride, total - 1) for i in range(count)]
 
 
+@given(st.integers(1, 300), COUNTS, st.integers(1, 40), st.data())
+def test_stride_plays_a_short_video_again(total: int, count: int, stride: int, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, total - 1))
+    picks = sample_stride(total, count, stride, start=start, past_end="loop")
+    assert picks.dtype == np.int64
+    assert picks.tolist() == [(start + i * stride) % total for i in range(count)]
+
+
 @pytest.mark.parametrize("stride", [2**62, 2**64])
 def test_a_stride_of_any_size_stays_in_the_video(stride: int) -> None:
     assert sample_stride(10, 4, stride, start=2).tolist() == [2, 9, 9, 9]
+    expected = [(2 + i * stride) % 10 for i in range(4)]
+    assert sample_stride(10, 4, stride, start=2, past_end="loop").tolist() == expected
 
 
 @given(WHOLE_MOTION, st.data())
@@ -301,6 +311,7 @@ def test_top_motion_of_a_short_video_takes_all_frames_and_repeats_them_evenly(mo
         (lambda: sample_stride(5, 2, 1, start=5), r"start must be in \[0, 5\), got 5"),
         (lambda: sample_stride(5, 2, 1, start=-1), r"start must be in \[0, 5\), got -1"),
         (lambda: sample_stride(5, 2, 1, start=1.5), "start must be .* got 1.5"),
+        (lambda: sample_stride(5, 2, 1, start=0, past_end="last"), "past_end must be .* got 'last'"),
     ],
 )
 def test_a_bad_argument_is_named_with_its_value(call: Callable[[], Any], message: str) -> None:

@@ -250,7 +250,8 @@ def _pick_stride(sampler: Any, batch: _Batch) -> Any:
     totals = arrays.asarray(batch.videos["num_frames"].astype(np.int64))[:, None]
     starts = arrays.maximum(totals - ((count - 1) * stride + 1), 0) + 1
     first = arrays.minimum((offsets[:, :1] * starts).astype(np.int64), starts - 1)
-    return arrays.minimum(first + stride * arrays.arange(count, dtype=np.int64), totals - 1)
+    picks = first + stride * arrays.arange(count, dtype=np.int64)
+    return picks % totals if sampler.past_end == "loop" else arrays.minimum(picks, totals - 1)
 
 
 def _pick_top_motion(sampler: Any, batch: _Batch) -> Any:

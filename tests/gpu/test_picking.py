@@ -68,9 +68,10 @@ pytestmark = needs_compiler
         MotionGuided(num_frames=N, channels="rgb"),
         Segment(num_frames=N),
         Stride(num_frames=N, stride=2),
+        Stride(num_frames=N, stride=3, past_end="loop"),
         TopMotion(num_frames=N),
     ],
-    ids=["motion of luma", "motion of RGB", "segment", "stride", "top motion"],
+    ids=["motion of luma", "motion of RGB", "segment", "stride", "looping stride", "top motion"],
 )
 def test_frames_are_picked_by_the_motion_of_the_visible_part(make_kernels: Any, sampler: Sampler) -> None:
     frames, offsets, visible = batch()
