@@ -61,6 +61,8 @@ class _Sample:
         self.abandoned = False
         # Whether the graph may decode it.
         self.on_gpu = True
+        # The file that its job measures for the index, while other samples wait for the record.
+        self.measures: str | None = None
 
     @property
     def done(self) -> bool:
@@ -118,6 +120,8 @@ class ClipSource:
         self._held: deque[_Held] = deque()
         # Number of videos that the graphs were given to decode, by the number of bytes of a frame.
         self._decoded: Counter[int] = Counter()
+        # Files that are being measured, with the samples of other segments that wait for the record.
+        self._waiting: dict[str, list[_Sample]] = {}
         self._todo: NDArray[np.int64] = np.empty(0, np.int64)
         self._submitted = 0
         # CPU time that each video took when it was last loaded; 0 if unknown. It takes 4 bytes per video.
@@ -150,9 +154,12 @@ class ClipSource:
         self.error = None
         self._missing = 0
         self._todo = self._todo[:0]
+        waiting = {sample for samples in self._waiting.values() for sample in samples}
+        for samples in self._waiting.values():
+            samples.clear()
         for sample in self._ahead:
             sample.abandoned = True
-            if sample.done:
+            if sample.done or sample in waiting:
                 self._release([sample])
             else:
                 self._pool.cancel(sample.slot)
@@ -318,6 +325,8 @@ class ClipSource:
         if crash is not None and self._settings.on_error != "raise":
             self._replace(sample, crash)
             return
+        if self._must_wait(sample):
+            return
         num_frames, training = self._settings.sampler.num_frames, self._settings.transform.training
         choices = draw(self._order.seed, self._epoch, sample.index, num_frames, training=training)
         self._under_way[sample.slot] = sample
@@ -326,6 +335,27 @@ class ClipSource:
         self._pool.submit(
             sample.slot, ClipJob(video.media, choices, sample.record, on_gpu, video.time_range, sample.part)
         )
+
+    def _must_wait(self, sample: _Sample) -> bool:
+        """Return whether a sample must wait because its file is being measured for the index, for another segment.
+
+        Otherwise each segment of a long file that is not in the index would measure the whole file again.
+        """
+        path = sample.video.path
+        if self._on_record is None or not self._dataset.has_segments or sample.record is not None:
+            return False
+        if path in self._waiting:
+            self._waiting[path].append(sample)
+            return True
+        self._waiting[path] = []
+        sample.measures = path
+        return False
+
+    def _go_on(self, file: str) -> None:
+        """Submit the segments of a file that have waited for its record."""
+        for sample in self._waiting.pop(file):
+            self._assign(sample, sample.index)
+            self._submit(sample)
 
     def _may_use_gpu(self, sample: _Sample) -> bool:
         """Return whether the graph may decode a sample's video."""
@@ -336,7 +366,7 @@ class ClipSource:
         while position >= len(self._ahead) or not self._ahead[position].done:
             # All that the batch still needs, so that this process wakes up once.
             batch = islice(self._ahead, position, self._missing)
-            self._receive(max(1, sum(not sample.done for sample in batch)))
+            self._receive(max(1, sum(sample.slot in self._under_way for sample in batch)))
             self._fill()
         return self._ahead[position]
 
@@ -347,6 +377,7 @@ class ClipSource:
 
     def _settle(self, sample: _Sample, outcome: Outcome) -> None:
         """Store the outcome of a sample's job."""
+        measured, sample.measures = sample.measures, None
         if isinstance(outcome, ClipResult | EncodedResult):
             sample.result = outcome
             self._note(sample, outcome)
@@ -357,6 +388,8 @@ class ClipSource:
             sample.error = outcome
         if sample.abandoned:
             self._release([sample])
+        if measured is not None:
+            self._go_on(measured)
 
     def _note(self, sample: _Sample, result: Result) -> None:
         """Note the facts about a result that are of interest beyond its batch."""
