@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     from mgdali.index.build import build_index
     from mgdali.index.reader import MotionIndex
     from mgdali.iterator import MGDaliIterator
+    from mgdali.one_video.clip import PickedClip
+    from mgdali.one_video.pick import pick_frames
     from mgdali.packing.encoding import Encoding
     from mgdali.packing.pack import pack
     from mgdali.samplers import MotionGuided, Representation, Segment, Stride, TopMotion
+    from mgdali.video.time_range import TimeRange
 
 __version__ = "0.1.0"
 
@@ -27,9 +30,11 @@ __all__ = [
     "MGDaliIterator",
     "MotionGuided",
     "MotionIndex",
+    "PickedClip",
     "Representation",
     "Segment",
     "Stride",
+    "TimeRange",
     "TopMotion",
     "Video",
     "VideoDataset",
@@ -38,6 +43,7 @@ __all__ = [
     "build_index",
     "motion",
     "pack",
+    "pick_frames",
     "sampling",
 ]
 
@@ -47,9 +53,11 @@ _MODULES = {
     "MGDaliIterator": "iterator",
     "MotionGuided": "samplers",
     "MotionIndex": "index.reader",
+    "PickedClip": "one_video.clip",
     "Representation": "samplers",
     "Segment": "samplers",
     "Stride": "samplers",
+    "TimeRange": "video.time_range",
     "TopMotion": "samplers",
     "Video": "datasets.video_dataset",
     "VideoDataset": "datasets.video_dataset",
@@ -57,6 +65,7 @@ _MODULES = {
     "WorkerError": "errors",
     "build_index": "index.build",
     "pack": "packing.pack",
+    "pick_frames": "one_video.pick",
 }
 
 

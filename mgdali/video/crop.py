@@ -14,7 +14,7 @@ from mgdali.choices import Draw
 from mgdali.transforms import SpatialTransform, Window
 from mgdali.video.frames import OneThreadAtATime, quarter_turns
 
-__all__ = ["Cropper"]
+__all__ = ["Cropper", "colour_planes"]
 
 
 class Cropper:
@@ -65,7 +65,7 @@ class Cropper:
         resized = self._resizer.reformat(
             cut, width=size, height=size, format="gbrp" if in_planes else "rgb24", interpolation="BILINEAR", threads=1
         )
-        return np.rot90(_channels(resized), k=turns, axes=(1, 2))
+        return np.rot90(colour_planes(resized), k=turns, axes=(1, 2))
 
     def _cut_out(self, frame: av.VideoFrame, window: Window) -> av.VideoFrame:
         """Return the window of a frame as a frame that shares its memory."""
@@ -78,7 +78,7 @@ class Cropper:
         return self._graph.vpull()
 
 
-def _channels(frame: av.VideoFrame) -> NDArray[np.uint8]:
+def colour_planes(frame: av.VideoFrame) -> NDArray[np.uint8]:
     """Return R, G and B of a packed (rgb24) or planar (gbrp) frame: uint8 ``[3, H, W]``."""
     if frame.format.name == "rgb24":
         return frame.to_ndarray().astype(np.uint8, copy=False).transpose(2, 0, 1)

@@ -6,7 +6,9 @@ picks need are decoded.
 
 from __future__ import annotations
 
+import math
 import os
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -48,6 +50,9 @@ class DecodedVideo:
         frames_decoded: Number of frames that the decoder returned; more than T if the video was decoded twice, or if
             the part does not begin with the video's first frame.
         first: Index of the first frame of the part; 0 for a whole video.
+        seconds: Time of each frame of the part, float64 ``[T]`` (:class:`~mgdali.video.time_range.FrameClock`), NaN if
+            it is not known; None if the decoder does not note times, or the frames were not all decoded.
+        rate: Average number of frames per second according to the container, with ``seconds``; 0 if it is not known.
         motion: Measured motion S of the video or the part, float64 ``[T]``, rounded to float32; None if it was not
             measured. S of the first frame is 0.
         whole_motion: S of the whole video, if a log was given; otherwise None.
@@ -60,6 +65,8 @@ class DecodedVideo:
     num_frames: int
     frames_decoded: int
     first: int = 0
+    seconds: NDArray[np.float64] | None = None
+    rate: float = 0.0
     motion: NDArray[np.float64] | None = None
     whole_motion: NDArray[np.float64] | None = None
     log_is_complete: bool = False
@@ -124,13 +131,17 @@ class Decoder:
             decoded twice: once for its motion, once for the picks.
         keep_damaged: Whether to treat a damaged video as if it ended before the damage. A video that has fewer than N
             frames before the damage is an error in any case.
+        note_times: Whether to note the time of each frame that is decoded.
     """
 
-    def __init__(self, sampler: Sampler, *, memory_budget: int, keep_damaged: bool = False) -> None:
+    def __init__(
+        self, sampler: Sampler, *, memory_budget: int, keep_damaged: bool = False, note_times: bool = False
+    ) -> None:
         self._sampler = sampler
         self._representation = sampler.representation
         self._memory_budget = memory_budget
         self._keep_damaged = keep_damaged
+        self._note_times = note_times
         self._to_rgb = RGBConverter()
         self._use = OneThreadAtATime(self)
 
@@ -223,6 +234,8 @@ class Decoder:
             found.end - found.first,
             decoded,
             found.first,
+            found.seconds,
+            found.rate,
             found.motion,
             found.whole_motion,
             found.log_is_complete,
@@ -232,8 +245,8 @@ class Decoder:
     def _measure(self, media: Media, time_range: TimeRange | None, log: StreamLog | None) -> _Measured:
         """Decode a video up to the end of the part, or to its last frame if a log is given, and measure S."""
         whole = log is not None
-        noted = StreamLog() if log is None and time_range is not None else log
-        bounds = _Bounds(time_range, noted, media.path)
+        noted = StreamLog() if log is None and (time_range is not None or self._note_times) else log
+        bounds = _Bounds(time_range, noted, media.path, note_times=self._note_times)
         meter = None if self._representation is None else make_meter(self._representation)
         kept: list[av.VideoFrame] = []
         decoded = frame_bytes = 0
@@ -268,7 +281,19 @@ class Decoder:
         own = motion
         if motion is not None and log is not None:
             own = _motion_of_part(motion, bounds.first, bounds.end)
-        return _Measured(kept, bounds.first, bounds.end, decoded, own, motion if whole else None, whole, damage)
+        seconds = np.array(bounds.seconds) if self._note_times else None
+        return _Measured(
+            kept,
+            bounds.first,
+            bounds.end,
+            decoded,
+            seconds,
+            0.0 if noted is None else noted.rate,
+            own,
+            motion if whole else None,
+            whole,
+            damage,
+        )
 
     def _decode_again(
         self, media: Media, wanted: list[int], picture: Callable[[av.VideoFrame], Picture]
@@ -290,13 +315,15 @@ class _Measured:
         kept: The frames of the part; empty if they exceed the memory budget.
         first, end: The part as indices of frames.
         decoded: Number of frames that the decoder returned.
-        motion, whole_motion, log_is_complete, damage: As in :class:`DecodedVideo`.
+        seconds, rate, motion, whole_motion, log_is_complete, damage: As in :class:`DecodedVideo`.
     """
 
     kept: list[av.VideoFrame]
     first: int
     end: int
     decoded: int
+    seconds: NDArray[np.float64] | None
+    rate: float
     motion: NDArray[np.float64] | None
     whole_motion: NDArray[np.float64] | None
     log_is_complete: bool
@@ -308,16 +335,21 @@ class _Bounds:
 
     Args:
         time_range: The part; None for the whole video.
-        log: Log of the stream, in which its properties are noted before its first frame; None for the whole video.
+        log: Log of the stream, in which its properties are noted before its first frame; it may be None if no times are
+            needed.
         path: Path of the video, for errors.
+        note_times: Whether to note the time of each frame of the part in :attr:`seconds`, NaN if it is not known.
     """
 
-    def __init__(self, time_range: TimeRange | None, log: StreamLog | None, path: str) -> None:
+    def __init__(self, time_range: TimeRange | None, log: StreamLog | None, path: str, *, note_times: bool) -> None:
         self._time_range = time_range
         self._log = log
         self._path = path
+        self._note_times = note_times
+        self._needs_times = time_range is not None and time_range.unit == "seconds"
         self._clock: FrameClock | None = None
         self._decoded = 0
+        self.seconds = array("d")
         self.first = self.end = 0
         self.passed = False
 
@@ -329,18 +361,15 @@ class _Bounds:
     def contains(self, frame: av.VideoFrame) -> bool:
         """Return whether the next frame belongs to the part. After its end, ``passed`` is True."""
         number, self._decoded = self._decoded, self._decoded + 1
-        if self._time_range is None:
-            self.end = number + 1
-            return True
-        place = number if self._time_range.unit == "frames" else self._seconds(frame)
-        if self._time_range.end is not None and place >= self._time_range.end:
-            self.passed = True
-        if self.passed:
-            return False
-        if place < self._time_range.start:
-            self.first = self.end = number + 1
+        seconds = self._seconds(frame) if self._note_times or self._needs_times else math.nan
+        place = seconds if self._needs_times else float(number)
+        if not self._includes(place):
+            if not self.passed:
+                self.first = self.end = number + 1
             return False
         self.end = number + 1
+        if self._note_times:
+            self.seconds.append(seconds)
         return True
 
     def check(self) -> None:
@@ -348,8 +377,20 @@ class _Bounds:
         if self._time_range is not None:
             self._time_range.check_frames((self.first, self.end), self._path)
 
+    def _includes(self, place: float) -> bool:
+        part = self._time_range
+        if part is None:
+            return True
+        self.passed |= part.end is not None and place >= part.end
+        return not self.passed and place >= part.start
+
     def _seconds(self, frame: av.VideoFrame) -> float:
         if self._clock is None:
             assert self._log is not None
             self._clock = FrameClock(self._log, self._path)
-        return self._clock.tick(frame)
+        try:
+            return self._clock.tick(frame)
+        except VideoDecodeError:
+            if self._needs_times:
+                raise
+            return math.nan

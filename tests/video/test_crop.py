@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mgdali.choices import Draw, draw
 from mgdali.transforms import SpatialTransform, Window
-from mgdali.video.crop import Cropper, _channels
+from mgdali.video.crop import Cropper, colour_planes
 from mgdali.video.frames import RGBConverter, read_frames
 from tests.support.videos import moving_square, rotate_by_metadata, write_video
 
@@ -76,7 +76,7 @@ def test_a_window_of_the_clips_size_keeps_its_pixels(pixel_format: str) -> None:
 @pytest.mark.parametrize("pixel_format", [name for name in FORMATS if name not in CONVERTED_FAST])
 def test_a_window_converted_in_planes_keeps_its_pixels(pixel_format: str) -> None:
     frame = one_frame(pixel_format, 80, 96)
-    whole = _channels(frame.reformat(format="gbrp")).transpose(1, 2, 0)
+    whole = colour_planes(frame.reformat(format="gbrp")).transpose(1, 2, 0)
     for top, left in ((0, 0), (8, 16), (32, 48)):
         found = cropped(frame, Window(top, left, top + 48, left + 48), 48)
         assert_same_picture(found, whole[top : top + 48, left : left + 48])

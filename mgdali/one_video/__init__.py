@@ -1,0 +1,1 @@
+"""One video at a time: its picked frames, and pictures that explain the picks."""

@@ -1,0 +1,206 @@
+"""Picking frames of one video: a path, a URL, bytes or an open file."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mgdali.choices import draw
+from mgdali.errors import check_integer
+from mgdali.one_video.clip import PickedClip
+from mgdali.one_video.pictures import ClipPictures
+from mgdali.one_video.source import AnyVideo, opened
+from mgdali.samplers import MotionGuided, Representation, Sampler, check_sampler
+from mgdali.video.decoder import DecodedVideo, Decoder
+from mgdali.video.media import Media
+from mgdali.video.record import VideoRecord
+from mgdali.video.time_range import TimeRange, frame_seconds
+from mgdali.workers.clip_job import ClipJob, reason_unindexed
+
+if TYPE_CHECKING:
+    from mgdali.index.reader import MotionIndex
+
+__all__ = ["pick_frames"]
+
+_DEFAULT_FRAMES = 8
+
+# Decoded frames that are kept until the picks are known. A video that needs more is decoded twice.
+_MEMORY_BUDGET = 64 << 20
+
+
+def pick_frames(
+    video: AnyVideo,
+    num_frames: int | None = None,
+    *,
+    sampler: Sampler | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    size: int | None = None,
+    index: str | os.PathLike[str] | MotionIndex | None = None,
+    seed: int | None = None,
+) -> PickedClip:
+    """Pick frames of one video by motion, and return them with their indices and times.
+
+    Args:
+        video: A path or URL in any form that a data set accepts; an encoded file as bytes; or a file that is open for
+            reading in binary mode. A file is read from its beginning. It is not closed, and its position is restored.
+        num_frames: Number of frames to pick, N >= 1; by default that of ``sampler``, or 8.
+        sampler: The strategy; by default :class:`~mgdali.MotionGuided`.
+        start, end: The part of the video to pick from, in seconds after its first frame: ``start <= time < end``. By
+            default the whole video.
+        size: Length of the shorter side of the frames in pixels, >= 1; by default they keep their size. Smaller videos
+            are enlarged. The aspect ratio stays the same.
+        index: Motion index that contains the video: a path, a URL, or a :class:`~mgdali.MotionIndex`. Only the frames
+            that the picks need are then decoded. It changes no result.
+        seed: Seed of random offsets, an integer >= 0, as in training; by default all offsets are 0.5, as in testing.
+
+    Returns:
+        The clip: ``frames`` uint8 ``[N, H, W, 3]``, ``indices`` int64 ``[N]``, ``seconds`` float64 ``[N]``, and
+        ``motion`` float64 ``[T]``.
+
+    Raises:
+        ValueError: If an argument is out of range or two arguments contradict each other.
+        VideoDecodeError: If the video cannot be read or decoded, or has no frame from ``start`` to ``end``.
+        DatasetError: If the index cannot be read.
+        ImportError: If a URL, or a strategy with filters of your own, needs a package that is not installed.
+
+    Warns:
+        RuntimeWarning: If the index has no valid row of the video. All frames are then decoded.
+
+    Example:
+        >>> clip = pick_frames("video.mp4", 16)  # doctest: +SKIP
+        >>> clip.frames.shape, clip.indices.shape  # doctest: +SKIP
+        ((16, 720, 1280, 3), (16,))
+    """
+    strategy = _strategy(num_frames, sampler)
+    time_range = None if start is None and end is None else TimeRange(start or 0.0, end)
+    if size is not None:
+        check_integer("size", size, least=1)
+    if seed is not None:
+        check_integer("seed", seed, least=0)
+    if index is not None and not isinstance(video, str | os.PathLike):
+        raise ValueError(f"index={index!r} needs the path or URL of the video, got {type(video).__name__}")
+    offsets = draw(seed or 0, 0, 0, strategy.num_frames, training=seed is not None).offsets
+    measured = strategy if strategy.representation is not None else _Measured(strategy)
+    with opened(video) as media:
+        known = None if index is None else _indexed(media, index, measured, time_range)
+        pictures = ClipPictures(strategy.num_frames, size)
+        decoder = Decoder(measured, memory_budget=_MEMORY_BUDGET, note_times=True)
+        decoded = decoder.decode(
+            media,
+            offsets,
+            picture=pictures,
+            record=None if known is None else known.record,
+            time_range=time_range,
+            part=None if known is None else known.part,
+        )
+        return _clip(media.path, strategy, decoded, pictures, known)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A strategy that uses no motion, for which the image-level motion is measured."""
+
+    sampler: Sampler
+
+    @property
+    def num_frames(self) -> int:
+        return self.sampler.num_frames
+
+    @property
+    def representation(self) -> Representation:
+        return Representation()
+
+    def pick(self, motion: NDArray[np.float64] | None, total: int, offsets: NDArray[np.float64]) -> NDArray[np.int64]:
+        return self.sampler.pick(None, total, offsets)
+
+    def __repr__(self) -> str:
+        return repr(self.sampler)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What an index tells about a video.
+
+    Attributes:
+        record: The record.
+        part: The part to pick from, as indices of frames: first frame and end.
+        seconds: Time of each frame of the video, float64 ``[T]``.
+        motion: S of the part, float64.
+    """
+
+    record: VideoRecord
+    part: tuple[int, int]
+    seconds: NDArray[np.float64]
+    motion: NDArray[np.float64]
+
+
+def _strategy(num_frames: int | None, sampler: Sampler | None) -> Sampler:
+    if num_frames is not None:
+        check_integer("num_frames", num_frames, least=1)
+    if sampler is None:
+        return MotionGuided(_DEFAULT_FRAMES if num_frames is None else num_frames)
+    check_sampler(sampler)
+    if num_frames not in (None, sampler.num_frames):
+        raise ValueError(
+            f"num_frames={num_frames!r} and sampler={sampler!r} contradict each other: leave out num_frames"
+        )
+    return sampler
+
+
+def _indexed(
+    media: Media, index: str | os.PathLike[str] | MotionIndex, sampler: Sampler, time_range: TimeRange | None
+) -> _Known | None:
+    """Return what an index tells about a video; warn and return None if this is not sufficient."""
+    from mgdali.index.reader import MotionIndex
+
+    opened_index = index if isinstance(index, MotionIndex) else MotionIndex(index)
+    record = opened_index.find(media.path)
+    reason = "is not in the index"
+    if record is not None:
+        choices = draw(0, 0, 0, sampler.num_frames, training=False)
+        reason = reason_unindexed(ClipJob(media, choices, record), sampler.representation) or ""
+        if not reason:
+            known = _known(record, sampler, time_range)
+            if known is not None:
+                return known
+            reason = "has frames whose times are not in the index"
+    warnings.warn(f"{media.path} {reason}: decoding all of its frames", RuntimeWarning, stacklevel=3)
+    return None
+
+
+def _known(record: VideoRecord, sampler: Sampler, time_range: TimeRange | None) -> _Known | None:
+    seconds = frame_seconds(record)
+    part = (0, record.num_frames) if time_range is None else time_range.frames(record)
+    assert sampler.representation is not None
+    motion = record.motion_of(sampler.representation)
+    if seconds is None or part is None or motion is None:
+        return None
+    own = motion[slice(*part)].copy()
+    own[:1] = 0.0
+    return _Known(record, part, seconds, own)
+
+
+def _clip(
+    name: str, sampler: Sampler, decoded: DecodedVideo, pictures: ClipPictures, known: _Known | None
+) -> PickedClip:
+    if decoded.motion is not None and decoded.seconds is not None:
+        motion, seconds = decoded.motion, decoded.seconds[decoded.picks - decoded.first]
+    else:
+        assert known is not None
+        motion, seconds = known.motion, known.seconds[decoded.picks]
+    return PickedClip(
+        frames=pictures.of(decoded.picks),
+        indices=decoded.picks,
+        seconds=seconds,
+        motion=motion,
+        first_frame=decoded.first,
+        sampler=sampler,
+        name=name,
+        frame_rate=decoded.rate if known is None else known.record.rate,
+    )
