@@ -14,7 +14,7 @@ from mgdali.errors import VideoDecodeError
 from mgdali.video.media import Media
 from mgdali.video.record import VideoRecord
 
-__all__ = ["knows_packets", "parts_of_runs", "read_runs"]
+__all__ = ["Run", "knows_packets", "parts_of_runs", "read_runs"]
 
 Run = tuple[int, int]
 """Numbers of the first and the last packet of a run."""

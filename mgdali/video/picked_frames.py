@@ -16,15 +16,14 @@ from mgdali.errors import VideoDecodeError
 from mgdali.video.containers import open_container
 from mgdali.video.frames import ffmpeg_message
 from mgdali.video.media import Media, frames_stream
+from mgdali.video.numbered_packets import NumberedPackets, SeekError
 from mgdali.video.opening import open_video
-from mgdali.video.packet_bytes import knows_packets, read_runs
+from mgdali.video.packet_bytes import Run, knows_packets, read_runs
 from mgdali.video.packets import (
     decode_packets,
     mark_packet,
-    number_packets,
     packet_decoder,
     packet_of,
-    read_packets,
 )
 from mgdali.video.record import VideoRecord
 
@@ -107,11 +106,20 @@ def _read(media: Media, record: VideoRecord, picks: list[int]) -> Iterator[Picke
     if knows_packets(record):
         yield from _without_container(media, record, picks)
         return
-    with open_video(media) as (container, stream):
-        if record.packets is None:
+    if record.packets is None:
+        with open_video(media) as (container, stream):
             yield from _by_counting(decode_packets(container, stream, None), picks)
-        else:
-            yield from _by_packets(container, stream, record, picks)
+        return
+    missing = list(picks)
+    try:
+        with open_video(media) as (container, stream):
+            for pick, frame in _by_packets(NumberedPackets(container, stream, record), record, picks):
+                missing.remove(pick)
+                yield pick, frame
+    except SeekError:
+        # Reading past all packets needs no container that can be searched.
+        with open_video(media) as (container, stream):
+            yield from _by_packets(NumberedPackets(container, stream, None), record, missing)
 
 
 def _from_files(media: Media, files: list[str], picks: list[int]) -> Iterator[Picked]:
@@ -135,37 +143,40 @@ def _by_counting(frames: Iterator[av.VideoFrame], picks: list[int]) -> Iterator[
             return
 
 
-def _by_packets(
-    container: av.container.InputContainer, stream: av.VideoStream, record: VideoRecord, picks: list[int]
-) -> Iterator[Picked]:
+def _by_packets(packets: NumberedPackets, record: VideoRecord, picks: list[int]) -> Iterator[Picked]:
     """Decode the runs of packets that the picks need, without frames that no other frame refers to."""
     assert record.packets is not None
-    number_packets(stream)
-    context = stream.codec_context
+    context = packets.stream.codec_context
     pick_of = {int(record.packets[pick]): pick for pick in picks}
-    unreferenced = set(record.packets[~record.referenced].tolist()) - pick_of.keys()
-    packets = enumerate(packet for packet in read_packets(container, stream) if packet.size)
-    for first, last in needed_packets(record, picks):
-        for number, packet in packets:
-            if number < first:
-                continue
+    runs = needed_packets(record, picks)
+    unreferenced = _unreferenced(record, runs) - pick_of.keys()
+    for first, last in runs:
+        for number, packet in packets.run(first, last):
             mark_packet(packet, number)
             # The decoder skips the frame only if it too finds that no other frame refers to it.
             context.skip_frame = "NONREF" if number in unreferenced else "DEFAULT"
             yield from _only_picked(context.decode(packet), pick_of)
-            if number == last:
-                break
         # Get the frames that the decoder delays for reordering, and reset it for the next key frame.
         yield from _only_picked(context.decode(None), pick_of)
         context.flush_buffers()
+
+
+def _unreferenced(record: VideoRecord, runs: list[Run]) -> set[int]:
+    """Return the packets of runs whose frames no other frame refers to."""
+    assert record.packets is not None
+    candidates = record.packets[~record.referenced]
+    wanted = np.zeros(len(candidates), bool)
+    for first, last in runs:
+        wanted |= (candidates >= first) & (candidates <= last)
+    return set(candidates[wanted].tolist())
 
 
 def _without_container(media: Media, record: VideoRecord, picks: list[int]) -> Iterator[Picked]:
     """Read only the runs of packets that the picks need, and decode them, except for frames that nothing refers to."""
     assert record.packets is not None
     pick_of = {int(record.packets[pick]): pick for pick in picks}
-    skipped = set(record.packets[~record.referenced].tolist()) - pick_of.keys()
     runs = needed_packets(record, picks)
+    skipped = _unreferenced(record, runs) - pick_of.keys()
     contents = read_runs(media, record, runs)
     context = packet_decoder(record.codec, record.extradata)
     for first, last in runs:

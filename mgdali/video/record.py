@@ -29,6 +29,7 @@ _ARRAYS = {
     "key_frames": np.int32,
     "packet_offsets": np.int64,
     "packet_sizes": np.int32,
+    "key_times": np.int64,
 }
 
 
@@ -59,6 +60,8 @@ class VideoRecord:
         extradata: Headers that FFmpeg's decoder gets before the first packet; None if unknown.
         packet_offsets: Position of each packet in the encoded file, int64 ``[P]``, in bytes; None if unknown.
         packet_sizes: Size of each packet, int32 ``[P]``, in bytes; None if unknown.
+        key_times: Presentation times of the key frames, int64 ``[K]`` in ticks, in a record whose ``times`` were left
+            out (:meth:`without_times`); otherwise None. An index does not contain them.
     """
 
     path: str
@@ -83,6 +86,7 @@ class VideoRecord:
     extradata: bytes | None = None
     packet_offsets: NDArray[np.int64] | None = None
     packet_sizes: NDArray[np.int32] | None = None
+    key_times: NDArray[np.int64] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A record is pickled for each clip, and pickle takes ten times as long for an array as for its bytes.
@@ -97,12 +101,27 @@ class VideoRecord:
         return _unpickled, (values,)
 
     def without_times(self) -> VideoRecord:
-        """Return the record without ``times``, which take 8 bytes per frame when it is sent to another process."""
+        """Return the record with ``key_times`` in place of ``times``.
+
+        They take 8 bytes per frame when a record is sent to another process, and only those of key frames are needed.
+        """
         if self.times is None:
             return self
         other = object.__new__(VideoRecord)
-        other.__dict__.update(self.__dict__, times=None)
+        other.__dict__.update(self.__dict__, times=None, key_times=self.times[self.key_frames])
         return other
+
+    def time_of_key(self, frame: int) -> int | None:
+        """Return the presentation time of a key frame, in ticks; None if it is not known.
+
+        Args:
+            frame: Index of the frame, which is one of ``key_frames``.
+        """
+        if self.times is not None:
+            return int(self.times[frame])
+        if self.key_times is None:
+            return None
+        return int(self.key_times[np.searchsorted(self.key_frames, frame)])
 
     def motion_of(self, representation: Representation) -> NDArray[np.float64] | None:
         """Return S of a representation, float64 ``[T]``; None if the video was not measured in this representation."""
