@@ -1,29 +1,34 @@
-"""Building a motion index: new and changed videos are measured, all other rows are kept."""
+"""Building a motion index: new and changed videos are measured, all other rows are kept.
+
+The row of a video that was moved, renamed or copied is copied too, if the index contains its size and its head.
+"""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from mgdali.datasets.named_videos import Videos, media_of
 from mgdali.errors import VideoDecodeError, check_integer, check_timeout
+from mgdali.index.known import KnownContents, KnownVideo, Renaming, copy_renamed, read_known
 from mgdali.index.measure import MeasureConfig, MeasureJob, failed_record
+from mgdali.index.names import AnyPath, VideoNames, common_root
 from mgdali.index.packed_rows import copy_rows, packs_of
 from mgdali.index.reader import MotionIndex
 from mgdali.index.writer import IndexWriter
 from mgdali.samplers import Representation
-from mgdali.video.media import Fingerprint, Media
-from mgdali.video.record import VideoRecord, index_name, representation_key, was_measured
+from mgdali.video.media import Media
+from mgdali.video.record import VideoRecord, index_name, representation_key
 from mgdali.workers.pool import start_pool, workers_for
 from mgdali.workers.protocols import Outcome
 
 Engine = Literal["local", "ray"]
 
-__all__ = ["BuildReport", "Engine", "KnownVideo", "build_index", "read_known", "measure_locally"]
+__all__ = ["BuildReport", "Engine", "build_index", "measure_locally", "read_known"]
 
 # Enough jobs that no worker waits for its next video.
 _SLOTS_PER_WORKER = 4
@@ -42,6 +47,8 @@ class BuildReport:
         failed: Videos that could not be decoded, in this build or before: path to reason.
         rows: Number of rows in the index.
         copied: Number of rows that were copied from packed data sets, whose videos are not measured.
+        matched: Number of videos that the index contained under another name, with the same size and the same first 64
+            KiB. They are not measured.
     """
 
     measured: int
@@ -50,44 +57,27 @@ class BuildReport:
     failed: dict[str, str]
     rows: int
     copied: int = 0
-
-
-@dataclass
-class KnownVideo:
-    """The part of a video's index row that decides whether the video must be measured again.
-
-    Attributes:
-        fingerprint: Fingerprint of the file when it was measured; None if it could not be read.
-        error: Reason the video could not be decoded; None if it could.
-        measured: Keys of the representations that the row contains S for.
-        filters: Digest of the filters with which feature-level S was measured; None without feature-level S.
-    """
-
-    fingerprint: Fingerprint | None
-    error: str | None
-    measured: frozenset[str]
-    filters: str | None
-
-    def has(self, representation: Representation) -> bool:
-        """Whether S was measured in this way."""
-        return was_measured(representation, self.measured, self.filters)
+    matched: int = 0
 
 
 @dataclass
 class _Plan:
-    """The videos to measure, rows of packed videos, the number of kept rows, and the kept failures."""
+    """The videos to measure, rows of packed videos, rows to copy, all full names, and what is kept."""
 
     jobs: list[MeasureJob] = field(default_factory=list)
     copies: list[VideoRecord] = field(default_factory=list)
+    renamings: list[Renaming] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
     kept: int = 0
     failed: dict[str, str] = field(default_factory=dict)
 
 
 def build_index(
     data: Videos,
-    path: str | os.PathLike[str],
+    path: AnyPath,
     *,
     representations: Sequence[Representation] = (Representation(),),
+    root: AnyPath | None = None,
     engine: Engine = "local",
     num_workers: int | None = None,
     timeout: float = 0.0,
@@ -97,6 +87,8 @@ def build_index(
     on_record: Callable[[VideoRecord], None] = lambda record: None,
 ) -> BuildReport:
     """Create a motion index or update it.
+
+    A video that is not in the index, but has the size and the first 64 KiB of one that is, gets a copy of its row.
 
     Videos of a packed data set are not measured: their rows are copied from its index, because S is that of the
     originals.
@@ -110,6 +102,10 @@ def build_index(
             single path names a folder.
         path: Path of the index, a Parquet file.
         representations: Representations for which S is measured, all of different kinds.
+        root: Folder or URL that names in the index are relative to, as far as videos are below it. If the videos are
+            moved, :class:`~mgdali.MotionIndex` finds them with another root. By default an existing file keeps its
+            root; that of a new file is ``data`` if it is a folder, otherwise the deepest folder or URL that contains
+            all videos. If it differs from the root of an existing file, the rows are renamed.
         engine: ``"local"`` measures in processes of this machine, ``"ray"`` on a Ray cluster
             (``pip install 'mgdali[ray]'``).
         num_workers: Number of worker processes; 0 measures in this process. By default the number of cores that this
@@ -138,11 +134,14 @@ def build_index(
     if len({representation_key(each) for each in wanted}) != len(wanted):
         raise ValueError(f"representations must differ in kind, got {wanted!r}")
     media = {index_name(each.path): each for each in media_of(data)}
-    writer = IndexWriter(path)
+    new_root = data if isinstance(data, str | os.PathLike) else common_root(media)
+    writer = IndexWriter(path, root=root, new_root=new_root)
     frames = 0
     try:
+        writer.follow(media)
         plan = _plan(media, writer, wanted, retry_failed)
         writer.add(*plan.copies)
+        copy_renamed(writer, plan.renamings)
         on_start(len(plan.jobs), plan.kept)
         for records in _measure_all(plan.jobs, engine, num_workers, timeout):
             writer.add(*records)
@@ -151,13 +150,15 @@ def build_index(
                 if record.error is not None:
                     plan.failed[record.path] = record.error
                 on_record(record)
-        rows = writer.commit(keep=media.__contains__ if prune else None)
+        rows = writer.commit(keep=plan.names if prune else None)
     finally:
         # After Ctrl-C in a notebook, the process lives on. Its locked journal would be ignored by the next build.
         writer.close()
     # Creates the mapped copy now, so that the first run does not have to.
     MotionIndex(path)
-    return BuildReport(len(plan.jobs), plan.kept, frames, plan.failed, rows, len(plan.copies))
+    return BuildReport(
+        len(plan.jobs), plan.kept, frames, plan.failed, rows, copied=len(plan.copies), matched=len(plan.renamings)
+    )
 
 
 def measure_locally(jobs: Sequence[MeasureJob], num_workers: int, timeout: float = 0.0) -> Iterator[list[VideoRecord]]:
@@ -237,26 +238,44 @@ def _plan(
     media: Mapping[str, Media], writer: IndexWriter, wanted: tuple[Representation, ...], retry_failed: bool
 ) -> _Plan:
     known = read_known(writer)
-    plan = _Plan()
-    rows = [known.get(name) for name in media]
+    videos = _by_stored_name(media, writer.names, known)
+    plan = _Plan(names=list(map(writer.names.full, videos)))
+    rows = [known.get(stored) for stored in videos]
+    packs = packs_of(videos.values())
+    is_packed = [index_name(each.path) in packs for each in videos.values()]
+    contents = KnownContents(known, wanted)
     # Over a network, each comparison takes milliseconds of waiting, so many run at once.
     with ThreadPoolExecutor(_COMPARED_AT_ONCE) as pool:
-        valid = list(pool.map(lambda row, each: _is_valid(row, each, wanted, retry_failed), rows, media.values()))
-    packs = packs_of(media.values())
+        valid = list(pool.map(lambda row, each: _is_valid(row, each, wanted, retry_failed), rows, videos.values()))
+        new = [row is None and not packed for row, packed in zip(rows, is_packed, strict=True)]
+        found = list(pool.map(lambda is_new, each: contents.find(each) if is_new else None, new, videos.values()))
     to_copy: dict[str, list[str]] = {}
-    for (name, each), row, row_is_valid in zip(media.items(), rows, valid, strict=True):
-        if not row_is_valid and name in packs:
-            to_copy.setdefault(packs[name], []).append(name)
-            continue
-        if row is None or not row_is_valid:
-            plan.jobs.append(MeasureJob(each, name, wanted + _other_representations(row, wanted)))
-            continue
-        plan.kept += 1
-        if row.error is not None:
-            plan.failed[name] = row.error
+    for i, (name, each) in enumerate(zip(plan.names, videos.values(), strict=True)):
+        row, match = rows[i], found[i]
+        if is_packed[i] and not valid[i]:
+            own = index_name(each.path)
+            to_copy.setdefault(packs[own], []).append(own)
+        elif row is not None and valid[i]:
+            plan.kept += 1
+            if row.error is not None:
+                plan.failed[name] = row.error
+        elif match is not None and all(map(known[match[0]].has, wanted)):
+            plan.renamings.append(Renaming(match[0], name, match[1]))
+        else:
+            known_row = row if match is None else known[match[0]]
+            plan.jobs.append(MeasureJob(each, name, wanted + _other_representations(known_row, wanted)))
     for folder, names in to_copy.items():
         plan.copies += copy_rows(folder, names, wanted)
     return plan
+
+
+def _by_stored_name(media: Mapping[str, Media], names: VideoNames, known: Container[str]) -> dict[str, Media]:
+    """Return the videos by their names in the file, where each video has one name even if links lead to it."""
+    found: dict[str, Media] = {}
+    for name, each in media.items():
+        stored = next((stored for stored in names.candidates(name) if stored in known), names.stored(name))
+        found.setdefault(stored, each)
+    return found
 
 
 def _is_valid(row: KnownVideo | None, media: Media, wanted: tuple[Representation, ...], retry_failed: bool) -> bool:
@@ -279,23 +298,3 @@ def _other_representations(row: KnownVideo | None, wanted: tuple[Representation,
     every = (Representation(), Representation(channels="rgb"), Representation(motion="feature"))
     keys = {representation_key(each) for each in wanted}
     return tuple(each for each in every if representation_key(each) not in keys and row.has(each))
-
-
-def read_known(writer: IndexWriter) -> dict[str, KnownVideo]:
-    """Return the videos in an index and in its unmerged parts, by name.
-
-    A video that has several rows is described by its newest row.
-    """
-    kinds = ["image", "image_rgb", "feature"]
-    known: dict[str, KnownVideo] = {}
-    for batch in writer.rows(["path", "size", "mtime_ns", "head", "error", "filters", *(f"motion_{k}" for k in kinds)]):
-        there = {kind: batch.column(f"motion_{kind}").is_valid().to_pylist() for kind in kinds}
-        plain = [batch.column(name).to_pylist() for name in ("path", "size", "mtime_ns", "head", "error", "filters")]
-        # Within a part the later row is the newer one.
-        for i in range(batch.num_rows - 1, -1, -1):
-            path, size, mtime_ns, head, error, filters = (column[i] for column in plain)
-            if path not in known:
-                fingerprint = None if size is None else Fingerprint(size, mtime_ns, head)
-                measured = frozenset(kind for kind in kinds if there[kind][i])
-                known[path] = KnownVideo(fingerprint, error, measured, filters)
-    return known

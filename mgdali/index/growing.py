@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mgdali.errors import DatasetError
+from mgdali.index.names import AnyPath, common_root, lost_slash
 from mgdali.index.reader import MotionIndex
 from mgdali.index.remote_index import index_cache
-from mgdali.index.writer import IndexWriter, lost_slash
+from mgdali.index.writer import IndexWriter
 from mgdali.video.record import VideoRecord, index_name
 from mgdali.video.remote import is_url
 
-__all__ = ["GrowingIndex", "automatic_path"]
+__all__ = ["GrowingIndex", "automatic_path", "automatic_root"]
 
 
 class GrowingIndex:
@@ -26,16 +27,17 @@ class GrowingIndex:
 
     Args:
         path: Path of the index file. It is created if it does not exist.
-        keep_added: Whether :meth:`find` returns added records at once. Needed for segments, of which many may be of
-            one file, which is measured only once then.
+        root: Folder or URL that contains the videos, the root of a new file; None to store full names.
+        keep_added: Whether :meth:`find` returns added records at once. Needed for segments: many of them may be
+            parts of one file, which is then measured only once.
 
     Raises:
         DatasetError: If the file is not an index or cannot be written.
     """
 
-    def __init__(self, path: Path, *, keep_added: bool = False) -> None:
+    def __init__(self, path: Path, *, root: str | None = None, keep_added: bool = False) -> None:
         self.path = path
-        self._writer = IndexWriter(path)
+        self._writer = IndexWriter(path, new_root=root)
         self._index: MotionIndex | None = None
         self._stamp: tuple[int, int] | None = None
         self._added = 0
@@ -78,7 +80,19 @@ class GrowingIndex:
         self._writer.close()
 
 
-def automatic_path(paths: Sequence[str], cache_dir: str | os.PathLike[str] | None) -> Path:
+def automatic_root(paths: Iterable[str]) -> str | None:
+    """Return the root of a data set's index: the deepest folder or URL that contains all videos.
+
+    Args:
+        paths: Paths of the videos, not empty.
+
+    Returns:
+        The folder or URL; None if the videos share only ``/``, or are on several servers.
+    """
+    return common_root(map(index_name, paths))
+
+
+def automatic_path(paths: Sequence[str], cache_dir: AnyPath | None) -> Path:
     """Return the path of a data set's index: next to the folder that contains all videos, or in ``cache_dir``.
 
     Args:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from mgdali.datasets.check import Names
 from mgdali.datasets.named_videos import shard_videos
 from mgdali.errors import DatasetError, VideoDecodeError
-from mgdali.index.remote_index import local_file, path_or_url
+from mgdali.index.names import AnyPath, Moved, VideoNames, path_or_url
+from mgdali.index.remote_index import local_file
 from mgdali.index.schema import read_batches
 from mgdali.index.writer import open_parquet
 from mgdali.video.media import Fingerprint, Media
@@ -42,6 +43,7 @@ class IndexSummary:
 
     Attributes:
         path: Path or URL of the index file.
+        root: Folder or URL that names in the file are relative to; None if all names are absolute paths and URLs.
         size: Size of the file in bytes.
         videos: Number of rows, including those of failed videos.
         failed: Number of videos that could not be decoded.
@@ -55,6 +57,7 @@ class IndexSummary:
     """
 
     path: str
+    root: str | None
     size: int
     videos: int
     failed: int
@@ -92,7 +95,7 @@ class IndexCheck:
     complete: bool
 
 
-def summarize_index(path: str | os.PathLike[str]) -> IndexSummary:
+def summarize_index(path: AnyPath) -> IndexSummary:
     """Return the contents of an index. At most a few thousand rows are in memory at a time.
 
     Args:
@@ -129,6 +132,7 @@ def _summarize(file: Path, name: str) -> IndexSummary:
         sizes.update(f"{width}x{height}" for width, height in zip(widths, heights, strict=True))
     return IndexSummary(
         path=name,
+        root=_names_of(file, name).root,
         size=file.stat().st_size,
         videos=counts["videos"],
         failed=counts["failed"],
@@ -142,7 +146,7 @@ def _summarize(file: Path, name: str) -> IndexSummary:
     )
 
 
-def failures(path: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
+def failures(path: AnyPath) -> Iterator[tuple[str, str]]:
     """Yield path and reason of each video that could not be decoded.
 
     Args:
@@ -153,39 +157,54 @@ def failures(path: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
         ImportError: If a URL needs a package that is not installed.
     """
     with local_file(path_or_url(path)) as file:
+        full = _names_of(file, os.fspath(path)).full
         for batch in _batches(file, os.fspath(path), ["path", "error"]):
             failed = batch.filter(batch.column("error").is_valid())
-            yield from zip(failed.column("path").to_pylist(), failed.column("error").to_pylist(), strict=True)
+            yield from zip(
+                map(full, failed.column("path").to_pylist()), failed.column("error").to_pylist(), strict=True
+            )
 
 
-def check_index(path: str | os.PathLike[str], media: Sequence[Media] | None = None) -> IndexCheck:
+def check_index(
+    path: AnyPath,
+    media: Sequence[Media] | None = None,
+    *,
+    root: AnyPath | None = None,
+    moved: Sequence[Moved] = (),
+) -> IndexCheck:
     """Compare an index with its videos. Nothing is decoded.
 
     Args:
         path: Path or URL of the index file.
         media: Videos that should be in the index; None to check only the rows.
+        root: Folder or URL that contains the videos now; None for the root in the file.
+        moved: Folders or URLs of videos when they were measured, and their current ones.
 
     Raises:
         DatasetError: If the file is missing, cannot be read, or is not an index.
         ImportError: If a URL needs a package that is not installed.
+        ValueError: If ``moved`` does not consist of pairs.
     """
-    unseen = {} if media is None else {index_name(each.path): each for each in media}
-    find = _Finder(dict(unseen))
+    find = _Finder()
     found: dict[_State, list[str]] = {"current": [], "missing": [], "changed": [], "failed": []}
     current = 0
     with local_file(path_or_url(path)) as file, ThreadPoolExecutor(_COMPARED_AT_ONCE) as pool:
+        names = _names_of(file, os.fspath(path), root, moved)
+        given = {stored: each for each in media or () for stored in names.candidates(each.path)}
+        seen: set[str] = set()
         for batch in _batches(file, os.fspath(path), ["path", "size", "mtime_ns", "head", "error"]):
             rows = batch.to_pylist()
-            media_now = [find(row["path"]) for row in rows]
+            media_now = [given.get(row["path"]) or find(names.current(row["path"])) for row in rows]
+            seen |= given.keys() & {row["path"] for row in rows}
             for row, state in zip(rows, pool.map(_state, rows, media_now), strict=True):
-                unseen.pop(row["path"], None)
                 if state == "current":
                     current += 1
                 else:
-                    found[state].append(row["path"])
-    kinds = {state: Names.of(names) for state, names in found.items() if state != "current"}
+                    found[state].append(names.current(row["path"]))
+    kinds = {state: Names.of(videos) for state, videos in found.items() if state != "current"}
+    unseen = {index_name(each.path) for each in media or () if seen.isdisjoint(names.candidates(each.path))}
     without_row = None if media is None else Names.of(unseen)
-    wrong = sum(names.count for names in kinds.values())
+    wrong = sum(videos.count for videos in kinds.values())
     return IndexCheck(
         path=os.fspath(path),
         videos=current + wrong,
@@ -205,12 +224,12 @@ class _Finder:
     once per file.
     """
 
-    def __init__(self, known: dict[str, Media]) -> None:
-        self._known = known
+    def __init__(self) -> None:
+        self._known: dict[str, Media] = {}
         self._shards: set[str] = set()
 
     def __call__(self, name: str) -> Media | None:
-        """Return the media of a row; None if the tar file is missing or no longer contains the member."""
+        """Return the media with a full name; None if the tar file is missing or no longer contains the member."""
         if "::" not in name or os.path.exists(name):
             return Media(name)
         shard = name.rpartition("::")[0]
@@ -240,6 +259,12 @@ def _state(row: dict[str, Any], media: Media | None) -> _State:
     except VideoDecodeError:
         return "missing"
     return "current" if row["error"] is None else "failed"
+
+
+def _names_of(file: Path, index: str, root: AnyPath | None = None, moved: Sequence[Moved] = ()) -> VideoNames:
+    """Return the names of an index that was opened by a path or URL and is read from a local file."""
+    with open_parquet(file, index) as parquet:
+        return VideoNames.of_file(parquet.schema_arrow.metadata, index, root=root, moved=moved)
 
 
 def _batches(file: Path, name: str, columns: list[str]) -> Iterator[pa.RecordBatch]:

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from mgdali.datasets.packs import Pack, check_representation
 from mgdali.datasets.video_dataset import VideoDataset
-from mgdali.index.growing import GrowingIndex, automatic_path
+from mgdali.index.growing import GrowingIndex, automatic_path, automatic_root
 from mgdali.index.packed_rows import packed_index
 from mgdali.index.reader import MotionIndex
 from mgdali.samplers import Representation
@@ -39,7 +39,8 @@ def open_index(
     if dataset.pack is not None:
         return _index_of_pack(index, dataset.pack, representation), None
     if index == "auto":
-        return None, GrowingIndex(automatic_path(dataset.paths, cache_dir), keep_added=dataset.has_segments)
+        path, root = automatic_path(dataset.paths, cache_dir), automatic_root(dataset.paths)
+        return None, GrowingIndex(path, root=root, keep_added=dataset.has_segments)
     if index is None or isinstance(index, MotionIndex):
         return index, None
     return MotionIndex(index), None

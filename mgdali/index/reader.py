@@ -22,10 +22,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mgdali.errors import DatasetError
-from mgdali.index.remote_index import downloaded, index_cache, path_or_url, remote_stamp
+from mgdali.index.names import AnyPath, Moved, VideoNames, path_or_url, root_metadata
+from mgdali.index.remote_index import downloaded, index_cache, remote_stamp
 from mgdali.index.schema import SCHEMA, Rows, read_batches
 from mgdali.index.writer import locked_folder, open_parquet
-from mgdali.video.record import VideoRecord, index_name
+from mgdali.video.record import VideoRecord
 
 __all__ = ["MotionIndex"]
 
@@ -40,16 +41,19 @@ class MotionIndex:
 
     Args:
         path: Path or URL of the Parquet file that ``mgdali index build`` wrote.
-        moved: Folder of the videos when they were measured, and their current folder; None if they have not been moved.
-        root: Folder or URL that the names in the index are relative to, as in the index of a packed data set; None if
-            they are absolute paths and URLs.
+        moved: Folder or URL of the videos when they were measured, and their current folder or URL; None if they have
+            not been moved, or if ``root`` tells their place.
+        root: Folder or URL that contains the videos now, if names in the file are relative to a root; None for the root
+            in the file. If the file has none, as in a packed data set, relative names start from this one.
 
     Attributes:
         path: The path or URL of the file; a URL is a str.
+        root: Folder or URL that relative names in the file start from; None if all names are absolute paths and URLs.
 
     Raises:
         DatasetError: If the file is missing, cannot be read or is not an index, or if its mapped copy cannot be
             written.
+        ValueError: If ``moved`` is not a pair.
         ImportError: If a URL needs a package that is not installed.
 
     Example:
@@ -61,15 +65,17 @@ class MotionIndex:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: AnyPath,
         *,
-        moved: tuple[str | os.PathLike[str], str | os.PathLike[str]] | None = None,
-        root: str | os.PathLike[str] | None = None,
+        moved: Moved | None = None,
+        root: AnyPath | None = None,
     ) -> None:
         self.path: Path | str = path_or_url(path)
-        self._moved = None if moved is None else tuple(os.path.abspath(folder) for folder in moved)
-        self._root = None if root is None else f"{index_name(os.fspath(root)).rstrip('/')}/"
         self._file = pa.ipc.open_file(pa.memory_map(str(_current_copy(self.path))))
+        self._names = VideoNames.of_file(
+            self._file.schema.metadata, self.path, root=root, moved=() if moved is None else (moved,)
+        )
+        self.root = self._names.root
         batches = [self._file.get_batch(i) for i in range(self._file.num_record_batches)]
         # In addition to its own rows, each batch has a part of the sorted keys, and the rows of these keys.
         self._keys = [memoryview(batch.column("key").to_numpy()) for batch in batches]
@@ -92,27 +98,18 @@ class MotionIndex:
         """Return the record of a video; None if the index does not contain it.
 
         Args:
-            path: Path or URL of the video, as in the data set.
+            path: Path or URL of the video, as in the data set. If it is not found like this, links of its folder are
+                resolved.
         """
-        name = self._name_of(path)
-        for row in self._candidates(_key(name)):
-            rows, row = self._rows_with(row)
-            if rows.path(row) == name:
-                return rows[row]
+        for name in self._names.candidates(path):
+            for row in self._candidates(_key(name)):
+                rows, row = self._rows_with(row)
+                if rows.path(row) == name:
+                    return rows[row]
         return None
 
     def __repr__(self) -> str:
         return f"MotionIndex({os.fspath(self.path)!r}, {len(self)} videos)"
-
-    def _name_of(self, path: str) -> str:
-        name = index_name(path)
-        if self._root is not None and name.startswith(self._root):
-            return name[len(self._root) :]
-        if self._moved is not None:
-            measured, current = self._moved
-            if name.startswith(current.rstrip(os.sep) + os.sep):
-                return os.path.join(measured, name[len(current.rstrip(os.sep)) + 1 :])
-        return name
 
     def _candidates(self, key: int) -> Iterator[int]:
         """Yield the rows whose names have a key."""
@@ -129,7 +126,7 @@ class MotionIndex:
         number = bisect_right(self._ends, row)
         rows = self._batches[number]
         if not isinstance(rows, Rows):
-            rows = self._batches[number] = Rows(rows)
+            rows = self._batches[number] = Rows(rows, self._names.full)
         return rows, row - (self._ends[number - 1] if number else 0)
 
 
@@ -200,9 +197,10 @@ def _stamp_of(copy: Path) -> bytes | None:
 
 def _make_copy(path: Path, target: Path, stamp: bytes) -> None:
     temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex}")
-    schema = pa.schema([*SCHEMA, *_KEYS], {_STAMP: stamp})
     try:
         with open_parquet(path) as parquet, pa.OSFile(str(temporary), "wb") as file:
+            root = root_metadata(parquet.schema_arrow.metadata)
+            schema = pa.schema([*SCHEMA, *_KEYS], {_STAMP: stamp, **root})
             keys, rows = _sorted_keys(parquet)
             done = 0
             with pa.ipc.new_file(file, schema) as writer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +10,9 @@ from typing import IO, Any
 
 from mgdali.cache import cache_folder
 from mgdali.errors import DatasetError
-from mgdali.index.writer import lost_slash
-from mgdali.video.remote import download, is_url, remote_info
+from mgdali.video.remote import download, remote_info
 
-__all__ = ["downloaded", "index_cache", "local_file", "path_or_url", "remote_stamp"]
+__all__ = ["downloaded", "index_cache", "local_file", "remote_stamp"]
 
 _TRIES = 3
 
@@ -24,18 +22,6 @@ _VERSIONS = (
     *("md5checksum", "crc32c", "sha", "blobid", "lastmodified", "modified", "modifiedtime", "modificationtime"),
     *("lastwritetime", "modify", "mtime", "updated", "created"),
 )
-
-
-def path_or_url(path: str | os.PathLike[str]) -> Path | str:
-    """Return a URL as text, and any other path as a ``Path``.
-
-    Raises:
-        DatasetError: If ``pathlib.Path`` has removed a slash of a URL.
-    """
-    given = os.fspath(path)
-    if lost_slash(given):
-        raise DatasetError(f"{given} is a URL without its second slash, which pathlib.Path removes: give it as a str")
-    return given if is_url(given) else Path(path)
 
 
 def index_cache() -> Path:

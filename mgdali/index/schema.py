@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -20,14 +20,22 @@ __all__ = [
     "Rows",
     "check_format",
     "conform",
+    "file_schema",
     "from_batch",
     "read_batches",
     "records_of",
     "to_batch",
 ]
 
-FORMAT = 2
-"""Number of the format of index files. Version 0.1 of MGDali wrote format 1, which has no number in the file."""
+FORMAT = 3
+"""Newest format of index files. Version 0.1 of MGDali wrote format 1, which has no number in the file.
+
+Formats 2 and 3 have the same columns. In format 3, names are relative to the root in the file's metadata; a version
+that knows only format 2 would take all videos for new ones. A file without a root, as in a packed data set, has format
+2, so that older versions can read it.
+"""
+
+_FORMAT_WITHOUT_ROOT = 2
 
 _FORMAT_KEY = b"mgdali.format"
 
@@ -61,7 +69,7 @@ SCHEMA = pa.schema(
         ("packet_offsets", pa.list_(pa.int64())),
         ("packet_sizes", pa.list_(pa.int32())),
     ],
-    {_FORMAT_KEY: str(FORMAT)},
+    {_FORMAT_KEY: str(_FORMAT_WITHOUT_ROOT)},
 )
 """The columns of an index file; docs/index.md describes them."""
 
@@ -76,6 +84,16 @@ _PLAIN = (
     *("origin", "extradata"),
 )
 _LISTS = ("times", "packets", "referenced", "key_frames", "packet_offsets", "packet_sizes")
+
+
+def file_schema(root: Mapping[bytes, bytes]) -> pa.Schema:
+    """Return the schema of a new index file.
+
+    Args:
+        root: Entries of the metadata that tell the root of the names (:meth:`mgdali.index.names.VideoNames.metadata`);
+            empty if it has none.
+    """
+    return SCHEMA.with_metadata({_FORMAT_KEY: str(FORMAT), **root}) if root else SCHEMA
 
 
 def check_format(schema: pa.Schema, name: str) -> None:
@@ -138,13 +156,15 @@ class Rows:
 
     Args:
         batch: The rows, with the columns of :data:`SCHEMA`.
+        full_name: Function that returns the path of a record from that of its row; None to leave paths unchanged.
     """
 
-    def __init__(self, batch: pa.RecordBatch) -> None:
+    def __init__(self, batch: pa.RecordBatch, full_name: Callable[[str], str] | None = None) -> None:
         columns = {name: batch.column(name) for name in SCHEMA.names if name in batch.schema.names}
         read = {name: value_reader(column) for name, column in columns.items()}
         self.path: Callable[[int], str] = read["path"]
-        """Function that returns the path of a row."""
+        """Function that returns the path of a row, as it is in the file."""
+        self._full_name = full_name
         self._error = read["error"]
         self._fingerprint = [read[name] for name in ("size", "mtime_ns", "head")]
         self._time_base = [read[name] for name in ("time_base_num", "time_base_den")]
@@ -162,14 +182,15 @@ class Rows:
         """
         size, mtime_ns, head = [read(row) for read in self._fingerprint]
         fingerprint = None if size is None else Fingerprint(size, mtime_ns, head)
+        path = self.path(row) if self._full_name is None else self._full_name(self.path(row))
         error = self._error(row)
         if error is not None:
-            return VideoRecord(path=self.path(row), fingerprint=fingerprint, error=error)
+            return VideoRecord(path=path, fingerprint=fingerprint, error=error)
         numerator, denominator = [read(row) for read in self._time_base]
         motion = {key: values for key, read in self._motion if (values := read(row)) is not None}
         attributes: dict[str, Any] = {name: read(row) for name, read in self._attributes}
         return VideoRecord(
-            path=self.path(row),
+            path=path,
             fingerprint=fingerprint,
             time_base=(numerator, denominator),
             motion=motion,

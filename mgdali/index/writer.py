@@ -2,7 +2,8 @@
 
 Each record is written at once to this process's journal in ``FILE.parts/``. Full journals become Parquet parts in the
 same folder. A commit merges the parts of all processes and the existing file into a new file, which replaces the
-existing one by a rename. A process locks its journal as long as it lives. A journal that can be locked was therefore
+existing one by a rename. Journals and parts contain full names, and only the file has a root
+(:mod:`mgdali.index.names`). A process locks its journal as long as it lives. A journal that can be locked was therefore
 left by a process that has ended, and its rows are used.
 """
 
@@ -11,9 +12,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,11 +21,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mgdali.errors import DatasetError
-from mgdali.index.schema import REQUIRED, SCHEMA, check_format, conform, read_batches, to_batch
+from mgdali.index.names import AnyPath, VideoNames, lost_slash, normal_root
+from mgdali.index.schema import REQUIRED, SCHEMA, check_format, conform, file_schema, read_batches, to_batch
 from mgdali.video.record import VideoRecord
 from mgdali.video.remote import is_url
 
-__all__ = ["IndexWriter", "locked_folder", "lost_slash", "new_parquet", "open_parquet"]
+__all__ = ["IndexWriter", "locked_folder", "new_parquet", "open_parquet"]
 
 _PART_ROWS = 4096
 """Maximum number of rows in a journal, a part, and a row group of the file, and so of rows in memory."""
@@ -40,25 +41,32 @@ class IndexWriter:
 
     Args:
         path: Path of the index file. It is created if it does not exist, like its folder.
+        root: Folder or URL that names in the file are relative to. An existing file with another root gets this one,
+            and its rows are renamed. None to keep the root of an existing file.
+        new_root: Root of a file that does not exist yet, if ``root`` is None.
+
+    Attributes:
+        names: The names of the file.
 
     Raises:
         DatasetError: If the path is a URL or a folder, if the file exists and is not an index, or if files in its
             folder cannot be created, locked and replaced. Nothing that was created is left then.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: AnyPath, *, root: AnyPath | None = None, new_root: AnyPath | None = None) -> None:
         if is_url(os.fspath(path)) or lost_slash(path):
             raise DatasetError(
                 f"cannot write the index to the URL {os.fspath(path)}: build it to a local path, then upload the file"
             )
         self._path = Path(path)
+        self._root = None if root is None else normal_root(root)
+        self._new_root = None if new_root is None else normal_root(new_root)
         self._folder = Path(f"{self._path}.parts")
         self._file: Any = None
         self._journal: Any = None
         self._rows = 0
         with _refusals_of(self._path):
-            if os.path.exists(self._path):
-                open_parquet(self._path).close()
+            self.names = self._names_now()
             _try_folder(self._folder)
         with _errors_of(self._path):
             self._convert_abandoned_journals()
@@ -81,20 +89,33 @@ class IndexWriter:
         """Whether rows of ended processes are not in the file yet."""
         return any(self._folder.glob(f"*{_PART}"))
 
-    def rows(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        """Yield the given columns of all rows, newest files first: a later row of a path is outdated."""
+    def follow(self, videos: Iterable[str]) -> None:
+        """If only the index file was moved, use the root that contains the videos, which are given by full names."""
+        root = self.names.root_of(videos)
+        if self._root is None and root is not None and root != self.names.root:
+            self._root = root
+            self.names = self._names_now()
+
+    def rows(self, columns: list[str]) -> Generator[pa.RecordBatch, None, None]:
+        """Yield the given columns of all rows, newest files first: a later row of a path is outdated.
+
+        The column ``path``, if given, contains names of :attr:`names`.
+        """
         # A commit of another process removes parts. The lock prevents that.
         with _errors_of(self._path), self._lock():
             self._end_journal()
+            self.names = self._names_now()
             for file in self._files():
                 with open_parquet(file) as parquet:
-                    yield from read_batches(parquet, columns=columns, batch_size=_PART_ROWS)
+                    before = self._names_in(parquet)
+                    for batch in read_batches(parquet, columns=columns, batch_size=_PART_ROWS):
+                        yield _renamed(batch, before, self.names) if "path" in columns else batch
 
-    def commit(self, *, keep: Callable[[str], bool] | None = None) -> int:
+    def commit(self, *, keep: Iterable[str] | None = None) -> int:
         """Merge all written rows into the file.
 
         Args:
-            keep: Function of a path that returns whether its row is kept; None to keep all rows.
+            keep: Full names of the videos whose rows are kept; None to keep all rows.
 
         Returns:
             The number of rows in the file.
@@ -102,13 +123,29 @@ class IndexWriter:
         with _errors_of(self._path), self._lock():
             self._end_journal()
             self._convert_abandoned_journals()
+            self.names = self._names_now()
             files = self._files()
             # Without new rows the file is not written, so that mapped copies of it stay valid.
-            if files != [self._path] or keep is not None:
-                self._merge(files, keep)
+            if files != [self._path] or keep is not None or self._is_renamed():
+                kept = None if keep is None else set(map(self.names.stored, keep))
+                self._replace(lambda temporary: self._merge(files, temporary, kept))
+                for file in files:
+                    if file != self._path:
+                        file.unlink()
             self._remove_folder_if_empty()
             with pq.ParquetFile(self._path) as file:
                 return int(file.metadata.num_rows)
+
+    def replace(self, write: Callable[[Path], None]) -> None:
+        """Replace the file by a new one. Until it is complete, the old file stays.
+
+        Args:
+            write: Function that writes the new file to the given path. It may write more files whose names start with
+                this path; those that it leaves are removed.
+        """
+        with _errors_of(self._path), self._lock():
+            self._replace(write)
+            self._remove_folder_if_empty()
 
     def close(self) -> None:
         """Turn the journal into a part for a later commit. Without rows, remove the journal and the empty folder."""
@@ -116,16 +153,55 @@ class IndexWriter:
             self._end_journal()
             self._remove_folder_if_empty()
 
-    def _merge(self, files: list[Path], keep: Callable[[str], bool] | None) -> None:
-        for left in self._folder.glob(f"*{_MERGING}"):
+    def _names_now(self) -> VideoNames:
+        """Return the names that the file has, or will have after the next commit."""
+        if self._root is not None:
+            if os.path.exists(self._path):
+                open_parquet(self._path).close()
+            return VideoNames([self._root])
+        if not os.path.exists(self._path):
+            return VideoNames([] if self._new_root is None else [self._new_root])
+        with open_parquet(self._path) as parquet:
+            return self._names_in(parquet)
+
+    def _names_in(self, parquet: pq.ParquetFile) -> VideoNames:
+        """Return the names of the file or of a part."""
+        return VideoNames.of_file(parquet.schema_arrow.metadata, self._path)
+
+    def _is_renamed(self) -> bool:
+        """Whether the next commit changes the root of the file."""
+        with open_parquet(self._path) as parquet:
+            return self._names_in(parquet).root != self.names.root
+
+    def _merge(self, files: list[Path], target: Path, keep: set[str] | None) -> None:
+        """Write the newest row of each path to ``target``. The files are sorted, newest first."""
+        seen: set[str] = set()
+        with new_parquet(target, self.names.metadata(self._path)) as writer:
+            for file in files:
+                with open_parquet(file) as parquet:
+                    before = self._names_in(parquet)
+                    for batch in read_batches(parquet, batch_size=_PART_ROWS):
+                        batch = _renamed(batch, before, self.names)
+                        wanted = []
+                        # Within a part the later row is the newer one.
+                        for path in reversed(batch.column("path").to_pylist()):
+                            wanted.append(path not in seen and (keep is None or path in keep))
+                            seen.add(path)
+                        rows = batch.filter(pa.array(wanted[::-1]))
+                        if rows.num_rows:
+                            writer.write_batch(rows, row_group_size=_PART_ROWS)
+
+    def _replace(self, write: Callable[[Path], None]) -> None:
+        for left in self._folder.glob(f"*{_MERGING}*"):
             # Its process was killed: a living one would hold the lock.
             left.unlink()
         temporary = self._folder / f"{uuid.uuid4().hex}{_MERGING}"
-        _merge(files, temporary, keep)
-        _replace(temporary, self._path)
-        for file in files:
-            if file != self._path:
-                file.unlink()
+        try:
+            write(temporary)
+            _replace(temporary, self._path)
+        finally:
+            for left in self._folder.glob(f"*{_MERGING}*"):
+                left.unlink()
 
     def _remove_folder_if_empty(self) -> None:
         """Remove the folder of the parts unless another process still uses it."""
@@ -172,14 +248,6 @@ class IndexWriter:
             os.close(lock)
 
 
-def lost_slash(path: str | os.PathLike[str]) -> bool:
-    """Return whether a path was a URL before ``pathlib.Path`` merged its two slashes, such as ``s3:/bucket/a``.
-
-    PyArrow takes such a path for a URL even if the folder ``s3:`` exists.
-    """
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/(?!/)", os.fspath(path)) is not None
-
-
 def open_parquet(path: Path, name: str | None = None) -> pq.ParquetFile:
     """Open an index file.
 
@@ -217,8 +285,13 @@ def open_parquet(path: Path, name: str | None = None) -> pq.ParquetFile:
     return parquet
 
 
-def new_parquet(path: Path) -> pq.ParquetWriter:
+def new_parquet(path: Path, root: Mapping[bytes, bytes] | None = None) -> pq.ParquetWriter:
     """Open a new index file for writing rows of :data:`~mgdali.index.schema.SCHEMA`.
+
+    Args:
+        path: Path of the file.
+        root: Entries of its metadata that tell the root of its names (:meth:`mgdali.index.names.VideoNames.metadata`);
+            None if it has none.
 
     Raises:
         OSError: If the file cannot be created.
@@ -228,7 +301,8 @@ def new_parquet(path: Path) -> pq.ParquetWriter:
     encodings = {f"{name}.list.element": "DELTA_BINARY_PACKED" for name in steps}
     encodings |= {f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in SCHEMA.names if name.startswith("motion_")}
     plain = ["codec", "pixel_format", "container", "filters", "extradata"]
-    return pq.ParquetWriter(path, SCHEMA, compression="zstd", use_dictionary=plain, column_encoding=encodings)
+    schema = file_schema(root or {})
+    return pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=plain, column_encoding=encodings)
 
 
 def _try_folder(folder: Path) -> None:
@@ -332,21 +406,12 @@ def _whole_batches(journal: Path) -> Iterator[pa.RecordBatch]:
         yield from stream
 
 
-def _merge(files: list[Path], target: Path, keep: Callable[[str], bool] | None) -> None:
-    """Write the newest row of each path to ``target``. The files are sorted, newest first."""
-    seen: set[str] = set()
-    with new_parquet(target) as writer:
-        for file in files:
-            with open_parquet(file) as parquet:
-                for batch in read_batches(parquet, batch_size=_PART_ROWS):
-                    wanted = []
-                    # Within a part the later row is the newer one.
-                    for path in reversed(batch.column("path").to_pylist()):
-                        wanted.append(path not in seen and (keep is None or keep(path)))
-                        seen.add(path)
-                    rows = batch.filter(pa.array(wanted[::-1]))
-                    if rows.num_rows:
-                        writer.write_batch(rows, row_group_size=_PART_ROWS)
+def _renamed(batch: pa.RecordBatch, before: VideoNames, now: VideoNames) -> pa.RecordBatch:
+    """Return rows with the names of another root."""
+    if before.root == now.root:
+        return batch
+    names = pa.array([now.stored(before.full(path)) for path in batch.column("path").to_pylist()], pa.string())
+    return batch.set_column(batch.schema.get_field_index("path"), "path", names)
 
 
 def _replace(temporary: Path, path: Path) -> None:

@@ -30,11 +30,15 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "videos.parquet"
 
 
-def test_the_number_of_the_format_is_in_a_written_file(path: Path) -> None:
-    writer = IndexWriter(path)
+@pytest.mark.parametrize(("root", "number"), [(None, b"2"), ("/videos", b"3")])
+def test_only_a_file_with_relative_names_has_a_format_that_older_versions_refuse(
+    path: Path, root: str | None, number: bytes
+) -> None:
+    writer = IndexWriter(path, root=root)
     writer.add(RECORD)
     writer.commit()
-    assert pq.read_schema(path).metadata[b"mgdali.format"] == str(FORMAT).encode()
+    assert pq.read_schema(path).metadata[b"mgdali.format"] == number
+    assert pq.read_table(path)["path"].to_pylist() == [RECORD.path if root is None else "a.mp4"]
 
 
 def test_a_file_of_version_0_1_is_read_and_columns_that_it_lacks_are_null(path: Path) -> None:
