@@ -21,10 +21,11 @@ from rich.table import Table
 from rich.text import Text
 
 from mgdali.datasets.video_dataset import VIDEO_EXTENSIONS, VideoDataset
-from mgdali.demo.picture import save_picks_picture
 from mgdali.demo.synthetic import plan_action_videos, write_action_videos
 from mgdali.errors import DatasetError, VideoDecodeError, check_integer
 from mgdali.interrupts import ctrl_c_held
+from mgdali.one_video.explanation import explain
+from mgdali.one_video.picture import draw_explanation, save_figure
 from mgdali.samplers import Motion, MotionGuided, Segment
 from mgdali.sampling import sample_segment
 from mgdali.video.decoder import MEMORY_BUDGET, Decoder
@@ -268,15 +269,15 @@ def _save_picture(comparison: _Comparison, sampler: MotionGuided, path: Path) ->
     for rule in (sampler, Segment(num_frames=sampler.num_frames)):
         decoder = Decoder(rule, memory_budget=MEMORY_BUDGET)
         frames |= decoder.decode(comparison.path, np.full(sampler.num_frames, 0.5)).frames
-    save_picks_picture(
-        path,
-        frames=frames,
+    explanation = explain(
+        sampler,
+        comparison.guided,
         motion=comparison.motion,
-        mu=sampler.mu,
-        guided=comparison.guided,
-        even=comparison.even,
+        total=len(comparison.motion),
         title=f"{comparison.path}: {sampler.num_frames} of {_count(len(comparison.motion), 'frame')}",
+        compared_images=True,
     )
+    save_figure(draw_explanation(explanation, frames), path)
 
 
 def _print_bad(bad: dict[str, VideoDecodeError], console: Console) -> None:

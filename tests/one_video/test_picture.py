@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mgdali.samplers import MotionGuided, Sampler, Segment, TopMotion
 from mgdali.sampling import sample_motion_guided, sample_segment
 
 pytest.importorskip("matplotlib")
 
 from matplotlib.image import imread
 
-from mgdali.demo.picture import PICTURE_DPI, PICTURE_WIDTH, save_picks_picture
+from mgdali.one_video.clip import PickedClip
+from mgdali.one_video.explanation import Explanation, explain
+from mgdali.one_video.picture import PICTURE_DPI, PICTURE_WIDTH, draw_explanation, picks_figure, save_figure
 
 
 def plain_frames(total: int, height: int = 60, width: int = 80) -> dict[int, NDArray[np.uint8]]:
@@ -28,19 +31,20 @@ def bell(total: int, peak: int) -> NDArray[np.float64]:
     return motion
 
 
+def explained(motion: NDArray[np.float64], count: int, title: str = "a video") -> Explanation:
+    picks = sample_motion_guided(motion, count)
+    return explain(MotionGuided(count), picks, motion=motion, total=len(motion), title=title, compared_images=True)
+
+
 def draw(
     path: Path, motion: NDArray[np.float64], count: int, *, title: str = "a video", **size: int
 ) -> NDArray[np.uint8]:
     """Draw the picks of ``count`` frames; the picture as uint8 [H, W, 3]."""
-    save_picks_picture(
-        path,
-        frames=plain_frames(len(motion), **size),
-        motion=motion,
-        mu=0.5,
-        guided=sample_motion_guided(motion, count),
-        even=sample_segment(len(motion), count),
-        title=title,
-    )
+    save_figure(draw_explanation(explained(motion, count, title), plain_frames(len(motion), **size)), path)
+    return pixels(path)
+
+
+def pixels(path: Path) -> NDArray[np.uint8]:
     return np.asarray(imread(path)[..., :3] * 255 + 0.5, np.uint8)
 
 
@@ -105,10 +109,30 @@ def test_the_same_arguments_give_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-def test_a_picked_frame_that_is_not_given_is_an_error_and_leaves_no_file(tmp_path: Path) -> None:
-    path = tmp_path / "picks.png"
+def test_a_picked_frame_that_is_not_given_is_an_error() -> None:
     with pytest.raises(KeyError):
-        save_picks_picture(
-            path, frames=plain_frames(3), motion=bell(9, 4), mu=0.5, guided=[0, 1], even=[2, 7], title="a video"
-        )
-    assert not path.exists()
+        draw_explanation(explained(bell(9, 4), 2), plain_frames(3))
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        pytest.param(MotionGuided(3, inverse="nearest", even=0.2), marks=pytest.mark.slow),
+        pytest.param(TopMotion(3), marks=pytest.mark.slow),
+        Segment(3),
+    ],
+)
+def test_the_figure_of_a_clip_shows_its_frames_and_is_an_image_in_a_notebook(sampler: Sampler, tmp_path: Path) -> None:
+    motion = bell(40, 20)
+    indices = 100 + sampler.pick(motion, 40, np.full(3, 0.5))
+    large = np.concatenate([np.full((1, 1200, 1600, 3), (t, 255 - t, 128), np.uint8) for t in indices])
+    clip = PickedClip(large, indices, indices / 10, motion, 100, sampler, "a.mp4", 10.0)
+    figure = picks_figure(clip)
+    (tmp_path / "notebook.png").write_bytes(figure._repr_png_())
+    save_figure(figure, tmp_path / "saved.png")
+    picture = pixels(tmp_path / "saved.png")
+    np.testing.assert_array_equal(pixels(tmp_path / "notebook.png"), picture)
+    columns = [find(picture, (t, 255 - t, 128))[:, 1].mean() for t in indices.tolist()]
+    assert columns == sorted(columns)
+    below = [axes.get_xlabel() for axes in figure.axes]
+    assert all(f"{t}  ({t / 10:.2f} s)" in below for t in indices.tolist())
