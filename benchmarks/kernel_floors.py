@@ -105,9 +105,12 @@ def gather_work(case: Case, picks: int) -> Work:
     return Work(bytes=2 * case.videos * picks * case.frame_bytes)
 
 
-def pick_work(case: Case) -> Work:
-    """Return the work of picking: one thread per video adds up the frames' motion in order, all videos in parallel."""
-    return Work(additions=case.frames)
+def pick_work(case: Case, even: float = 0.0) -> Work:
+    """Return the work of picking: one thread per video adds up the frames' motion in order, all videos in parallel.
+
+    With ``even``, it adds up twice, because the share that is spread evenly depends on the first sum.
+    """
+    return Work(additions=case.frames * (2 if even else 1))
 
 
 def floors_ms(work: Work, ceilings: Ceilings) -> dict[str, float]:

@@ -83,8 +83,8 @@ class Batch:
         grid = feature_grid(self.table, plan)
         return self._launch(function, grid, plan.block, self.on_device, *weights, units, self.motion)
 
-    def pick(self, mu: float) -> Launch:
-        arguments = (self.on_device, self.random_motion, np.float64(1), np.float64(mu), np.int32(0))
+    def pick(self, mu: float, even: float = 0.0) -> Launch:
+        arguments = (self.on_device, self.random_motion, np.float64(1), np.float64(mu), np.float64(even), np.int32(0))
         outputs = (self.offsets, np.int32(NUM_PICKS), self.scratch, self.picks)
         kernel = self.kernels.function("pick", "pick_motion_guided")
         return self._launch(kernel, (self.case.videos,), PICK_BLOCK, *arguments, *outputs)
@@ -152,11 +152,14 @@ def _wrong_picks(
     raw = kernels.image_difference(*described, "luma")
     motions = _parts(raw, described[0])
     offsets = np.random.default_rng().random((len(videos), NUM_PICKS))
-    guided = kernels.pick_motion_guided(*described, raw, 1.0, cupy.asarray(offsets), 0.5, "step")
-    pairs = zip(motions, offsets, strict=True)
-    expected = [sampling.sample_motion_guided(np.float32(motion), NUM_PICKS, offsets=own) for motion, own in pairs]
-    if not np.array_equal(guided.get(), expected):
-        wrong.append("pick")
+    for even in (0.5, 0.0):
+        guided = kernels.pick_motion_guided(*described, raw, 1.0, cupy.asarray(offsets), 0.5, even, "step")
+        expected = [
+            sampling.sample_motion_guided(np.float32(motion), NUM_PICKS, even=even, offsets=own)
+            for motion, own in zip(motions, offsets, strict=True)
+        ]
+        if not np.array_equal(guided.get(), expected):
+            wrong.append(f"pick, even {even}")
     top = kernels.pick_top_motion(*described, raw, 1.0, NUM_PICKS)
     if not np.array_equal(top.get(), [sampling.sample_top_motion(np.float32(motion), NUM_PICKS) for motion in motions]):
         wrong.append("top motion")

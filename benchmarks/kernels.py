@@ -69,6 +69,7 @@ def measure_case(device: Device, kernels: Kernels, case: Case, ceilings: Ceiling
         ("feature float32", feature_work(case, "float32"), lambda batch: batch.feature("float32")),
         ("pick", pick_work(case), lambda batch: batch.pick(0.5)),
         ("pick, mu 0.3", pick_work(case), lambda batch: batch.pick(0.3)),
+        ("pick, even 0.5", pick_work(case, even=0.5), lambda batch: batch.pick(0.5, even=0.5)),
         ("top motion", Work(), lambda batch: batch.top_motion()),
         ("gather", gather_work(case, NUM_PICKS), lambda batch: batch.gather()),
         ("gather, corrected", gather_work(case, NUM_PICKS), lambda batch: batch.gather(corrected=True)),
@@ -147,7 +148,8 @@ def rendered(report: dict[str, Any]) -> str:
             f"million float64 additions/s, empty launch {1e3 * empty:.1f} us",
             f"{'case':<21} {'kernel':<21} {'median ms':>9} {'p10 to p90':>17} {'/ floor':>8} {'share':>6}  bound by",
             *map(_rendered_row, report["kernels"]),
-            "The floor of pick is one addition per frame in one thread. Compare top motion with the empty launch.",
+            "The floor of pick is one addition per frame in one thread, or two if even > 0. "
+            "Compare top motion with the empty launch.",
             *map(_rendered_target, report["targets"]),
         ]
     )

@@ -1,8 +1,9 @@
 // Computes picks from motion, in float64. The picks are equal to those of mgdali.sampling for the same motion rounded
 // to float32. One block processes one video.
 //
-// Bound by the latency of one addition per frame in a single thread. A float64 sum depends on the order of its terms,
-// and the reference adds them from first to last. The other work is divided among the threads of the block.
+// Bound by the latency of one addition per frame in a single thread, or of two if even > 0. A float64 sum depends on
+// the order of its terms, and the reference adds them from first to last. The other work is divided among the threads
+// of the block.
 
 #include "video.cuh"
 
@@ -26,8 +27,9 @@ __device__ __forceinline__ double weight(double motion, double mu) {
     return pow(motion, mu);
 }
 
-// Replaces values[t] by values[0] + ... + values[t], added from first to last.
-__device__ void cumulate(double* values, int count) {
+// Returns values[0] + ... + values[count - 1], added from first to last, to all threads. If `replace` is true, it also
+// replaces values[t] by values[0] + ... + values[t].
+__device__ double cumulate(double* values, int count, bool replace = true) {
     __shared__ double chunk[kChunk];
     double sum = 0;
     for (int start = 0; start < count; start += kChunk) {
@@ -41,8 +43,23 @@ __device__ void cumulate(double* values, int count) {
             }
         }
         __syncthreads();
-        for (int i = threadIdx.x; i < size; i += kThreads) values[start + i] = chunk[i];
+        if (replace) {
+            for (int i = threadIdx.x; i < size; i += kThreads) values[start + i] = chunk[i];
+        }
+        sum = chunk[size - 1];
         __syncthreads();
+    }
+    return sum;
+}
+
+// Replaces each weight w by w * ((1 - even) * T / sum(w)) + even. The share `even`, in (0, 1], is thus spread evenly
+// over all frames.
+__device__ void spread(double* weights, int count, double even) {
+    const double sum = cumulate(weights, count, false);
+    const double scale = (1.0 - even) * count / sum;
+    for (int t = threadIdx.x; t < count; t += kThreads) {
+        // Rounded after the multiplication too, as in NumPy: no fused multiply-add.
+        weights[t] = __dadd_rn(__dmul_rn(weights[t], scale), even);
     }
 }
 
@@ -127,24 +144,29 @@ __device__ int nearest(const double* shares, int count, double level) {
 
 // Computes motion-guided picks (Eq. 4 to 6).
 // motion: [frames of the batch], in units of `unit`. offsets: [videos, num_picks]. scratch: [frames of the batch].
-// picks: [videos, num_picks]. released_rule: whether to use the rule of the authors' released code (inverse="nearest").
+// picks: [videos, num_picks]. even: share of the distribution that is spread evenly over time, in [0, 1].
+// released_rule: whether to use the rule of the authors' released code (inverse="nearest").
 extern "C" __global__ void __launch_bounds__(kThreads)
-    pick_motion_guided(const Video* videos, const unsigned long long* motion, double unit, double mu, int released_rule,
-                       const double* offsets, int num_picks, double* scratch, long long* picks) {
+    pick_motion_guided(const Video* videos, const unsigned long long* motion, double unit, double mu, double even,
+                       int released_rule, const double* offsets, int num_picks, double* scratch, long long* picks) {
     const Video video = videos[blockIdx.x];
     const int count = video.num_frames;
     const unsigned long long* own = motion + video.first;
     double* values = scratch + video.first;
 
+    // The released rule uses only the differences, without the value of frame 0. With even > 0 this value has an
+    // effect, because the share is spread over all frames first.
+    const int first = released_rule && even == 0.0 ? 1 : 0;
     int any = 0;
     for (int t = threadIdx.x; t < count; t += kThreads) {
         values[t] = weight(rounded_motion(own[t], unit), mu);
-        // The released rule uses only the differences, without the value of frame 0.
-        any |= values[t] != 0.0 && (t > 0 || !released_rule);
+        any |= values[t] != 0.0 && t >= first;
     }
     // A video without motion is sampled evenly.
     if (!__syncthreads_or(any)) {
         for (int t = threadIdx.x; t < count; t += kThreads) values[t] = 1.0;
+    } else if (even != 0.0) {
+        spread(values, count, even);
     }
     __syncthreads();
 
@@ -163,12 +185,12 @@ extern "C" __global__ void __launch_bounds__(kThreads)
             own_picks[i] = differences ? nearest(shares, differences, (i + own_offsets[i]) / num_picks) : 0;
         }
     } else {
-        cumulate(values, count);
-        const double total = values[count - 1];
+        const double total = cumulate(values, count);
         for (int i = threadIdx.x; i < num_picks; i += kThreads) {
             const double level = (i + own_offsets[i]) * total / num_picks;
-            // With an offset just below 1, the level may round up to the total, and no value exceeds the total.
-            own_picks[i] = first_that(count, [&](int t) { return values[t] > level || values[t] >= total; });
+            // With an offset just below 1, the level may round up to the total, and no value exceeds the total. If S^mu
+            // has overflowed, values are NaN, which is not below the total either. So the pick stays in the video.
+            own_picks[i] = first_that(count, [&](int t) { return !(values[t] <= level && values[t] < total); });
         }
     }
 }

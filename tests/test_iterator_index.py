@@ -65,7 +65,7 @@ def rewrite(path: str, seed: int) -> None:
     "sampler",
     [
         SAMPLER,
-        MotionGuided(num_frames=4, channels="rgb", inverse="nearest"),
+        MotionGuided(num_frames=4, channels="rgb", inverse="nearest", even=0.5),
         pytest.param(MotionGuided(num_frames=4, motion="feature", mu=0.8), marks=pytest.mark.slow),
         TopMotion(num_frames=4),
         Segment(num_frames=4),

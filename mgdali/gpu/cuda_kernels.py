@@ -229,7 +229,15 @@ class Kernels:
         return motion, 1 / units
 
     def pick_motion_guided(
-        self, videos: NDArray[Any], on_device: Any, motion: Any, unit: float, offsets: Any, mu: float, inverse: Inverse
+        self,
+        videos: NDArray[Any],
+        on_device: Any,
+        motion: Any,
+        unit: float,
+        offsets: Any,
+        mu: float,
+        even: float,
+        inverse: Inverse,
     ) -> Any:
         """Pick frames by motion, as :func:`mgdali.sampling.sample_motion_guided` does. S is rounded to float32 before.
 
@@ -241,6 +249,7 @@ class Kernels:
             offsets: Position of each pick within its part of the cumulative distribution, float64 ``[videos, N]`` in
                 [0, 1).
             mu: Exponent of S, >= 0.
+            even: Share of the distribution that is spread evenly over time, in [0, 1].
             inverse: ``"step"`` or ``"nearest"``.
 
         Returns:
@@ -248,10 +257,9 @@ class Kernels:
         """
         picks = self.arrays.empty(offsets.shape, np.int64)
         scratch = self.arrays.empty(len(motion), np.float64)
-        arguments = (on_device, motion, np.float64(unit), np.float64(mu), np.int32(inverse == "nearest"))
-        self.function("pick", "pick_motion_guided")(
-            (len(videos),), (PICK_BLOCK,), (*arguments, offsets, np.int32(offsets.shape[1]), scratch, picks)
-        )
+        rule = (np.float64(mu), np.float64(even), np.int32(inverse == "nearest"))
+        arguments = (on_device, motion, np.float64(unit), *rule, offsets, np.int32(offsets.shape[1]), scratch, picks)
+        self.function("pick", "pick_motion_guided")((len(videos),), (PICK_BLOCK,), arguments)
         return picks
 
     def pick_top_motion(self, videos: NDArray[Any], on_device: Any, motion: Any, unit: float, num_picks: int) -> Any:

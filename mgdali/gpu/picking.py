@@ -232,15 +232,14 @@ class _Batch:
 
 
 def _pick_motion_guided(sampler: Any, batch: _Batch) -> Any:
-    return batch.kernels.pick_motion_guided(
-        batch.videos, batch.on_device, batch.motion, batch.unit, batch.offsets, sampler.mu, sampler.inverse
-    )
+    measured = (batch.videos, batch.on_device, batch.motion, batch.unit)
+    return batch.kernels.pick_motion_guided(*measured, batch.offsets, sampler.mu, sampler.even, sampler.inverse)
 
 
 def _pick_segment(sampler: Any, batch: _Batch) -> Any:
     # With mu = 0 the motion-guided rule is TSN's, for any motion.
     motion = batch.kernels.no_motion(batch.videos)
-    return batch.kernels.pick_motion_guided(batch.videos, batch.on_device, motion, 1.0, batch.offsets, 0.0, "step")
+    return batch.kernels.pick_motion_guided(batch.videos, batch.on_device, motion, 1.0, batch.offsets, 0.0, 0.0, "step")
 
 
 def _pick_stride(sampler: Any, batch: _Batch) -> Any:

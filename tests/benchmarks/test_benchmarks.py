@@ -128,8 +128,9 @@ def test_the_separable_bank_takes_132_operations_per_pixel_and_difference(floors
     assert (work.operations, work.operations_are) == (2 * 2 * 200 * (7 + 112 + 13), "float_operations")
 
 
-def test_picks_wait_for_one_addition_per_frame(floors: Any, case: Any) -> None:
+def test_picks_wait_for_one_addition_per_frame_and_two_with_an_even_share(floors: Any, case: Any) -> None:
     assert floors.pick_work(case).additions == 3
+    assert floors.pick_work(case, even=0.5).additions == 6
 
 
 def test_a_floor_is_the_work_divided_by_the_limiting_rate(floors: Any, case: Any) -> None:

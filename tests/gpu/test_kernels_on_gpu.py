@@ -289,10 +289,11 @@ def picked(
     offsets: NDArray[np.float64],
     mu: float,
     inverse: sampling.Inverse,
+    even: float = 0.0,
 ) -> NDArray[np.int64]:
     table, on_device = lengths_only(cupy, [len(motion) for motion in motions])
     raw = cupy.asarray(np.concatenate(motions).astype(np.uint64))
-    picks = kernels.pick_motion_guided(table, on_device, raw, 1.0, cupy.asarray(offsets), mu, inverse)
+    picks = kernels.pick_motion_guided(table, on_device, raw, 1.0, cupy.asarray(offsets), mu, even, inverse)
     return np.asarray(picks.get())
 
 
@@ -304,10 +305,11 @@ def test_picks_of_random_ragged_batches_equal_the_reference(
 ) -> None:
     motions = random_motions(int(10 * mu) + num_picks)
     offsets = np.random.default_rng(num_picks).random((len(motions), num_picks))
-    picks = picked(cupy, kernels, motions, offsets, mu, inverse)
-    for motion, own, pick in zip(motions, offsets, picks, strict=True):
-        expected = sampling.sample_motion_guided(motion, num_picks, mu=mu, offsets=own, inverse=inverse)
-        assert pick.tolist() == expected.tolist()
+    for even in (0.0, 0.3, 1.0):
+        picks = picked(cupy, kernels, motions, offsets, mu, inverse, even)
+        for motion, own, pick in zip(motions, offsets, picks, strict=True):
+            expected = sampling.sample_motion_guided(motion, num_picks, mu=mu, even=even, offsets=own, inverse=inverse)
+            assert pick.tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("inverse", ["step", "nearest"])
@@ -379,7 +381,7 @@ def test_picks_of_motion_that_never_left_the_device(
         filters = reference.default_filters()
         motion, unit = kernels.feature_difference(table, on_device, filters, kernel=level)
     offsets = np.random.default_rng(0).random((len(arrays), 8))
-    picks = kernels.pick_motion_guided(table, on_device, motion, unit, cupy.asarray(offsets), 0.5, inverse).get()
+    picks = kernels.pick_motion_guided(table, on_device, motion, unit, cupy.asarray(offsets), 0.5, 0.0, inverse).get()
     for own, place, pick in zip(split(motion, table), offsets, picks, strict=True):
         rounded = np.float32(own * unit)
         expected = sampling.sample_motion_guided(rounded, 8, mu=0.5, offsets=place, inverse=inverse)
@@ -480,7 +482,7 @@ def whole_run(cupy: Any, kernels: Kernels, arrays: Sequence[Any]) -> dict[str, l
         motion, unit = kernels.feature_difference(table, on_device, filters, kernel=name)
         results[name] = [motion]
         for inverse in ("step", "nearest"):
-            guided = kernels.pick_motion_guided(table, on_device, motion, unit, offsets, 0.3, inverse)
+            guided = kernels.pick_motion_guided(table, on_device, motion, unit, offsets, 0.3, 0.2, inverse)
             results[f"picks of {name}, {inverse}"] = [guided]
     results["top motion"] = [kernels.pick_top_motion(table, on_device, results["luma"][0], 1.0, 8)]
     results["frames"] = kernels.gather_frames(table, on_device, guided)

@@ -65,7 +65,7 @@ pytestmark = needs_compiler
     "sampler",
     [
         MotionGuided(num_frames=N),
-        MotionGuided(num_frames=N, channels="rgb"),
+        MotionGuided(num_frames=N, channels="rgb", even=0.9),
         Segment(num_frames=N),
         Stride(num_frames=N, stride=2),
         Stride(num_frames=N, stride=3, past_end="loop"),

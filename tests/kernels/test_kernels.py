@@ -104,20 +104,21 @@ def random_frames(shapes: Sequence[tuple[int, int, int]], channels: str, seed: i
     return [np.ascontiguousarray(video[..., 0]) for video in videos] if channels == "plane" else videos
 
 
-def picks_of(
+def sums_and_picks_of(
     host_kernels: HostKernels,
     motions: Sequence[NDArray[Any]],
     offsets: NDArray[np.float64],
     *,
     mu: float,
+    even: float = 0.0,
     inverse: str = "step",
     unit: float = 1.0,
     order: int = 0,
-) -> NDArray[np.int64]:
-    """Return the picks for motion in whole units."""
+) -> tuple[list[NDArray[np.float64]], NDArray[np.int64]]:
+    """Return the cumulative distribution of each video and the picks, for motion in whole units."""
     table = describe_videos([0] * len(motions), [(len(motion), 1, 1) for motion in motions])
     raw = np.concatenate(motions).astype(np.uint64)
-    (_, picks) = host_kernels.run(
+    sums, picks = host_kernels.run(
         "pick_motion_guided",
         grid=len(motions),
         block=PICK_BLOCK,
@@ -126,6 +127,7 @@ def picks_of(
             raw,
             np.float64(unit),
             np.float64(mu),
+            np.float64(even),
             np.int32(inverse == "nearest"),
             offsets,
             np.int32(offsets.shape[1]),
@@ -134,7 +136,12 @@ def picks_of(
         ],
         order=order,
     )
-    return picks
+    return split(sums, table), picks
+
+
+def picks_of(*arguments: Any, **options: Any) -> NDArray[np.int64]:
+    """Return the picks for motion in whole units; the arguments are those of `sums_and_picks_of`."""
+    return sums_and_picks_of(*arguments, **options)[1]
 
 
 def top_picks_of(
@@ -276,6 +283,47 @@ def test_picks_of_random_ragged_batches_equal_the_reference(host_kernels: HostKe
             rounded = np.float32(motion)
             expected = sampling.sample_motion_guided(rounded, num_picks, mu=mu, offsets=own, inverse=inverse)
             assert pick.tolist() == expected.tolist()
+
+
+def cumulative_distribution(motion: NDArray[Any], mu: float, even: float, inverse: str) -> NDArray[np.float64]:
+    """Return what the kernel computes before it picks, with the operations of the reference."""
+    weights = sampling.motion_weights(motion, mu, even)
+    if inverse == "step":
+        return np.cumsum(weights)
+    differences = weights[1:] if weights[1:].any() else np.ones(len(weights) - 1)
+    return np.cumsum(differences / differences.sum())
+
+
+@pytest.mark.parametrize("inverse", ["step", "nearest"])
+@pytest.mark.parametrize("even", [0.0, 0.25, 0.5, 0.7, 1.0])
+def test_with_an_even_share_sums_equal_the_reference_to_the_bit(
+    host_kernels: HostKernels, even: float, inverse: Any
+) -> None:
+    rng = np.random.default_rng(int(100 * even))
+    # A still video, one in which only frame 0 moves, which the released rule leaves out, and the ends of a chunk.
+    motions = [np.array(motion) for motion in ([0], [9], [0, 0, 0, 0], [7, 0, 0, 0], [0, 5])]
+    motions += [rng.integers(0, 10**6, length) * (rng.random(length) < 0.7) for length in (31, 1024, 1025, 3000)]
+    offsets = rng.random((len(motions), 64))
+    for order, mu in enumerate((0.0, 0.5, 1.0, 2.0)):
+        sums, picks = sums_and_picks_of(
+            host_kernels, motions, offsets, mu=mu, even=even, inverse=inverse, order=order % len(ORDERS)
+        )
+        for motion, own, found, pick in zip(motions, offsets, sums, picks, strict=True):
+            rounded = np.float32(motion)
+            expected = cumulative_distribution(rounded, mu, even, inverse)
+            assert found[len(found) - len(expected) :].tobytes() == expected.tobytes()
+            reference_picks = sampling.sample_motion_guided(rounded, 64, mu=mu, even=even, offsets=own, inverse=inverse)
+            assert pick.tolist() == reference_picks.tolist()
+
+
+@pytest.mark.parametrize("inverse", ["step", "nearest"])
+@pytest.mark.parametrize("even", [0.0, 0.5])
+def test_picks_of_motion_that_overflows_stay_in_the_video(host_kernels: HostKernels, even: float, inverse: Any) -> None:
+    # The reference rejects it, but a kernel raises nothing.
+    motions = [np.array([0, 3, 2**40, 5, 2**40]), np.array([2**40] * 3), np.array([2**40])]
+    picks = picks_of(host_kernels, motions, np.full((3, 6), 0.9), mu=40.0, even=even, inverse=inverse)
+    assert (picks >= 0).all()
+    assert (picks < np.array([[5], [3], [1]])).all()
 
 
 def test_picks_do_not_depend_on_the_unit_of_motion(host_kernels: HostKernels) -> None:

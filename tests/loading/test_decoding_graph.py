@@ -134,7 +134,7 @@ def epoch_of(feed: Feed) -> list[Any]:
     "sampler",
     [
         MotionGuided(num_frames=4),
-        MotionGuided(num_frames=4, channels="rgb", mu=1.0, inverse="nearest"),
+        MotionGuided(num_frames=4, channels="rgb", mu=1.0, inverse="nearest", even=0.5),
         MotionGuided(num_frames=3, motion="feature"),
         TopMotion(num_frames=4),
         Segment(num_frames=5),
