@@ -29,11 +29,16 @@ def random_weights() -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("inverse", ["step", "nearest"])
-@pytest.mark.parametrize("mu", [0.0, 0.5, 1.0])
-def test_motion_guided_picks_equal_the_reference(mu: float, inverse: sampling.Inverse) -> None:
-    picks = MotionGuided(num_frames=4, mu=mu, inverse=inverse).pick(MOTION, len(MOTION), OFFSETS)
-    expected = sampling.sample_motion_guided(MOTION, 4, mu=mu, offsets=OFFSETS, inverse=inverse)
+@pytest.mark.parametrize(("mu", "even"), [(0.0, 0.0), (0.5, 0.0), (1.0, 0.0), (2.0, 0.4), (0.5, 1.0)])
+def test_motion_guided_picks_equal_the_reference(mu: float, even: float, inverse: sampling.Inverse) -> None:
+    picks = MotionGuided(num_frames=4, mu=mu, even=even, inverse=inverse).pick(MOTION, len(MOTION), OFFSETS)
+    expected = sampling.sample_motion_guided(MOTION, 4, mu=mu, even=even, offsets=OFFSETS, inverse=inverse)
     assert picks.tolist() == expected.tolist()
+
+
+def test_by_default_no_share_is_spread_evenly() -> None:
+    assert MotionGuided() == MotionGuided(even=0)
+    assert MotionGuided() != MotionGuided(even=0.5)
 
 
 def test_segment_picks_equal_the_reference() -> None:
@@ -158,6 +163,15 @@ def test_the_number_of_frames_must_be_whole_and_positive(kind: Any, count: Any) 
         kind(num_frames=count)
 
 
+@pytest.mark.parametrize("kind", [MotionGuided, Segment, Stride, TopMotion])
+def test_only_the_number_of_frames_may_be_given_without_its_name(kind: Any) -> None:
+    assert kind(5) == kind(num_frames=5)
+    assert kind(5).num_frames == 5
+    with pytest.raises(TypeError, match="positional"):
+        kind(5, 4)
+    assert [field.name for field in dataclasses.fields(kind) if not field.kw_only] == ["num_frames"]
+
+
 @pytest.mark.parametrize("kind", [Representation, MotionGuided, TopMotion])
 @pytest.mark.parametrize(
     ("arguments", "message"),
@@ -179,6 +193,7 @@ def test_a_bad_representation_is_named(kind: Any, arguments: dict[str, Any], mes
     ("call", "message"),
     [
         (lambda: MotionGuided(mu=-1.5), "mu must be .* got -1.5"),
+        (lambda: MotionGuided(even=1.25), r"even must be .* got 1\.25"),
         (lambda: MotionGuided(inverse="floor"), "inverse must be .* got 'floor'"),
         (lambda: Stride(stride=0), "stride must be .* got 0"),
         (lambda: Stride(stride=1.5), "stride must be .* got 1.5"),

@@ -3,7 +3,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 import mgdali
 from mgdali.sampling import (
@@ -207,6 +208,78 @@ def test_weights_are_motion_to_the_power_of_mu() -> None:
     assert motion_weights([0, 0], 0.5).tolist() == [1, 1]
 
 
+# --- An even share ----------------------------------------------------------------------------------------------------
+
+
+def motions_with_still_stretches() -> Iterator[tuple[np.random.Generator, NDArray[np.float64]]]:
+    """Yield motion of random lengths, some of it still as a whole, with a generator for the other arguments."""
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        total = int(rng.integers(1, 8 if seed % 3 == 0 else 200))
+        yield rng, rng.random(total) ** 4 * 1e6 * (rng.random(total) < rng.random())
+
+
+@given(MOTION, st.sampled_from([0, 0.3, 0.5, 1, 2]))
+def test_without_an_even_share_weights_are_motion_to_the_power_of_mu_to_the_bit(motion: list[float], mu: float) -> None:
+    powers = np.array(motion, np.float64) ** mu
+    expected = powers if powers.any() else np.ones(len(motion))
+    assert motion_weights(motion, mu, 0).tobytes() == motion_weights(motion, mu).tobytes() == expected.tobytes()
+
+
+def test_an_even_share_is_a_mixture_of_two_distributions() -> None:
+    for rng, motion in motions_with_still_stretches():
+        mu, even = rng.choice([0, 0.5, 1, 2]), rng.choice([1e-9, rng.random(), 1])
+        plain, mixed = motion_weights(motion, mu), motion_weights(motion, mu, even)
+        expected = (1 - even) * plain / plain.sum() + even / len(plain)
+        assert np.abs(mixed / mixed.sum() - expected).max() < 1e-12
+        assert mixed.sum() == pytest.approx(len(plain), rel=1e-12)
+
+
+@pytest.mark.parametrize("offset", [0, 0.5, 0.7, float(np.nextafter(1, 0))])
+def test_with_the_whole_share_even_every_length_is_cut_into_equal_segments(offset: float) -> None:
+    rng = np.random.default_rng(0)
+    for total in (*range(1, 50), 64, 100, 301, 1024, 3000):
+        motion = rng.random(total) ** 4 * 1e6 * (rng.random(total) < 0.7)
+        for count in (1, 2, 3, 8, 16, 31, 64):
+            picks = sample_motion_guided(motion, count, even=1, offsets=offset)
+            assert np.array_equal(picks, sample_segment(total, count, offsets=offset)), (total, count)
+
+
+@pytest.mark.parametrize("inverse", ["step", "nearest"])
+def test_an_even_share_changes_nothing_in_a_still_video(inverse: Inverse) -> None:
+    for total in (1, 2, 7, 100, 333):
+        for count in (1, 8, 33):
+            expected = sample_motion_guided(np.zeros(total), count, inverse=inverse).tolist()
+            for even in (0.1, 0.5, 1):
+                picks = sample_motion_guided(np.zeros(total), count, even=even, inverse=inverse)
+                assert picks.tolist() == expected, (total, count, even)
+
+
+@pytest.mark.parametrize("inverse", ["step", "nearest"])
+def test_an_even_share_limits_the_gap_between_two_picks(inverse: Inverse) -> None:
+    # Each frame has at least even / T of the distribution. The levels of picks i and i + 1 are (1 + offsets[i + 1] -
+    # offsets[i]) / N apart, and all frames between the two picks lie between the two levels. With the released rule, a
+    # level is up to half a frame from its pick. The limit between two picks is the same; after the last pick it is
+    # higher by half a frame, and by one because the rule counts from the second frame.
+    nearly = 1e-6
+    for rng, motion in motions_with_still_stretches():
+        count, mu, even = int(rng.integers(1, 40)), rng.choice([0.5, 1, 2]), rng.uniform(0.02, 1)
+        offsets = rng.random(count) if rng.random() < 0.5 else np.full(count, 0.5)
+        picks = sample_motion_guided(motion, count, mu=mu, even=even, offsets=offsets, inverse=inverse)
+        frames_per_level = len(motion) / (count * even)
+        assert (np.diff(picks) <= (1 + np.diff(offsets)) * frames_per_level + 1 + nearly).all()
+        assert picks[0] <= offsets[0] * frames_per_level + nearly
+        rounding = 1.5 if inverse == "nearest" else 0
+        assert len(motion) - 1 - picks[-1] <= (1 - offsets[-1]) * frames_per_level + rounding + nearly
+
+
+def test_an_even_share_reaches_stretches_without_motion() -> None:
+    motion = [0] * 50 + [100] * 10 + [0] * 40
+    assert set(sample_motion_guided(motion, 8)) <= set(range(50, 60))
+    picks = sample_motion_guided(motion, 8, even=0.5)
+    assert picks.tolist() == [12, 37, 51, 53, 55, 57, 62, 87]
+
+
 def test_sampling_does_not_change_its_input() -> None:
     motion = np.array([0.0, 5.0, 1.0, 9.0])
     offsets = np.array([0.25, 0.75])
@@ -217,16 +290,20 @@ def test_sampling_does_not_change_its_input() -> None:
     assert offsets.tolist() == [0.25, 0.75]
 
 
+@pytest.mark.parametrize("even", [0, 0.5, 1])
 @pytest.mark.parametrize("inverse", ["step", "nearest"])
-def test_motion_whose_sum_exceeds_float64_is_rejected(inverse: Inverse) -> None:
+def test_motion_whose_sum_exceeds_float64_is_rejected(inverse: Inverse, even: float) -> None:
     with pytest.raises(ValueError, match="overflow"):
-        sample_motion_guided([1e308] * 4, 4, mu=1, inverse=inverse)
+        sample_motion_guided([1e308] * 4, 4, mu=1, even=even, inverse=inverse)
 
 
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
 def test_motion_whose_highest_level_exceeds_float64_is_rejected() -> None:
     with pytest.raises(ValueError, match="overflow"):
         sample_motion_guided([1e307] * 4, 30, mu=1)
+    # With an even share the sum of the weights is T.
+    expected = sample_segment(4, 30)
+    assert sample_motion_guided([1e307] * 4, 30, mu=1, even=0.5).tolist() == expected.tolist()
 
 
 @given(st.integers(1, 200), COUNTS, st.integers(1, 20), st.data())
@@ -292,6 +369,10 @@ def test_top_motion_of_a_short_video_takes_all_frames_and_repeats_them_evenly(mo
         (lambda: sample_motion_guided([1], 2, mu=-0.25), "mu must be .* got -0.25"),
         (lambda: sample_motion_guided([1], 2, mu=math.nan), "mu must be .* got nan"),
         (lambda: sample_motion_guided([1], 2, mu=math.inf), "mu must be .* got inf"),
+        (lambda: sample_motion_guided([1], 2, even=-0.25), "even must be .* got -0.25"),
+        (lambda: sample_motion_guided([1], 2, even=1.5), "even must be .* got 1.5"),
+        (lambda: motion_weights([1], even=math.nan), "even must be .* got nan"),
+        (lambda: motion_weights([1], even="half"), "even must be .* got 'half'"),
         (lambda: sample_motion_guided([1], 0), "num_frames must be .* got 0"),
         (lambda: sample_motion_guided([1], 2.0), "num_frames must be .* got 2.0"),
         (lambda: sample_segment(5, -3), "num_frames must be .* got -3"),
