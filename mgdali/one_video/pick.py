@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mgdali.choices import draw
-from mgdali.errors import check_integer
+from mgdali.datasets.video_dataset import Video
+from mgdali.errors import VideoDecodeError, check_integer
 from mgdali.one_video.clip import PickedClip
 from mgdali.one_video.pictures import ClipPictures
 from mgdali.one_video.source import AnyVideo, opened
@@ -78,16 +81,16 @@ def pick_frames(
         ((16, 720, 1280, 3), (16,))
     """
     strategy = _strategy(num_frames, sampler)
-    time_range = None if start is None and end is None else TimeRange(start or 0.0, end)
+    time_range = _time_range(video, start, end)
     if size is not None:
         check_integer("size", size, least=1)
     if seed is not None:
         check_integer("seed", seed, least=0)
-    if index is not None and not isinstance(video, str | os.PathLike):
+    if index is not None and not isinstance(video, str | os.PathLike | Media | Video):
         raise ValueError(f"index={index!r} needs the path or URL of the video, got {type(video).__name__}")
     offsets = draw(seed or 0, 0, 0, strategy.num_frames, training=seed is not None).offsets
     measured = strategy if strategy.representation is not None else _Measured(strategy)
-    with opened(video) as media:
+    with _errors_of_one_video(time_range), opened(video) as media:
         known = None if index is None else _indexed(media, index, measured, time_range)
         pictures = ClipPictures(strategy.num_frames, size)
         decoder = Decoder(measured, memory_budget=_MEMORY_BUDGET, note_times=True)
@@ -151,6 +154,30 @@ def _strategy(num_frames: int | None, sampler: Sampler | None) -> Sampler:
             f"num_frames={num_frames!r} and sampler={sampler!r} contradict each other: leave out num_frames"
         )
     return sampler
+
+
+def _time_range(video: object, start: float | None, end: float | None) -> TimeRange | None:
+    own = video.time_range if isinstance(video, Video) else None
+    if start is None and end is None:
+        return own
+    if own is not None:
+        raise ValueError(f"start={start!r} and end={end!r} are not possible for the segment {own} of {video!r}")
+    return TimeRange(0.0 if start is None else start, end)
+
+
+@contextmanager
+def _errors_of_one_video(time_range: TimeRange | None) -> Iterator[None]:
+    """Replace the advice in errors, which is for videos of a data set."""
+    try:
+        yield
+    except VideoDecodeError as error:
+        if error.frame == 0:
+            advice = "Check that the file exists, can be read, and is a video."
+        elif time_range is not None:
+            advice = "Check that start= and end= are within the video, and encode it again if it is damaged."
+        else:
+            advice = "Encode it again, or pick from the frames before the damage with end=."
+        raise VideoDecodeError(error.path, error.frame, error.reason, advice) from error
 
 
 def _indexed(

@@ -39,7 +39,7 @@ class ClipPictures:
             self._pictures = np.empty((self._count, *picture.shape), np.uint8)
         # If the picks are decoded a second time, because the first attempt failed, the new pictures follow the old
         # ones and overwrite them when the array is full.
-        slot = self._pictures[self._made % self._count]
+        slot: NDArray[np.uint8] = self._pictures[self._made % self._count]
         self._made += 1
         slot[:] = picture
         return slot

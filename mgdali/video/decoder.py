@@ -1,15 +1,15 @@
 """Decoding a video, or a part of it, for the frames that its sampler picks.
 
 All frames up to the end of the part are decoded. With the video's record from a motion index, only the frames that the
-picks need are decoded.
+picks need are decoded. If the frames do not fit into memory, those of the picks are decoded a second time.
 """
 
 from __future__ import annotations
 
-import math
 import os
 from array import array
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import av
@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 from mgdali.errors import VideoDecodeError
 from mgdali.samplers import Sampler, checked_picks
 from mgdali.video.frames import OneThreadAtATime, RGBConverter, as_media, read_frames
+from mgdali.video.kept_frames import KeptFrames, frame_checksum
 from mgdali.video.media import Media
 from mgdali.video.meters import make_meter
 from mgdali.video.packets import StreamLog
+from mgdali.video.part_bounds import PartBounds
 from mgdali.video.picked_frames import frames_needed, read_picked
 from mgdali.video.record import VideoRecord
-from mgdali.video.time_range import FrameClock, TimeRange
+from mgdali.video.time_range import TimeRange
 
 __all__ = ["MEMORY_BUDGET", "DecodedVideo", "Decoder", "Picture", "known_picks"]
 
@@ -219,15 +221,17 @@ class Decoder:
         log: StreamLog | None,
     ) -> DecodedVideo:
         """Decode all frames, and decode the picked ones again if the frames did not fit into the memory budget."""
-        found = self._measure(media, time_range, log)
+        # A part is decoded up to its end only, so that a log of it serves the second pass alone.
+        noted = StreamLog() if log is None and (time_range is not None or self._note_times) else log
+        found = self._measure(media, time_range, noted, whole=log is not None)
         picks = _picks(self._sampler, found.motion, found.end - found.first, offsets) + found.first
         wanted = np.unique(picks).tolist()
         decoded = found.decoded
         if found.kept:
             frames = {t: picture(found.kept[t - found.first]) for t in wanted}
         else:
-            frames = self._decode_again(media, wanted, picture)
-            decoded += wanted[-1] + 1
+            frames, again = self._second_pass(media, wanted, picture, found, noted)
+            decoded += again
         return DecodedVideo(
             frames,
             picks,
@@ -235,41 +239,36 @@ class Decoder:
             decoded,
             found.first,
             found.seconds,
-            found.rate,
+            0.0 if noted is None else noted.rate,
             found.motion,
             found.whole_motion,
             found.log_is_complete,
             found.damage,
         )
 
-    def _measure(self, media: Media, time_range: TimeRange | None, log: StreamLog | None) -> _Measured:
-        """Decode a video up to the end of the part, or to its last frame if a log is given, and measure S."""
-        whole = log is not None
-        noted = StreamLog() if log is None and (time_range is not None or self._note_times) else log
-        bounds = _Bounds(time_range, noted, media.path, note_times=self._note_times)
+    def _measure(self, media: Media, time_range: TimeRange | None, log: StreamLog | None, *, whole: bool) -> _Measured:
+        """Decode a video and measure S, up to the end of the part, or with ``whole`` to the last frame."""
+        bounds = PartBounds(time_range, log, media.path, note_times=self._note_times)
         meter = None if self._representation is None else make_meter(self._representation)
-        kept: list[av.VideoFrame] = []
-        decoded = frame_bytes = 0
+        kept = KeptFrames(self._memory_budget)
+        decoded = 0
+        all_measured = whole
         damage: VideoDecodeError | None = None
         try:
-            for frame in read_frames(media, log=noted):
+            for frame in read_frames(media, log=log):
                 decoded += 1
                 inside = bounds.contains(frame)
                 if bounds.passed and not whole:
-                    break
+                    assert log is not None
+                    log.stop()
+                    continue
                 if meter is not None and (inside or whole):
                     meter.add(frame)
-                if not inside:
-                    continue
-                # read_frames() converts all frames to one size and format.
-                frame_bytes = frame_bytes or sum(plane.buffer_size for plane in frame.planes)
-                if bounds.count * frame_bytes <= self._memory_budget:
-                    kept.append(frame)
-                else:
-                    kept.clear()
+                if inside:
+                    kept.add(frame)
         except VideoDecodeError as error:
             # Damage after the part matters only to the log.
-            whole = False
+            all_measured = False
             if not bounds.passed:
                 if not self._keep_damaged or bounds.count < self._sampler.num_frames:
                     raise
@@ -279,25 +278,46 @@ class Decoder:
         # An index stores S as float32. It is rounded here too, so that the picks are equal with and without an index.
         motion = None if meter is None else np.array(meter.motion, np.float32).astype(np.float64)
         own = motion
-        if motion is not None and log is not None:
+        if motion is not None and whole:
             own = _motion_of_part(motion, bounds.first, bounds.end)
-        seconds = np.array(bounds.seconds) if self._note_times else None
         return _Measured(
-            kept,
-            bounds.first,
-            bounds.end,
-            decoded,
-            seconds,
-            0.0 if noted is None else noted.rate,
-            own,
-            motion if whole else None,
-            whole,
-            damage,
+            kept=kept.frames,
+            checksums=kept.checksums,
+            first=bounds.first,
+            end=bounds.end,
+            decoded=decoded,
+            seconds=np.array(bounds.seconds) if self._note_times else None,
+            motion=own,
+            whole_motion=motion if all_measured else None,
+            log_is_complete=all_measured,
+            damage=damage,
         )
+
+    def _second_pass(
+        self,
+        media: Media,
+        wanted: list[int],
+        picture: Callable[[av.VideoFrame], Picture],
+        found: _Measured,
+        log: StreamLog | None,
+    ) -> tuple[dict[int, Picture], int]:
+        """Decode the picked frames again. Return their pictures, and the number of frames that were decoded."""
+        if log is not None:
+            record = VideoRecord.from_log(media.path, None, log, [])
+            # In a damaged video, frames may differ if decoding begins in the middle.
+            with suppress(VideoDecodeError):
+                frames = {}
+                for t, frame in read_picked(media, record, wanted):
+                    if frame_checksum(frame) != found.checksums[t - found.first]:
+                        raise VideoDecodeError(media.path, t, "it gives other frames if it is decoded in part")
+                    frames[t] = picture(frame)
+                return frames, frames_needed(record, wanted)
+        return self._decode_again(media, wanted, picture), wanted[-1] + 1
 
     def _decode_again(
         self, media: Media, wanted: list[int], picture: Callable[[av.VideoFrame], Picture]
     ) -> dict[int, Picture]:
+        """Decode all frames again up to the last pick."""
         frames = {}
         for t, frame in enumerate(read_frames(media)):
             if t in wanted:
@@ -312,85 +332,19 @@ class _Measured:
     """Result of decoding a video from its first frame.
 
     Attributes:
-        kept: The frames of the part; empty if they exceed the memory budget.
+        kept, checksums: The frames of the part, or their checksums, if the frames exceed the memory budget.
         first, end: The part as indices of frames.
         decoded: Number of frames that the decoder returned.
-        seconds, rate, motion, whole_motion, log_is_complete, damage: As in :class:`DecodedVideo`.
+        seconds, motion, whole_motion, log_is_complete, damage: As in :class:`DecodedVideo`.
     """
 
     kept: list[av.VideoFrame]
+    checksums: array[int]
     first: int
     end: int
     decoded: int
     seconds: NDArray[np.float64] | None
-    rate: float
     motion: NDArray[np.float64] | None
     whole_motion: NDArray[np.float64] | None
     log_is_complete: bool
     damage: VideoDecodeError | None
-
-
-class _Bounds:
-    """Finds out which frames belong to a part, while they are decoded.
-
-    Args:
-        time_range: The part; None for the whole video.
-        log: Log of the stream, in which its properties are noted before its first frame; it may be None if no times are
-            needed.
-        path: Path of the video, for errors.
-        note_times: Whether to note the time of each frame of the part in :attr:`seconds`, NaN if it is not known.
-    """
-
-    def __init__(self, time_range: TimeRange | None, log: StreamLog | None, path: str, *, note_times: bool) -> None:
-        self._time_range = time_range
-        self._log = log
-        self._path = path
-        self._note_times = note_times
-        self._needs_times = time_range is not None and time_range.unit == "seconds"
-        self._clock: FrameClock | None = None
-        self._decoded = 0
-        self.seconds = array("d")
-        self.first = self.end = 0
-        self.passed = False
-
-    @property
-    def count(self) -> int:
-        """Number of frames in the part so far."""
-        return self.end - self.first
-
-    def contains(self, frame: av.VideoFrame) -> bool:
-        """Return whether the next frame belongs to the part. After its end, ``passed`` is True."""
-        number, self._decoded = self._decoded, self._decoded + 1
-        seconds = self._seconds(frame) if self._note_times or self._needs_times else math.nan
-        place = seconds if self._needs_times else float(number)
-        if not self._includes(place):
-            if not self.passed:
-                self.first = self.end = number + 1
-            return False
-        self.end = number + 1
-        if self._note_times:
-            self.seconds.append(seconds)
-        return True
-
-    def check(self) -> None:
-        """Raise a VideoDecodeError if the part contained no frame."""
-        if self._time_range is not None:
-            self._time_range.check_frames((self.first, self.end), self._path)
-
-    def _includes(self, place: float) -> bool:
-        part = self._time_range
-        if part is None:
-            return True
-        self.passed |= part.end is not None and place >= part.end
-        return not self.passed and place >= part.start
-
-    def _seconds(self, frame: av.VideoFrame) -> float:
-        if self._clock is None:
-            assert self._log is not None
-            self._clock = FrameClock(self._log, self._path)
-        try:
-            return self._clock.tick(frame)
-        except VideoDecodeError:
-            if self._needs_times:
-                raise
-            return math.nan

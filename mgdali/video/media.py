@@ -25,6 +25,7 @@ __all__ = [
     "Fingerprint",
     "Media",
     "NamedContent",
+    "errors_of",
     "find_media",
     "frames_stream",
 ]
@@ -132,7 +133,7 @@ class Media:
         files = self.frame_files()
         if files is not None:
             return frames_stream(files, self.path)
-        with _errors_of(self.path):
+        with errors_of(self.path):
             return read_part(self._file, self.span)
 
     def read_parts(self, spans: Sequence[tuple[int, int]]) -> list[bytes]:
@@ -144,7 +145,7 @@ class Media:
         Raises:
             VideoDecodeError: If the video is missing, cannot be read, or ends before the end of a part.
         """
-        with _errors_of(self.path):
+        with errors_of(self.path):
             if self.content is not None:
                 return [
                     checked_length(self.content[begin : begin + length], (begin, length)) for begin, length in spans
@@ -168,7 +169,7 @@ class Media:
             return io.BytesIO(self.read())
         if self.content is not None:
             return NamedContent(self.content, self.path)
-        with _errors_of(self.path):
+        with errors_of(self.path):
             return open(self.path, "rb", buffering=0)
 
     def frame_files(self) -> list[str] | None:
@@ -180,7 +181,7 @@ class Media:
         if self.span is not None or is_url(self.path):
             return None
         folder, name = os.path.split(self.path)
-        with _errors_of(self.path):
+        with errors_of(self.path):
             if name.lower().endswith(_FRAME_EXTENSIONS) and len(_PLACEHOLDER.findall(name)) == 1:
                 names = _names_of_pattern(name, os.listdir(folder or "."))
                 return [os.path.join(folder, name) for name in names]
@@ -195,7 +196,7 @@ class Media:
             VideoDecodeError: If the video is missing or cannot be read.
         """
         files = self.frame_files()
-        with _errors_of(self.path):
+        with errors_of(self.path):
             size, mtime_ns = self._size_and_time(files)
             return Fingerprint(size, mtime_ns, self._head(files, size))
 
@@ -212,7 +213,7 @@ class Media:
             VideoDecodeError: If the video is missing or cannot be read.
         """
         files = self.frame_files()
-        with _errors_of(self.path):
+        with errors_of(self.path):
             size, mtime_ns = self._size_and_time(files)
             if size != known.size:
                 return False
@@ -274,7 +275,7 @@ def frames_stream(files: Sequence[str], name: str) -> bytes:
         VideoDecodeError: If a file cannot be read or is empty, or the first file is not a JPEG image.
     """
     target = io.BytesIO()
-    with _errors_of(name), _image(files[0], name) as first, av.open(target, "w", format="matroska") as container:
+    with errors_of(name), _image(files[0], name) as first, av.open(target, "w", format="matroska") as container:
         # FFmpeg opens any file as a JPEG image, but finds no width if it is not one.
         if not first.streams.video[0].width:
             raise VideoDecodeError(name, 0, f"its first frame {files[0]} is not a JPEG image", _ADVICE)
@@ -350,7 +351,7 @@ def _media_below(folder: str, extensions: tuple[str, ...], parents: tuple[str, .
 
 
 @contextmanager
-def _errors_of(path: str) -> Iterator[None]:
+def errors_of(path: str) -> Iterator[None]:
     """Raise errors of the system and of FFmpeg as a VideoDecodeError of the video at ``path``."""
     try:
         yield

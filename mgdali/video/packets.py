@@ -79,7 +79,7 @@ class StreamLog:
     """Log of the packets and frames of one video stream, T frames and K key frames.
 
     It is filled by :meth:`begin`, :meth:`add_packet` and :meth:`add_frame` during decoding, and read after the last
-    frame.
+    frame. After :meth:`stop` it describes the beginning of the stream.
 
     Attributes:
         container: FFmpeg's name of the container format.
@@ -89,9 +89,11 @@ class StreamLog:
         rotation: Angle by which to turn the stored picture counterclockwise for display, in degrees, a multiple of 90.
         width, height: Size of the stored picture, in pixels.
         pixel_format: FFmpeg's name of the pixel format.
+        stopped: Whether :meth:`stop` was called.
     """
 
     def __init__(self) -> None:
+        self.stopped = False
         self.container = self.codec = self.pixel_format = ""
         self.time_base = Fraction(0)
         self.rate = 0.0
@@ -103,7 +105,7 @@ class StreamLog:
         self._key_packets: list[int] = []
         # Per packet: its temporal layer if no frame of that layer refers to it, else None.
         self._unreferenced_layers: list[int | None] = []
-        self._packed = False
+        self._packed = self._new_headers = False
 
     def begin(self, container: av.container.InputContainer, stream: av.VideoStream) -> None:
         """Note the properties of the whole stream."""
@@ -121,6 +123,8 @@ class StreamLog:
         if packet.is_keyframe:
             self._key_packets.append(number)
         self._timed &= packet.pts is not None
+        # A decoder that skips the packet would decode later ones with the old headers.
+        self._new_headers |= packet.has_sidedata("new_extradata")
         self._unreferenced_layers.append(self._layer_if_unreferenced(packet))
 
     def add_frame(self, frame: av.VideoFrame) -> None:
@@ -130,6 +134,13 @@ class StreamLog:
             self.rotation = round(frame.rotation / 90) * 90
         self._times.append(frame.pts)
         self._packet_of.append(packet_of(frame))
+
+    def stop(self) -> None:
+        """Make :func:`decode_packets` read no more packets.
+
+        The frames that the decoder delays are noted as at the end of a stream, so that each packet has its frame.
+        """
+        self.stopped = True
 
     @property
     def num_frames(self) -> int:
@@ -145,10 +156,18 @@ class StreamLog:
 
     @cached_property
     def packets(self) -> NDArray[np.int32] | None:
-        """Number of the packet of each frame, int32 ``[T]``; None unless each packet contains exactly one frame."""
+        """Number of the packet of each frame, int32 ``[T]``.
+
+        None unless each packet contains exactly one frame, and the container does not change the codec's headers.
+        """
         numbers = [number for number in self._packet_of if number is not None]
         num_packets = len(self._unreferenced_layers)
-        if self._packed or sorted(numbers) != list(range(num_packets)) or len(numbers) != len(self._packet_of):
+        if (
+            self._packed
+            or self._new_headers
+            or sorted(numbers) != list(range(num_packets))
+            or len(numbers) != len(self._packet_of)
+        ):
             return None
         return np.array(numbers, np.int32)
 
@@ -233,7 +252,7 @@ def read_packets(container: av.container.InputContainer, stream: av.VideoStream)
 def decode_packets(
     container: av.container.InputContainer, stream: av.VideoStream, log: StreamLog | None
 ) -> Iterator[av.VideoFrame]:
-    """Decode all frames of a stream.
+    """Decode all frames of a stream; with a log, until :meth:`StreamLog.stop` is called.
 
     If a packet cannot be read or decoded, the frames before it are yielded first, as if the stream ended there. Their
     number therefore does not depend on how many frames the decoder delays for reordering.
@@ -268,7 +287,7 @@ def _decode(container: av.container.InputContainer, stream: av.VideoStream) -> I
 def _decode_and_note(
     container: av.container.InputContainer, stream: av.VideoStream, log: StreamLog
 ) -> Iterator[av.VideoFrame]:
-    """Decode all frames of a stream, and note its packets and frames in a log."""
+    """Decode all frames of a stream, or those until the log is stopped; note its packets and frames in the log."""
     number_packets(stream)
     log.begin(container, stream)
     for packet in read_packets(container, stream):
@@ -277,3 +296,9 @@ def _decode_and_note(
         for frame in stream.codec_context.decode(packet):
             log.add_frame(frame)
             yield frame
+        if log.stopped:
+            # An error, as at the end of the stream, leaves packets without frames, which the log notices.
+            with suppress(av.error.FFmpegError):
+                for frame in stream.codec_context.decode(None):
+                    log.add_frame(frame)
+            return

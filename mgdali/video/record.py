@@ -133,7 +133,7 @@ class VideoRecord:
     def from_log(
         cls,
         path: str,
-        fingerprint: Fingerprint,
+        fingerprint: Fingerprint | None,
         log: StreamLog,
         motions: Sequence[tuple[Representation, ArrayLike]],
     ) -> VideoRecord:
@@ -141,7 +141,7 @@ class VideoRecord:
 
         Args:
             path: Name of the video in the index.
-            fingerprint: Fingerprint of the content.
+            fingerprint: Fingerprint of the content; None for a record that is not stored.
             log: Log of all packets and frames.
             motions: Representations with S of the video in each, ``[T]``.
         """

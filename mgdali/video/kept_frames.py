@@ -1,0 +1,49 @@
+"""Decoded frames that are kept until the picks are known, and checksums of those that do not fit into memory."""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+
+import av
+import numpy as np
+
+__all__ = ["KeptFrames", "frame_checksum"]
+
+
+class KeptFrames:
+    """The decoded frames of a video, as long as they do not exceed the memory budget.
+
+    Args:
+        budget: Largest size of the frames together, in bytes.
+
+    Attributes:
+        frames: The frames; none if they exceed the budget.
+        checksums: If they do, the checksum of each frame (:func:`frame_checksum`).
+    """
+
+    def __init__(self, budget: int) -> None:
+        self._budget = budget
+        self._most: int | None = None
+        self.frames: list[av.VideoFrame] = []
+        self.checksums = array("L")
+
+    def add(self, frame: av.VideoFrame) -> None:
+        """Keep a frame, or only its checksum. All frames must have one size and format."""
+        if self.checksums:
+            self.checksums.append(frame_checksum(frame))
+            return
+        if self._most is None:
+            self._most = self._budget // sum(plane.buffer_size for plane in frame.planes)
+        self.frames.append(frame)
+        if len(self.frames) > self._most:
+            self.checksums.extend(map(frame_checksum, self.frames))
+            self.frames.clear()
+
+
+def frame_checksum(frame: av.VideoFrame) -> int:
+    """Return a checksum of every sixteenth row of a frame's first plane, which is luma in most formats."""
+    plane = frame.planes[0]
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+    # Padding behind the pixels is not initialized.
+    return zlib.crc32(rows[: frame.height : 16, : frame.width].tobytes())
