@@ -168,7 +168,8 @@ def test_three_crops_are_both_ends_and_the_middle_of_the_frame(tmp_path: Path, h
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
 def test_yielded_clips_do_not_change_later(dataset: VideoDataset, dtype: str, training: bool) -> None:
-    with load(dataset, batch_size=2, dtype=dtype, training=training, num_workers=2) as loader:
+    # A worker prepares later batches while these are held.
+    with load(dataset, batch_size=2, dtype=dtype, training=training, num_workers=1) as loader:
         held = [(clips, clips.clone()) for _ in range(3) for clips, _ in loader]
     assert all(torch.equal(clips, as_it_was) for clips, as_it_was in held)
 
@@ -194,12 +195,6 @@ def test_layouts_and_types_are_views_of_the_same_clips(dataset: VideoDataset) ->
     own = clips(mean=(0.5, 0.5, 0.5), std=(0.25, 0.5, 1.0))
     expected = (pixels.float() / 255 - 0.5) / torch.tensor([0.25, 0.5, 1.0])[:, None, None]
     assert torch.allclose(own, expected, atol=1e-5)
-
-
-def test_batches_keep_their_content_while_later_ones_are_prepared(dataset: VideoDataset) -> None:
-    with load(dataset, batch_size=2, training=True) as loader:
-        kept = [(clips, clips.clone()) for _ in range(3) for clips, _ in loader]
-    assert all(torch.equal(clips, copy) for clips, copy in kept)
 
 
 # --- epochs ----------------------------------------------------------------------------------------------------------
@@ -233,7 +228,7 @@ def test_without_shuffle_videos_come_in_the_data_sets_order(dataset: VideoDatase
 
 
 def test_an_unfinished_epoch_is_followed_by_a_complete_one(dataset: VideoDataset) -> None:
-    with load(dataset, batch_size=2, shuffle=True, return_meta=True, num_workers=2) as loader:
+    with load(dataset, batch_size=2, shuffle=True, return_meta=True) as loader:
         whole = [[digest(batch) for batch in loader] for _ in range(2)]
     with load(dataset, batch_size=2, shuffle=True, return_meta=True, num_workers=2) as loader:
         for batch in loader:
@@ -336,27 +331,6 @@ def test_batches_are_dicts_with_the_names_that_the_user_gives(dataset: VideoData
             assert digest((batch["pixel_values"], batch["y"], meta)) == digest(expected)
     with load(dataset, batch_keys=("pixel_values", "labels"), num_workers=0) as loader:
         assert list(next(loader)) == ["pixel_values", "labels"]
-
-
-def test_a_closed_loader_has_no_workers_and_refuses_to_iterate(dataset: VideoDataset) -> None:
-    before = set(workers_of(os.getpid()))
-    loader = load(dataset, batch_size=2, num_workers=2)
-    next(iter(loader))
-    workers = set(workers_of(os.getpid())) - before
-    assert len(workers) == 2
-    loader.close()
-    loader.close()
-    assert not workers & set(workers_of(os.getpid()))
-    with pytest.raises(RuntimeError, match="closed"):
-        iter(loader)
-
-
-def test_a_loader_that_is_dropped_ends_its_workers(dataset: VideoDataset) -> None:
-    before = set(workers_of(os.getpid()))
-    loader = load(dataset, batch_size=2, num_workers=2)
-    next(iter(loader))
-    del loader
-    assert set(workers_of(os.getpid())) <= before
 
 
 def test_lightning_does_not_mistake_a_loader_for_a_torch_dataloader(dataset: VideoDataset) -> None:
@@ -489,7 +463,9 @@ def test_ctrl_c_while_waiting_for_a_batch_ends_workers_and_thread(stuck: VideoDa
 
 
 @pytest.mark.parametrize("how", ["closed", "dropped"])
-def test_closing_a_loader_does_not_wait_for_a_batch(stuck: VideoDataset, how: str) -> None:
+def test_a_loader_that_ends_leaves_no_worker_and_no_thread_and_does_not_wait_for_a_batch(
+    stuck: VideoDataset, how: str
+) -> None:
     before, threads = set(workers_of(os.getpid())), threads_ahead()
     loader = load(stuck, num_workers=2)
     next(iter(loader))
@@ -499,11 +475,15 @@ def test_closing_a_loader_does_not_wait_for_a_batch(stuck: VideoDataset, how: st
     started = time.monotonic()
     if how == "closed":
         loader.close()
+        loader.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            iter(loader)
     else:
         del loader
     assert time.monotonic() - started < 10
     assert threads_ahead() == threads
-    assert have_ended(list(workers))
+    # The processes are not there any more, not even as ones that have ended.
+    assert set(workers_of(os.getpid())) <= before
 
 
 @pytest.mark.slow
@@ -623,7 +603,7 @@ def test_a_bad_video_raises_when_its_turn_comes(spoiled: VideoDataset, num_worke
 
 def test_a_bad_video_is_replaced_the_same_way_every_time(spoiled: VideoDataset) -> None:
     seen = []
-    for num_workers in (0, 1, 3):
+    for num_workers in (0, 3):
         with load(
             spoiled, batch_size=3, num_workers=num_workers, shuffle=True, on_error="replace", return_meta=True
         ) as loader:
@@ -639,7 +619,7 @@ def test_a_bad_video_is_replaced_the_same_way_every_time(spoiled: VideoDataset) 
             assert not set(meta["path"]) & set(bad)
         assert sum(len(labels) for _, labels, _ in batches) == 2 * len(spoiled)
         seen.append([digest(batch) for batch in batches])
-    assert seen[0] == seen[1] == seen[2]
+    assert seen[0] == seen[1]
 
 
 def test_a_replacement_comes_from_this_ranks_videos(spoiled: VideoDataset) -> None:
@@ -830,7 +810,7 @@ def test_an_argument_that_does_not_exist_is_refused_with_what_replaces_it(
 def test_arguments_of_a_torch_dataloader_are_accepted_where_they_say_what_happens_anyway(dataset: VideoDataset) -> None:
     same = {"persistent_workers": True, "pin_memory": False, "in_order": True}
     none = dict.fromkeys(["worker_init_fn", "collate_fn", "generator", "multiprocessing_context", "batch_sampler"])
-    with load(dataset, batch_size=2, timeout=60, **same, **none) as loader:
+    with load(dataset, batch_size=2, num_workers=1, timeout=60, **same, **none) as loader:
         assert len(list(loader)) == 6
 
 
@@ -847,13 +827,13 @@ def test_clips_larger_than_256_need_no_resize(dataset: VideoDataset) -> None:
 def test_prefetch_factor_does_not_change_the_batches(dataset: VideoDataset) -> None:
     seen = []
     for prefetch_factor in (1, 5):
-        with load(dataset, batch_size=2, num_workers=2, prefetch_factor=prefetch_factor, return_meta=True) as loader:
+        with load(dataset, batch_size=2, num_workers=1, prefetch_factor=prefetch_factor, return_meta=True) as loader:
             seen.append([digest(batch) for batch in loader])
     assert seen[0] == seen[1]
 
 
 def test_frames_decoded_are_counted(dataset: VideoDataset) -> None:
-    with load(dataset, batch_size=3, return_meta=True) as loader:
+    with load(dataset, batch_size=3, return_meta=True, num_workers=1) as loader:
         total = sum(int(meta["num_frames"].sum()) for _, _, meta in loader)
         assert loader.frames_decoded == total
 

@@ -57,7 +57,7 @@ def test_a_video_that_kills_its_workers_is_replaced_as_an_unreadable_one(
 
 
 def test_a_video_that_kills_its_workers_raises_by_default(videos: VideoDataset) -> None:
-    with load(videos, sampler=Crashing({13: SEGFAULT}), batch_size=2) as loader:
+    with load(videos, sampler=Crashing({13: SEGFAULT}), batch_size=2, num_workers=1) as loader:
         batches = iter(loader)
         next(batches)
         with pytest.raises(VideoCrashError, match=r"13.mp4: each of two workers .* signal 11 \(Segmentation fault\)"):
@@ -169,7 +169,7 @@ def test_a_kept_video_with_too_few_frames_is_replaced(damaged: tuple[VideoDatase
 def test_an_index_does_not_change_the_frames_of_a_kept_video(
     damaged: tuple[VideoDataset, VideoDataset], tmp_path: Path, index: str
 ) -> None:
-    arguments = {**ARGUMENTS, "on_error": "keep", "num_workers": 1}
+    arguments = {**ARGUMENTS, "on_error": "keep"}
     with load(damaged[0], **arguments) as loader:
         expected = digests(loader, 3)
     if index == "file":

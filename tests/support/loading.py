@@ -18,8 +18,12 @@ SCRIPT_ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, s
 
 
 def load(dataset: VideoDataset, **arguments: Any) -> MGDaliIterator:
-    """Return a loader of small clips on the CPU, in testing order by default."""
-    defaults = {"sampler": SAMPLER, "device": "cpu", "num_workers": 1, "crop_size": 32, "resize": 40}
+    """Return a loader of small clips on the CPU, in testing order by default.
+
+    It decodes in the calling process: starting a worker takes longer than most tests. Tests of what workers do, or of
+    batches that are prepared ahead, set ``num_workers``.
+    """
+    defaults = {"sampler": SAMPLER, "device": "cpu", "num_workers": 0, "crop_size": 32, "resize": 40}
     return MGDaliIterator(dataset, **{**defaults, **arguments})
 
 
