@@ -10,6 +10,7 @@ from rich.filesize import decimal
 
 from mgdali.cli.console import one_line, say
 from mgdali.cli.video_bar import counted
+from mgdali.datasets.pack_format import part_name
 from mgdali.packing.report import PICKS, PackSummary, Quality
 from mgdali.packing.verify import PackCheck
 
@@ -31,7 +32,8 @@ def print_summary(summary: PackSummary, console: Console) -> None:
     settings = summary.settings
     properties = {
         "pack": f"{summary.path}, version {settings['version']}",
-        "videos": f"{summary.videos} in {counted(summary.shards, 'shard')}, {summary.classes} classes",
+        "videos": f"{summary.videos}{_segments(summary.segments)} in {counted(summary.shards, 'shard')}, "
+        f"{summary.classes} classes",
         "frames": f"{summary.frames}",
         "encoding": f"{settings['preset']}: {settings['encoder']}, gop {settings['gop']}, "
         f"quality {settings['quality']}, short side {settings['short_side']}",
@@ -50,12 +52,13 @@ def print_summary(summary: PackSummary, console: Console) -> None:
 def print_left_out(summary: PackSummary, console: Console) -> None:
     """Print one line per original that could not be decoded."""
     for each in summary.left_out:
-        say(console, f"{each.path}: {one_line(each.error)}")
+        say(console, f"{part_name(each.path, each.part)}: {one_line(each.error)}")
 
 
 def print_check(check: PackCheck, console: Console) -> None:
     """Print the result of a check, with the first problems."""
-    say(console, f"{check.path}: {counted(check.videos)} in {counted(check.shards, 'shard')}, {decimal(check.bytes)}")
+    videos = f"{counted(check.videos)}{_segments(check.segments)}"
+    say(console, f"{check.path}: {videos} in {counted(check.shards, 'shard')}, {decimal(check.bytes)}")
     for problem in check.problems[:_PROBLEMS_SHOWN]:
         say(console, f"  {problem.name}: {one_line(problem.reason)}")
     if len(check.problems) > _PROBLEMS_SHOWN:
@@ -64,6 +67,10 @@ def print_check(check: PackCheck, console: Console) -> None:
         say(console, "Damaged: copy these files again, or pack the data set into an empty folder.")
     else:
         say(console, "Complete.")
+
+
+def _segments(count: int) -> str:
+    return f" ({counted(count, 'segment')} of files)" if count else ""
 
 
 def _quality(quality: Quality) -> str:

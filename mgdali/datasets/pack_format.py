@@ -12,33 +12,50 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from mgdali.errors import DatasetError
 from mgdali.video.remote import is_url, read_part
+from mgdali.video.time_range import TimeRange
 
 __all__ = [
     "FORMAT",
     "FORMAT_KEY",
     "INDEX",
     "MANIFEST",
+    "SEGMENT_COLUMNS",
     "TABLE",
     "TABLE_SCHEMA",
     "LeftOut",
     "PackManifest",
     "Shard",
+    "conform_table",
+    "format_needed",
     "is_pack",
     "join",
+    "label_columns",
+    "label_of",
     "member_name",
+    "part_columns",
+    "part_name",
+    "part_of",
     "read_manifest",
     "shard_name",
 ]
 
-FORMAT = 1
-"""Number of the format of packs that this version reads and writes."""
+FORMAT = 2
+"""Number of the newest format of packs that this version reads and writes.
+
+Format 2 has segments of files, and labels that are not class indices. A pack without these has format 1, which older
+versions read.
+"""
 
 MANIFEST, INDEX, TABLE = "pack.json", "index.parquet", "videos.parquet"
 """Names of the files beside the shards."""
+
+SEGMENT_COLUMNS = ("start", "end", "unit")
+"""Columns of the table that say which part of its original a segment is."""
 
 FORMAT_KEY = b"mgdali.format"
 """Entry of a Parquet file's metadata with the number of the format."""
@@ -56,6 +73,10 @@ TABLE_SCHEMA = pa.schema(
         ("origin_head", pa.string()),
         ("digest", pa.string()),
         ("columns", pa.string()),
+        ("label_values", pa.list_(pa.float32())),
+        ("start", pa.float64()),
+        ("end", pa.float64()),
+        ("unit", pa.string()),
     ],
     {FORMAT_KEY: str(FORMAT)},
 )
@@ -64,7 +85,9 @@ TABLE_SCHEMA = pa.schema(
 ``key`` is the name of the video's files up to the dot; ``shard`` the shard's place in the manifest; ``offset`` and
 ``length`` the position of ``<key>.mp4`` in the shard, in bytes; ``origin`` and the three columns after it the path and
 the fingerprint of the original; ``digest`` the BLAKE2b hash (16 bytes, hexadecimal) of ``<key>.mp4``; ``columns`` the
-video's values of the data set's columns, as a JSON object.
+video's values of the data set's columns, as a JSON object; ``label_values`` the label if it is not a class index;
+``start``, ``end`` and ``unit`` the part of the original that the video is, as in
+:class:`~mgdali.video.time_range.TimeRange`, null for a whole file.
 """
 
 
@@ -90,10 +113,19 @@ class LeftOut:
     Attributes:
         path: Path of the original.
         error: Reason.
+        start, end, unit: The part of the original, as in :data:`TABLE_SCHEMA`.
     """
 
     path: str
     error: str
+    start: float | None = None
+    end: float | None = None
+    unit: str | None = None
+
+    @property
+    def part(self) -> TimeRange | None:
+        """The part of the original; None for the whole file."""
+        return part_of(asdict(self))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +143,8 @@ class PackManifest:
         origin_bytes: Size of the originals of all videos, in bytes.
         shards: The shards, in order.
         left_out: Originals that could not be decoded.
+        label_shape: Shape of a label: ``()`` if labels are numbers, ``(C,)`` if they are vectors; None if they are
+            class indices.
         format: Number of the format.
     """
 
@@ -128,6 +162,7 @@ class PackManifest:
     origin_bytes: int
     shards: tuple[Shard, ...]
     left_out: tuple[LeftOut, ...] = field(default=())
+    label_shape: tuple[int, ...] | None = None
     format: int = FORMAT
 
     @property
@@ -163,6 +198,7 @@ class PackManifest:
                     f"{name} has format {number}, but this version of MGDali reads formats up to {FORMAT}: install a "
                     "newer version of MGDali, or pack the data set again with this one"
                 )
+            shape = content.get("label_shape")
             known = {each: content[each] for each in cls.__dataclass_fields__ if each in content}
             return cls(
                 **{
@@ -170,6 +206,7 @@ class PackManifest:
                     "motion": tuple(content["motion"]),
                     "classes": tuple(content["classes"]),
                     "shards": tuple(_entry(Shard, each) for each in content["shards"]),
+                    "label_shape": None if shape is None else tuple(shape),
                     "left_out": tuple(_entry(LeftOut, each) for each in content.get("left_out", ())),
                 }
             )
@@ -183,7 +220,62 @@ class PackManifest:
 
 
 def _entry(kind: Any, content: Mapping[str, Any]) -> Any:
-    return kind(**{name: content[name] for name in kind.__dataclass_fields__})
+    return kind(**{name: content[name] for name in kind.__dataclass_fields__ if name in content})
+
+
+def conform_table(table: pa.Table) -> pa.Table:
+    """Return a table of videos with the columns of :data:`TABLE_SCHEMA`: others are left out, missing ones are null."""
+    known = set(table.column_names)
+    columns = [table.column(f.name) if f.name in known else pa.nulls(len(table), f.type) for f in TABLE_SCHEMA]
+    return pa.table(columns, schema=TABLE_SCHEMA)
+
+
+def part_columns(part: TimeRange | None) -> dict[str, Any]:
+    """Return the part of an original as :data:`SEGMENT_COLUMNS` of the table."""
+    if part is None:
+        return dict.fromkeys(SEGMENT_COLUMNS)
+    end = None if part.end is None else float(part.end)
+    return {"start": float(part.start), "end": end, "unit": str(part.unit)}
+
+
+def part_of(row: Mapping[str, Any]) -> TimeRange | None:
+    """Return the part of an original from a row of the table; None for a whole file."""
+    return None if row["unit"] is None else TimeRange(row["start"], row["end"], row["unit"])
+
+
+def part_name(origin: str, part: TimeRange | None) -> str:
+    """Return the name of an original, or of a part of it, for messages."""
+    return origin if part is None else f"{origin} ({part})"
+
+
+def label_columns(label: Any) -> dict[str, Any]:
+    """Return a label as the columns ``label`` and ``label_values`` of the table.
+
+    Args:
+        label: Class index, number, or vector, as :class:`mgdali.datasets.video_dataset.Video` has it.
+    """
+    if isinstance(label, int | np.integer):
+        return {"label": int(label), "label_values": None}
+    return {"label": None, "label_values": np.atleast_1d(np.asarray(label, np.float32)).tolist()}
+
+
+def label_of(row: Mapping[str, Any], label_shape: tuple[int, ...] | None) -> Any:
+    """Return the label of a row of the table: an int, a float, or a list of floats.
+
+    Args:
+        row: The row, with the columns of :func:`label_columns`.
+        label_shape: Shape of the pack's labels, as in the manifest.
+    """
+    if label_shape is None:
+        return row["label"]
+    return row["label_values"] if label_shape else row["label_values"][0]
+
+
+def format_needed(videos: pa.Table) -> int:
+    """Return the number of the format that a table of videos needs."""
+    labels = videos.column("label").to_numpy()
+    others = videos.column("unit").null_count < len(videos) or videos.column("label_values").null_count < len(videos)
+    return FORMAT if others or bool(np.any(labels < 0)) else 1
 
 
 def shard_name(number: int) -> str:

@@ -17,10 +17,12 @@ from mgdali.datasets.pack_format import (
     FORMAT,
     FORMAT_KEY,
     INDEX,
+    SEGMENT_COLUMNS,
     TABLE,
-    TABLE_SCHEMA,
     PackManifest,
+    conform_table,
     join,
+    label_of,
     member_name,
     read_manifest,
 )
@@ -31,7 +33,7 @@ from mgdali.video.remote import is_url, read_part, remote_info
 
 __all__ = ["Pack", "PackListing", "check_representation", "open_pack", "read_pack", "read_table"]
 
-_NEEDED = ("key", "shard", "offset", "length", "label", "columns")
+_NEEDED = ("key", "shard", "offset", "length", "label", "label_values", "columns", *SEGMENT_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,16 @@ class PackListing:
     Attributes:
         pack: The packed data set.
         paths: ``<shard>::<key>.mp4`` of each video, ``[N]``.
-        labels: Class indices, ``[N]``.
+        labels: Class indices int64 ``[N]``, numbers float32 ``[N]``, or vectors float32 ``[N, C]``.
         spans: Offset and length in the shard, in bytes, int64 ``[N, 2]``.
-        columns: Further values of each video by name, ``[N]`` each; None where a video has no value.
+        columns: Further values of each video by name, ``[N]`` each; None where a video has no value. If the pack has
+            segments of files, their ``start``, ``end`` and ``unit`` are among them, unless the data set that was packed
+            had columns with these names.
     """
 
     pack: Pack
     paths: list[str]
-    labels: list[int]
+    labels: NDArray[Any]
     spans: NDArray[np.int64]
     columns: dict[str, list[Any]]
 
@@ -117,7 +121,7 @@ def read_pack(root: str | os.PathLike[str]) -> PackListing:
     """
     pack = open_pack(root)
     table = read_table(pack.root).select(_NEEDED)
-    rows = {name: table.column(name).to_pylist() for name in ("key", "shard", "label", "columns")}
+    rows = {name: table.column(name).to_pylist() for name in ("key", "shard", "columns")}
     shards = [shard.name for shard in pack.manifest.shards]
     if len(table) != pack.manifest.videos or not set(rows["shard"]) <= set(range(len(shards))):
         raise DatasetError(
@@ -128,7 +132,10 @@ def read_pack(root: str | os.PathLike[str]) -> PackListing:
         join(pack.root, member_name(shards[shard], key)) for key, shard in zip(rows["key"], rows["shard"], strict=True)
     ]
     spans = np.stack([table.column(name).to_numpy() for name in ("offset", "length")], axis=1)
-    return PackListing(pack, paths, rows["label"], spans, _columns(rows["columns"]))
+    columns = _columns(rows["columns"])
+    if table.column("unit").null_count < len(table):
+        columns = {name: table.column(name).to_pylist() for name in SEGMENT_COLUMNS} | columns
+    return PackListing(pack, paths, _labels(pack, table), spans, columns)
 
 
 def read_table(root: str) -> pa.Table:
@@ -155,11 +162,7 @@ def read_table(root: str) -> pa.Table:
             f"{name} has format {number.decode(errors='replace')!r}, but this version of MGDali reads formats up to "
             f"{FORMAT}: install a newer version of MGDali"
         )
-    columns = [
-        table.column(field.name) if field.name in table.column_names else pa.nulls(len(table), field.type)
-        for field in TABLE_SCHEMA
-    ]
-    return pa.table(columns, schema=TABLE_SCHEMA)
+    return conform_table(table)
 
 
 def check_representation(pack: Pack, representation: Representation | None) -> None:
@@ -180,6 +183,22 @@ def check_representation(pack: Pack, representation: Representation | None) -> N
         f"(it contains: {has}), and copies are never measured: pack the originals again with this motion (--motion, or "
         "representations= of mgdali.pack), or choose another sampler"
     )
+
+
+def _labels(pack: Pack, table: pa.Table) -> NDArray[Any]:
+    """Return the labels of a table's rows."""
+    shape = pack.manifest.label_shape
+    rows = table.select(["label", "label_values"]).to_pylist()
+    try:
+        labels = np.array([label_of(row, shape) for row in rows], np.int64 if shape is None else np.float32)
+    except (TypeError, ValueError):
+        labels = np.empty(0)
+    if labels.shape != (len(rows), *(shape or ())):
+        raise DatasetError(
+            f"{join(pack.root, TABLE)} has other labels than the manifest says: copy all files of the packed data set "
+            "again"
+        )
+    return labels
 
 
 def _columns(rows: list[str | None]) -> dict[str, list[Any]]:

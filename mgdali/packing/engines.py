@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,10 +24,11 @@ _SLOTS_PER_WORKER = 8
 
 @dataclass(frozen=True)
 class Encoded:
-    """Result of one job.
+    """Result of one part of a job.
 
     Attributes:
         place: Number of the job.
+        part: Number of the part.
         content: The encoded file, bytes-like, valid until the next result is requested; empty after an error.
         record: Record of the file; None after an error.
         origin: Fingerprint of the original; None after an error.
@@ -35,6 +36,7 @@ class Encoded:
     """
 
     place: int
+    part: int
     content: Any = b""
     record: VideoRecord | None = None
     origin: Fingerprint | None = None
@@ -42,13 +44,13 @@ class Encoded:
 
 
 def encode_all(jobs: Sequence[PackJob], engine: Engine, num_workers: int | None, timeout: float) -> Generator[Encoded]:
-    """Encode videos with an engine. Yield the results; those of the engine ``"local"`` in the order of the jobs.
+    """Encode videos with an engine. Yield a result per part; those of the engine ``"local"`` in the order of the jobs.
 
     Args:
         jobs: The videos.
         engine: ``"local"`` or ``"ray"``.
         num_workers: Number of worker processes; None for the number of cores or CPUs.
-        timeout: Longest time that a worker may take for a video, in seconds; 0 for no limit.
+        timeout: Longest time that a worker may take for a job, in seconds; 0 for no limit.
 
     Raises:
         WorkerError: If workers cannot be started, or if several of them die by chance.
@@ -57,24 +59,25 @@ def encode_all(jobs: Sequence[PackJob], engine: Engine, num_workers: int | None,
         # Imported late because Ray is an optional dependency.
         from mgdali.packing.ray_jobs import encode_on_ray
 
-        for place, result in encode_on_ray(jobs, num_workers):
-            if isinstance(result, VideoDecodeError):
-                yield Encoded(place, error=result.details)
-            else:
-                yield Encoded(place, result.content, result.record, result.origin)
+        for place, results in encode_on_ray(jobs, num_workers):
+            for part, result in enumerate(results):
+                if isinstance(result, VideoDecodeError):
+                    yield Encoded(place, part, error=result.details)
+                else:
+                    yield Encoded(place, part, result.content, result.record, result.origin)
         return
     yield from encode_locally(jobs, workers_for(len(jobs), num_workers), timeout)
 
 
 def encode_locally(jobs: Sequence[PackJob], num_workers: int, timeout: float = 0.0) -> Generator[Encoded]:
-    """Encode videos in worker processes and yield the results in the order of the jobs.
+    """Encode videos in worker processes and yield a result per part, in the order of the jobs.
 
-    If a video ends two workers, or takes longer than the timeout twice, its result is an error.
+    If a job ends two workers, or takes longer than the timeout twice, the result of each of its parts is an error.
 
     Args:
         jobs: The videos.
         num_workers: Number of worker processes; 0 encodes in this process.
-        timeout: Longest time that a worker may take for a video, in seconds; 0 for no limit.
+        timeout: Longest time that a worker may take for a job, in seconds; 0 for no limit.
 
     Raises:
         WorkerError: If workers cannot be started, or if several of them die by chance.
@@ -96,7 +99,7 @@ def encode_locally(jobs: Sequence[PackJob], num_workers: int, timeout: float = 0
                 done[under_way.pop(slot)] = (slot, outcome)
             while yielded in done:
                 slot, outcome = done.pop(yielded)
-                yield _encoded(yielded, outcome, pool, slot)
+                yield from _encoded(yielded, outcome, len(jobs[yielded].parts), pool, slot)
                 pool.release(slot)
                 free.append(slot)
                 yielded += 1
@@ -104,7 +107,16 @@ def encode_locally(jobs: Sequence[PackJob], num_workers: int, timeout: float = 0
         pool.close()
 
 
-def _encoded(place: int, outcome: Outcome, pool: Pool, slot: int) -> Encoded:
-    if isinstance(outcome, PackResult):
-        return Encoded(place, pool.memory(slot, outcome.shape), outcome.record, outcome.origin)
-    return Encoded(place, error=outcome.details if isinstance(outcome, VideoDecodeError) else str(outcome))
+def _encoded(place: int, outcome: Outcome, num_parts: int, pool: Pool, slot: int) -> Iterator[Encoded]:
+    if not isinstance(outcome, PackResult):
+        error = outcome.details if isinstance(outcome, VideoDecodeError) else str(outcome)
+        yield from (Encoded(place, part, error=error) for part in range(num_parts))
+        return
+    memory = pool.memory(slot, outcome.shape) if outcome.shape[0] else b""
+    end = 0
+    for part, found in enumerate(outcome.parts):
+        if isinstance(found, VideoDecodeError):
+            yield Encoded(place, part, error=found.details)
+        else:
+            start, end = end, end + found.length
+            yield Encoded(place, part, memory[start:end], found.record, found.origin)

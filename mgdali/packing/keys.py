@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Collection, Sequence
 
 from mgdali.video.media import VIDEO_EXTENSIONS
+from mgdali.video.time_range import TimeRange
 
 __all__ = ["make_keys"]
 
@@ -21,16 +22,21 @@ _PLACEHOLDER = re.compile(r"%(?:0[1-9][0-9]*)?d")
 _OTHER_CHARACTERS = re.compile(r"[^A-Za-z0-9_-]+")
 
 
-def make_keys(paths: Sequence[str], taken: Collection[str] = ()) -> list[str]:
-    """Return a key for each path.
+def make_keys(
+    paths: Sequence[str], taken: Collection[str] = (), time_ranges: Sequence[TimeRange | None] = ()
+) -> list[str]:
+    """Return a key for each video.
 
     A key is the path below the folder that all paths share, without the file's extension and with ``_`` in place of
-    ``/``. If characters had to be replaced, or if an earlier path or ``taken`` has the key already, a hash of the path
-    follows. Keys depend on the paths and their order only.
+    ``/``. Start and end follow if the video is a segment of the file: in milliseconds, ``talk_1500ms-3000ms``, or as
+    indices of frames, ``talk_45-90``. If characters had to be replaced, if times are not whole milliseconds, or if an
+    earlier video or ``taken`` has the key already, a hash of the path, start and end follows. Keys depend on the paths,
+    the segments and their order only.
 
     Args:
         paths: Paths, URLs or members of tars, ``[N]``. A path may occur several times.
         taken: Keys that must not be used.
+        time_ranges: The part of each file that is the video, ``[N]``; empty if all videos are whole files.
 
     Returns:
         The keys, ``[N]``, of at most 80 characters each.
@@ -39,14 +45,17 @@ def make_keys(paths: Sequence[str], taken: Collection[str] = ()) -> list[str]:
     shared = _shared_length(parts)
     used = set(taken)
     keys = []
-    for each in parts:
-        name = "/".join(each[shared:])
-        key, exact = _readable(each[shared:])
+    for each, part in zip(parts, time_ranges or [None] * len(parts), strict=True):
+        suffix, whole_units = _suffix(part)
+        words = [*each[shared:-1], each[-1] + suffix]
+        name = "/".join(each[shared:]) if part is None else f"{'/'.join(each[shared:])}\0{part}"
+        key, exact = _readable(words)
+        exact &= whole_units
         repetition = 0
         if not exact:
             key = _with_digest(key, name, repetition)
         while key in used:
-            key = _with_digest(_readable(each[shared:])[0], name, repetition)
+            key = _with_digest(_readable(words)[0], name, repetition)
             repetition += 1
         used.add(key)
         keys.append(key)
@@ -73,6 +82,17 @@ def _shared_length(parts: Sequence[list[str]]) -> int:
     while shared < min(len(first), len(last)) - 1 and first[shared] == last[shared]:
         shared += 1
     return shared
+
+
+def _suffix(part: TimeRange | None) -> tuple[str, bool]:
+    """Return what a key says about the part of a file, and whether this tells start and end exactly."""
+    if part is None:
+        return "", True
+    scale, unit = (1000, "ms") if part.unit == "seconds" else (1, "")
+    bounds = [part.start] if part.end is None else [part.start, part.end]
+    numbers = [round(bound * scale) for bound in bounds]
+    words = [f"{number}{unit}" for number in numbers] + ["end"] * (part.end is None)
+    return f"_{'-'.join(words)}", all(number / scale == bound for number, bound in zip(numbers, bounds, strict=True))
 
 
 def _readable(parts: Sequence[str]) -> tuple[str, bool]:

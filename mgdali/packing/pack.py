@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
+import numpy as np
+
 from mgdali.datasets.named_videos import Videos
-from mgdali.datasets.pack_format import FORMAT, INDEX, TABLE, LeftOut, PackManifest
+from mgdali.datasets.pack_format import FORMAT, INDEX, TABLE, LeftOut, PackManifest, format_needed
 from mgdali.datasets.video_dataset import VideoDataset
 from mgdali.errors import DatasetError, check_integer, check_timeout
 from mgdali.packing.destination import Destination, open_destination
@@ -19,7 +21,7 @@ from mgdali.packing.engines import Encoded, Engine, encode_all
 from mgdali.packing.estimate import estimate_bytes
 from mgdali.packing.job import PackJob
 from mgdali.packing.plan import Known, Plan, columns_of, make_plan
-from mgdali.packing.rows import RowSource, write_index, write_table
+from mgdali.packing.rows import RowSource, origin_bytes, write_index, write_table
 from mgdali.packing.shard_writer import OpenShard, Sample, refusing_full_disks
 from mgdali.packing.sources import check_outside, labelled_videos
 from mgdali.samplers import Representation
@@ -165,7 +167,8 @@ class _Run:
         self._representations = representations
         self._shard_size = shard_size
         self._manifest = destination.manifest()
-        settings = _settings(encoding, representations)
+        self._label_shape = _label_shape(dataset)
+        settings = _settings(encoding, representations, self._label_shape)
         if self._manifest is not None:
             _check_manifest(destination.name, self._manifest, settings)
         shards = () if self._manifest is None else self._manifest.shards
@@ -193,12 +196,18 @@ class _Run:
         Raises:
             DatasetError: If there is clearly too little space.
         """
-        media = [self._dataset[index].media for index in self._plan.todo]
+        todo = [self._dataset[index] for job in self._plan.jobs for index in job]
+        media = [video.media for video in todo]
         workers = workers_for(len(media), num_workers)
-        packed = [(row.fingerprint.size, row.length) for row in self._known.packed.values() if row.fingerprint]
-        estimate = estimate_bytes(media, self._encoding, num_workers=workers, timeout=timeout, packed=packed)
+        packed = [
+            (row.fingerprint.size, row.length)
+            for row in self._known.packed.values()
+            if row.fingerprint and row.identity.part is None
+        ]
+        parts = [video.time_range for video in todo]
+        estimate = estimate_bytes(media, self._encoding, parts, num_workers=workers, timeout=timeout, packed=packed)
         free = self._destination.free_bytes
-        on_start(PackStart(len(self._plan.todo), self._plan.kept, estimate, free))
+        on_start(PackStart(len(todo), self._plan.kept, estimate, free))
         if estimate is not None and free is not None and estimate * _ESTIMATE_MARGIN > free:
             raise DatasetError(
                 f"{self._destination.name} has {free / 1e9:.2f} GB of free space, but the copies of {len(media)} "
@@ -210,13 +219,18 @@ class _Run:
         self, engine: Engine, num_workers: int | None, timeout: float, on_record: Callable[[VideoRecord], None]
     ) -> None:
         """Pack all videos that are not packed yet."""
-        if not self._plan.todo:
+        if not self._plan.jobs:
             return
-        jobs = [PackJob(self._dataset[index].media, self._encoding, self._representations) for index in self._plan.todo]
+        jobs = [self._job(indices) for indices in self._plan.jobs]
         # The workers must end before the shard is closed.
         with contextlib.closing(encode_all(jobs, engine, num_workers, timeout)) as results:
             for encoded in results:
-                on_record(self._store(self._plan.todo[encoded.place], encoded))
+                on_record(self._store(self._plan.jobs[encoded.place][encoded.part], encoded))
+
+    def _job(self, indices: Sequence[int]) -> PackJob:
+        videos = [self._dataset[index] for index in indices]
+        parts = tuple(video.time_range for video in videos)
+        return PackJob(videos[0].media, self._encoding, self._representations, parts)
 
     def complete(self) -> PackReport:
         """Publish the last shard, the index, the table and the manifest."""
@@ -228,7 +242,7 @@ class _Run:
         position = {identity: place for place, identity in enumerate(self._plan.identities)}
         left = [identity for identity in failures if identity not in numbers]
         left.sort(key=lambda identity: position.get(identity, -1))
-        manifest = self._new_manifest(tuple(LeftOut(identity[0], failures[identity]) for identity in left))
+        manifest = self._new_manifest(tuple(identity.left_out(failures[identity]) for identity in left))
         if self._is_new(manifest):
             # Rows of other data sets come first, so that their places do not change.
             order = sorted(numbers, key=lambda identity: position.get(identity, -1))
@@ -240,7 +254,7 @@ class _Run:
             packed=self._packed,
             kept=self._plan.kept,
             frames=self._frames,
-            failed={identity[0]: failures[identity] for identity in left if identity in position},
+            failed={identity.name: failures[identity] for identity in left if identity in position},
             changed=self._plan.changed,
             videos=manifest.videos,
             shards=len(manifest.shards),
@@ -254,21 +268,20 @@ class _Run:
 
     def _store(self, index: int, encoded: Encoded) -> VideoRecord:
         """Add one result to the shard."""
-        origin, occurrence = identity = self._plan.identities[index]
+        identity = self._plan.identities[index]
         if encoded.record is None or encoded.origin is None:
             error = encoded.error or "the worker returned nothing"
-            self._shard.add_failure(origin, occurrence, error)
+            self._shard.add_failure(identity, error)
             self._plan.failed[identity] = error
-            return VideoRecord(path=origin, error=error)
+            return VideoRecord(path=identity.name, error=error)
         video = self._dataset[index]
         sample = Sample(
             key=self._plan.keys[index],
             content=encoded.content,
             record=encoded.record,
             label=video.label,
-            class_name=self._classes[video.label],
-            origin=origin,
-            occurrence=occurrence,
+            class_name=self._class_name(video.label),
+            identity=identity,
             fingerprint=encoded.origin,
             columns=columns_of(self._dataset, index),
         )
@@ -279,6 +292,10 @@ class _Run:
         self._packed += 1
         self._frames += record.num_frames
         return record
+
+    def _class_name(self, label: Any) -> str | None:
+        """Return the name of a label's class; None if the label is a number, a vector, or missing."""
+        return self._classes[label] if self._label_shape is None and label >= 0 else None
 
     def _end_shard(self) -> None:
         self._shard.finish()
@@ -295,9 +312,9 @@ class _Run:
     def _new_manifest(self, left_out: tuple[LeftOut, ...]) -> PackManifest:
         """Return the manifest; the numbers of frames and of bytes of the originals are those of the known manifest."""
         known = self._manifest
-        settings = _settings(self._encoding, self._representations)
+        settings = _settings(self._encoding, self._representations, self._label_shape)
         return PackManifest(
-            **{**settings, "motion": tuple(settings["motion"])},
+            **{**settings, "motion": tuple(settings["motion"]), "label_shape": self._label_shape},
             version=_version(),
             classes=tuple(self._classes),
             frames=0 if known is None else known.frames,
@@ -313,7 +330,7 @@ class _Run:
         with refusing_full_disks(index):
             frames = write_index(index, self._sources, order)
             videos = write_table(table, self._sources, order)
-        manifest = replace(manifest, frames=frames, origin_bytes=sum(videos.column("origin_size").to_pylist()))
+        manifest = replace(manifest, frames=frames, origin_bytes=origin_bytes(videos), format=format_needed(videos))
         self._destination.complete(index, table, manifest)
         return manifest
 
@@ -333,7 +350,9 @@ def _check_arguments(
         raise ValueError(f"representations must be at least one and differ in kind, got {representations!r}")
 
 
-def _settings(encoding: Encoding, representations: tuple[Representation, ...]) -> dict[str, Any]:
+def _settings(
+    encoding: Encoding, representations: tuple[Representation, ...], label_shape: tuple[int, ...] | None
+) -> dict[str, Any]:
     """Return the settings that all videos of a pack share, by the names of the manifest's attributes."""
     filters = [filters_digest(each) for each in representations if each.motion == "feature"]
     return {
@@ -345,7 +364,20 @@ def _settings(encoding: Encoding, representations: tuple[Representation, ...]) -
         "short_side": encoding.short_side,
         "motion": [representation_key(each) for each in representations],
         "filters": filters[0] if filters else None,
+        "label_shape": None if label_shape is None else list(label_shape),
     }
+
+
+def _label_shape(dataset: VideoDataset) -> tuple[int, ...] | None:
+    """Return the shape of a label as the manifest has it: None if labels are class indices."""
+    labels = dataset.labels
+    return None if np.issubdtype(labels.dtype, np.integer) else labels.shape[1:]
+
+
+def _labels_in_words(shape: tuple[int, ...] | None) -> str:
+    if shape is None:
+        return "class indices"
+    return f"vectors of {shape[0]} numbers" if shape else "numbers"
 
 
 def _version() -> str:
@@ -355,6 +387,13 @@ def _version() -> str:
 
 
 def _check_manifest(name: str, manifest: PackManifest, settings: dict[str, Any]) -> None:
+    shape = settings["label_shape"]
+    labels = [_labels_in_words(each) for each in (manifest.label_shape, None if shape is None else tuple(shape))]
+    if labels[0] != labels[1]:
+        raise DatasetError(
+            f"the labels in {name} are {labels[0]}, and those of the data set are {labels[1]}: give labels of the same "
+            "kind, or an empty folder"
+        )
     for each, value in settings.items():
         known = getattr(manifest, each)
         if (list(known) if isinstance(known, tuple) else known) != value:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from mgdali.datasets.pack_format import LeftOut
+from mgdali.datasets.pack_format import LeftOut, label_columns
 from mgdali.datasets.video_dataset import VideoDataset
 from mgdali.errors import VideoDecodeError
 from mgdali.packing.keys import make_keys
-from mgdali.packing.rows import Identity, PackedRow, RowSource, rows_of
+from mgdali.packing.rows import Identity, PackedRow, RowSource, identities_of, rows_of
 from mgdali.packing.shard_writer import OpenShard, as_json
 from mgdali.video.media import Media
 from mgdali.video.record import index_name
 
-__all__ = ["Known", "Plan", "columns_of", "identities_of", "make_plan"]
+__all__ = ["Known", "Plan", "columns_of", "make_plan"]
 
 _COMPARED_AT_ONCE = 16
+# The copies of a job wait in memory until they are in the shard, and a run that is killed repeats them.
+_PARTS_PER_JOB = 32
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ class Plan:
     Attributes:
         identities: The originals, ``[N]``.
         keys: Keys, ``[N]``.
-        todo: Indices of the videos to pack, increasing.
+        jobs: Indices of the videos to pack, a list per job: one video, or segments of one file in one unit, which are
+            decoded in one pass.
         kept: Number of the other videos.
         failed: Videos that could not be decoded and are not tried again: reasons.
         changed: Originals that have changed since they were packed.
@@ -79,7 +82,7 @@ class Plan:
 
     identities: list[Identity]
     keys: list[str]
-    todo: list[int] = field(default_factory=list)
+    jobs: list[list[int]] = field(default_factory=list)
     kept: int = 0
     failed: dict[Identity, str] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
@@ -93,38 +96,30 @@ def make_plan(dataset: VideoDataset, known: Known, retry_failed: bool) -> Plan:
         known: What the pack contains.
         retry_failed: Whether to try videos again that could not be decoded.
     """
-    identities = identities_of(dataset.paths)
+    parts = [dataset[index].time_range for index in range(len(dataset))] if dataset.has_segments else []
+    parts = parts or [None] * len(dataset)
+    identities = identities_of([_name_of(path) for path in dataset.paths], parts)
     present = set(identities)
     # All keys are computed again, so that they do not depend on the moment at which an earlier run ended.
     taken = known.complete | {row.key for identity, row in known.packed.items() if identity not in present}
-    plan = Plan(identities, make_keys(dataset.paths, taken))
+    plan = Plan(identities, make_keys(dataset.paths, taken, parts))
     packed: list[int] = []
+    todo: list[int] = []
     for index, identity in enumerate(identities):
         if identity in known.packed:
             packed.append(index)
         elif identity in known.failures and not retry_failed:
             plan.failed[identity] = known.failures[identity]
         else:
-            plan.todo.append(index)
-    plan.kept = len(identities) - len(plan.todo)
+            todo.append(index)
+    plan.jobs = _jobs(dataset, todo)
+    plan.kept = len(identities) - len(todo)
     # Over a network, each comparison takes milliseconds of waiting, so many run at once.
     with ThreadPoolExecutor(_COMPARED_AT_ONCE) as pool:
         rows = [known.packed[identities[index]] for index in packed]
         differ = list(pool.map(lambda index, row: _differs(dataset, index, row), packed, rows))
-    plan.changed = tuple(identities[index][0] for index, differs in zip(packed, differ, strict=True) if differs)
+    plan.changed = tuple(identities[index].name for index, differs in zip(packed, differ, strict=True) if differs)
     return plan
-
-
-def identities_of(paths: Iterable[str]) -> list[Identity]:
-    """Return the names of originals, and how many earlier ones are the same."""
-    counts: dict[str, int] = {}
-    found = []
-    for path in paths:
-        # Names of files need not be valid text, but columns of tables must be.
-        name = index_name(path).encode(errors="surrogateescape").decode(errors="replace")
-        found.append((name, counts.get(name, 0)))
-        counts[name] = counts.get(name, 0) + 1
-    return found
 
 
 def columns_of(dataset: VideoDataset, index: int) -> dict[str, Any]:
@@ -133,13 +128,42 @@ def columns_of(dataset: VideoDataset, index: int) -> dict[str, Any]:
 
 
 def _numbered(left_out: Sequence[LeftOut]) -> list[Identity]:
-    return identities_of(each.path for each in left_out)
+    return identities_of([each.path for each in left_out], [each.part for each in left_out])
+
+
+def _name_of(path: str) -> str:
+    # Names of files need not be valid text, but columns of tables must be.
+    return index_name(path).encode(errors="surrogateescape").decode(errors="replace")
+
+
+def _jobs(dataset: VideoDataset, todo: Sequence[int]) -> list[list[int]]:
+    """Return the jobs of the videos to pack, in the order in which these are put into shards.
+
+    The segments of a file come together, at the place of its first segment in the data set. This segment counts even if
+    it is packed already, so that the order does not depend on the moment at which an earlier run ended.
+    """
+    if not dataset.has_segments:
+        return [[index] for index in todo]
+    wanted = frozenset(todo)
+    groups: dict[Hashable, list[int]] = {}
+    for index, video in enumerate(dataset):
+        part = video.time_range
+        group = groups.setdefault(index if part is None else (video.path, video.span, part.unit), [])
+        if index in wanted:
+            group.append(index)
+    return [
+        group[start : start + _PARTS_PER_JOB]
+        for group in groups.values()
+        for start in range(0, len(group), _PARTS_PER_JOB)
+    ]
 
 
 def _differs(dataset: VideoDataset, index: int, row: PackedRow) -> bool:
     """Whether a video differs from what was packed."""
     video = dataset[index]
-    if (video.label, as_json(columns_of(dataset, index))) != (row.label, row.columns):
+    if as_json(label_columns(video.label)) != as_json(dict(zip(("label", "label_values"), row.label, strict=True))):
+        return True
+    if as_json(columns_of(dataset, index)) != row.columns:
         return True
     return row.fingerprint is not None and not _unchanged(video.media, row)
 

@@ -6,16 +6,17 @@ from collections.abc import Generator, Sequence
 
 from mgdali.errors import VideoDecodeError
 from mgdali.index.ray_engine import run_on_ray
-from mgdali.packing.encode import EncodedVideo, encode_video
+from mgdali.packing.encode import EncodedVideo
 from mgdali.packing.job import PackJob
 
 __all__ = ["encode_on_ray"]
 
-_Result = EncodedVideo | VideoDecodeError
+_Result = list[EncodedVideo | VideoDecodeError]
 
 
 def encode_on_ray(jobs: Sequence[PackJob], num_workers: int | None) -> Generator[tuple[int, _Result]]:
-    """Encode videos on a Ray cluster. Yield the number of each finished job and its result, in any order.
+    """Encode videos on a Ray cluster. Yield the number of each finished job and the results of its parts, in any
+    order.
 
     Args:
         jobs: The videos.
@@ -32,11 +33,8 @@ def encode_on_ray(jobs: Sequence[PackJob], num_workers: int | None) -> Generator
 
 
 def _encode(job: PackJob) -> _Result:
-    try:
-        return encode_video(job.media, job.encoding, job.representations)
-    except VideoDecodeError as error:
-        return error
+    return job.encode()
 
 
 def _failed(job: PackJob, error: VideoDecodeError) -> _Result:
-    return error
+    return [error] * len(job.parts)

@@ -11,11 +11,22 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from mgdali.datasets.pack_format import INDEX, TABLE, LeftOut, PackManifest, join, member_name, read_manifest
+from mgdali.datasets.pack_format import (
+    INDEX,
+    TABLE,
+    LeftOut,
+    PackManifest,
+    join,
+    member_name,
+    part_name,
+    part_of,
+    read_manifest,
+)
 from mgdali.datasets.shards import scan_shard
 from mgdali.errors import DatasetError, VideoDecodeError
 from mgdali.index.schema import records_of
-from mgdali.packing.rows import CompleteRows, Records
+from mgdali.packing.parts import frames_of_part
+from mgdali.packing.rows import CompleteRows, Records, segments_in
 from mgdali.packing.scaling import FrameScaler
 from mgdali.packing.verify import local_file
 from mgdali.samplers import MotionGuided
@@ -24,6 +35,7 @@ from mgdali.video.media import Fingerprint, Media
 from mgdali.video.meters import luma_plane
 from mgdali.video.picked_frames import frames_needed
 from mgdali.video.record import VideoRecord
+from mgdali.video.time_range import TimeRange
 
 __all__ = ["PackSummary", "Quality", "luma_psnr", "summarize_pack"]
 
@@ -44,7 +56,7 @@ class Quality:
         missing: Number of further videos of the sample whose originals are missing or have changed.
         mean: Mean of the videos' luma PSNR, in dB; None if no video was compared.
         worst: Lowest luma PSNR of a video, in dB.
-        worst_video: Original of this video.
+        worst_video: Original of this video, with its part if it is a segment.
     """
 
     videos: int
@@ -62,6 +74,7 @@ class PackSummary:
         path: Folder or URL.
         settings: How it was made: version, preset, codec, encoder, gop, quality, short_side, motion.
         videos, frames, shards, classes: Numbers of them.
+        segments: Number of videos that are segments of files.
         bytes: Size of the shards, in bytes.
         origin_bytes: Size of the originals of its videos, in bytes.
         left_out: Originals that could not be decoded.
@@ -72,6 +85,7 @@ class PackSummary:
     path: str
     settings: dict[str, str | int | list[str]]
     videos: int
+    segments: int
     frames: int
     shards: int
     classes: int
@@ -105,6 +119,7 @@ def summarize_pack(path: str | os.PathLike[str], *, sample: int = 8) -> PackSumm
         path=root,
         settings={**{name: getattr(manifest, name) for name in names}, "motion": list(manifest.motion)},
         videos=manifest.videos,
+        segments=segments_in(source.videos()),
         frames=manifest.frames,
         shards=len(manifest.shards),
         classes=len(manifest.classes),
@@ -116,13 +131,14 @@ def summarize_pack(path: str | os.PathLike[str], *, sample: int = 8) -> PackSumm
     )
 
 
-def luma_psnr(original: Media, copy: Media, short_side: int) -> float:
+def luma_psnr(original: Media, copy: Media, short_side: int, part: TimeRange | None = None) -> float:
     """Return the luma PSNR of a copy in dB, from the mean squared error of all frames; 100 if they are equal.
 
     Args:
         original: The original, whose frames are scaled as for packing.
         copy: The copy.
         short_side: Largest length of the frames' short side, in pixels.
+        part: The part of the original that was copied; None for the whole video.
 
     Raises:
         VideoDecodeError: If a video cannot be decoded, or their numbers of frames differ.
@@ -130,7 +146,7 @@ def luma_psnr(original: Media, copy: Media, short_side: int) -> float:
     scaler: FrameScaler | None = None
     squares, count, frames = 0.0, 0, 0
     copies = read_frames(copy)
-    for frame in read_frames(original):
+    for frame in frames_of_part(original, part):
         scaler = scaler or FrameScaler(frame, short_side)
         expected = luma_plane(scaler(frame)).astype(np.float64)
         packed = next(copies, None)
@@ -181,7 +197,8 @@ def _quality(root: str, manifest: PackManifest, videos: pa.Table, sample: int) -
         except VideoDecodeError:
             missing += 1
             continue
-        found.append((luma_psnr(original, copy, manifest.short_side), video["origin"]))
+        part = part_of(video)
+        found.append((luma_psnr(original, copy, manifest.short_side, part), part_name(video["origin"], part)))
     if not found:
         return Quality(0, missing, None, None, None)
     worst, name = min(found)

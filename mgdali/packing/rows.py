@@ -9,19 +9,30 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from mgdali.datasets.pack_format import TABLE_SCHEMA, Shard
+from mgdali.datasets.pack_format import (
+    FORMAT_KEY,
+    TABLE_SCHEMA,
+    LeftOut,
+    Shard,
+    conform_table,
+    format_needed,
+    part_columns,
+    part_name,
+    part_of,
+)
 from mgdali.errors import DatasetError
 from mgdali.index.schema import SCHEMA, conform, to_batch
 from mgdali.index.writer import new_parquet
 from mgdali.video.media import Fingerprint
 from mgdali.video.record import VideoRecord
+from mgdali.video.time_range import TimeRange
 
 __all__ = [
     "ROW_SCHEMA",
@@ -33,8 +44,11 @@ __all__ = [
     "RowSource",
     "ShardRows",
     "failed_batch",
+    "identities_of",
+    "origin_bytes",
     "packed_batch",
     "rows_of",
+    "segments_in",
     "write_index",
     "write_table",
 ]
@@ -62,8 +76,28 @@ TAR_END_BYTES = 1024
 _GROUP_ROWS = 4096
 _GROUPS_KEPT = 8
 
-Identity = tuple[str, int]
-"""Name of an original (:func:`mgdali.video.record.index_name`), and number of earlier rows with the same original."""
+
+class Identity(NamedTuple):
+    """What tells the videos of a pack apart, whatever other videos it contains.
+
+    Attributes:
+        origin: Name of the original (:func:`mgdali.video.record.index_name`).
+        part: The part of the original that the video is; None for a whole file.
+        occurrence: Number of earlier rows with the same original and part.
+    """
+
+    origin: str
+    part: TimeRange | None
+    occurrence: int
+
+    @property
+    def name(self) -> str:
+        """Name of the original, or of its part, for messages."""
+        return part_name(self.origin, self.part)
+
+    def left_out(self, error: str) -> LeftOut:
+        """Return the entry of the manifest for a video that could not be decoded."""
+        return LeftOut(self.origin, error, **part_columns(self.part))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +108,7 @@ class PackedRow:
         identity: Its original.
         error: Reason why it could not be decoded; otherwise None, and the other attributes are known.
         key: Its key.
-        label: Its label.
+        label: Its row's columns ``label`` and ``label_values``.
         columns: Its values of the data set's columns, as JSON.
         fingerprint: Fingerprint of the original when it was packed.
         length: Size of the copy in bytes.
@@ -83,7 +117,7 @@ class PackedRow:
     identity: Identity
     error: str | None
     key: str = ""
-    label: int = 0
+    label: tuple[int | None, list[float] | None] = (None, None)
     columns: str = "{}"
     fingerprint: Fingerprint | None = None
     length: int = 0
@@ -151,20 +185,16 @@ class CompleteRows:
 
     def __init__(self, table: Path, index: Callable[[], Path], shards: int) -> None:
         self._table = table
-        videos = _read(table, TABLE_SCHEMA.names)
+        videos = conform_table(_read(table))
         self._total = videos.num_rows
         self._kept = np.flatnonzero(videos.column("shard").to_numpy() < shards)
         self._videos = videos.take(self._kept)
         self._find_index = index
 
     def rows(self) -> list[PackedRow]:
-        count: dict[str, int] = {}
-        found = []
-        for video in self._videos.to_pylist():
-            occurrence = count.get(video["origin"], 0)
-            count[video["origin"]] = occurrence + 1
-            found.append(_packed_row(occurrence, None, video))
-        return found
+        rows = self._videos.to_pylist()
+        identities = identities_of([row["origin"] for row in rows], [part_of(row) for row in rows])
+        return [_packed_row(each.occurrence, None, row) for each, row in zip(identities, rows, strict=True)]
 
     def videos(self) -> pa.Table:
         return self._videos
@@ -198,6 +228,34 @@ class CompleteRows:
         return pa.Table.from_batches([conform(batch) for batch in batches], SCHEMA).take(chosen)
 
 
+def identities_of(names: Sequence[str], parts: Sequence[TimeRange | None]) -> list[Identity]:
+    """Return the identities of videos in order.
+
+    Args:
+        names: Names of their originals, ``[N]``.
+        parts: The parts of the originals, ``[N]``; None for a whole file.
+    """
+    counts: dict[tuple[str, TimeRange | None], int] = {}
+    found = []
+    for key in zip(names, parts, strict=True):
+        found.append(Identity(*key, counts.get(key, 0)))
+        counts[key] = counts.get(key, 0) + 1
+    return found
+
+
+def origin_bytes(videos: pa.Table) -> int:
+    """Return the size of the originals of a table of videos, in bytes. The segments of a file count as one original."""
+    sizes: dict[int | str, int] = {}
+    for number, row in enumerate(videos.select(["origin", "unit", "origin_size"]).to_pylist()):
+        sizes[number if row["unit"] is None else row["origin"]] = row["origin_size"]
+    return sum(sizes.values())
+
+
+def segments_in(videos: pa.Table) -> int:
+    """Return the number of segments of files in a table of videos."""
+    return int(len(videos) - videos.column("unit").null_count)
+
+
 def packed_batch(
     occurrence: int, end: int, checksum: int, video: dict[str, Any], record: VideoRecord
 ) -> pa.RecordBatch:
@@ -214,10 +272,11 @@ def packed_batch(
     return _batch(values, to_batch([record]).to_struct_array())
 
 
-def failed_batch(occurrence: int, end: int, origin: str, error: str) -> pa.RecordBatch:
+def failed_batch(identity: Identity, end: int, error: str) -> pa.RecordBatch:
     """Return the row of a video that could not be decoded, as a batch of :data:`ROW_SCHEMA`."""
     nothing = pa.nulls(1, ROW_SCHEMA.field("record").type)
-    values = {"occurrence": occurrence, "error": error, "end": end, "checksum": 0, "video": {"origin": origin}}
+    video = {"origin": identity.origin, **part_columns(identity.part)}
+    values = {"occurrence": identity.occurrence, "error": error, "end": end, "checksum": 0, "video": video}
     return _batch(values, nothing)
 
 
@@ -228,7 +287,7 @@ def rows_of(table: pa.Table) -> list[PackedRow]:
 
 
 def write_table(path: Path, sources: Sequence[RowSource], order: Sequence[int]) -> pa.Table:
-    """Write the table of videos and return it.
+    """Write the table of videos and return it. The number of the format in the file is the one that the rows need.
 
     Args:
         path: Path of the new file.
@@ -239,8 +298,9 @@ def write_table(path: Path, sources: Sequence[RowSource], order: Sequence[int]) 
         OSError: If the file cannot be written.
     """
     table = _joined([source.videos() for source in sources], TABLE_SCHEMA).take(pa.array(order, pa.int64()))
-    with pq.ParquetWriter(path, TABLE_SCHEMA, compression="zstd") as writer:
-        writer.write_table(table.combine_chunks(), row_group_size=_GROUP_ROWS)
+    schema = TABLE_SCHEMA.with_metadata({FORMAT_KEY: str(format_needed(table))})
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        writer.write_table(table.combine_chunks().cast(schema), row_group_size=_GROUP_ROWS)
     return table
 
 
@@ -293,11 +353,12 @@ def _batch(values: dict[str, Any], record: pa.Array) -> pa.RecordBatch:
 
 
 def _packed_row(occurrence: int, error: str | None, video: dict[str, Any]) -> PackedRow:
-    identity = (video["origin"], occurrence)
+    identity = Identity(video["origin"], part_of(video), occurrence)
     if error is not None:
         return PackedRow(identity, error)
     fingerprint = Fingerprint(video["origin_size"], video["origin_mtime_ns"], video["origin_head"])
-    return PackedRow(identity, None, video["key"], video["label"], video["columns"], fingerprint, video["length"])
+    label = (video["label"], video["label_values"])
+    return PackedRow(identity, None, video["key"], label, video["columns"], fingerprint, video["length"])
 
 
 @contextlib.contextmanager
@@ -312,7 +373,7 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
         ) from error
 
 
-def _read(path: Path, columns: list[str]) -> pa.Table:
+def _read(path: Path, columns: list[str] | None = None) -> pa.Table:
     with _opened(path) as file:
         return file.read(columns=columns, use_threads=False)
 

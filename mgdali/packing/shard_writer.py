@@ -21,9 +21,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mgdali.datasets.pack_format import member_name, shard_name
+from mgdali.datasets.pack_format import label_columns, member_name, part_columns, shard_name
 from mgdali.errors import DatasetError
-from mgdali.packing.rows import ROW_SCHEMA, TAR_END_BYTES, failed_batch, packed_batch
+from mgdali.packing.rows import ROW_SCHEMA, TAR_END_BYTES, Identity, failed_batch, packed_batch
 from mgdali.video.media import Fingerprint
 from mgdali.video.record import VideoRecord
 
@@ -40,10 +40,9 @@ class Sample:
         key: Name of its files.
         content: The encoded file, bytes-like.
         record: Its record for the index; its name and origin are set here.
-        label: Its label.
-        class_name: Name of its class.
-        origin: Name of its original.
-        occurrence: Number of earlier rows with the same original.
+        label: Its label: class index, number, or vector.
+        class_name: Name of its class; None if it has none.
+        identity: Its original.
         fingerprint: Fingerprint of its original.
         columns: Its values of the data set's columns.
     """
@@ -51,17 +50,22 @@ class Sample:
     key: str
     content: Any
     record: VideoRecord
-    label: int
-    class_name: str
-    origin: str
-    occurrence: int
+    label: Any
+    class_name: str | None
+    identity: Identity
     fingerprint: Fingerprint
     columns: Mapping[str, Any]
 
+    def fields(self) -> dict[str, Any]:
+        """Return the content of the sample's JSON file."""
+        own = {"label": self.label, "class": self.class_name, "path": self.identity.origin}
+        if self.identity.part is not None:
+            own |= part_columns(self.identity.part)
+        return {**self.columns, **own}
+
     def members(self) -> tuple[list[Any], int]:
         """Return the parts of the tar that contain the sample, and the position of the video in them, in bytes."""
-        fields = {**self.columns, "label": self.label, "class": self.class_name, "path": self.origin}
-        text = as_json(fields).encode()
+        text = as_json(self.fields()).encode()
         video = memoryview(self.content).cast("B")
         parts = [_header(f"{self.key}.mp4", len(video)), video, _padding(len(video))]
         parts += [_header(f"{self.key}.json", len(text)), text, _padding(len(text))]
@@ -115,19 +119,20 @@ class OpenShard:
         """
         parts, offset = sample.members()
         offset += self.size
-        record = replace(sample.record, path=member_name(self.name, sample.key), origin=sample.origin)
+        record = replace(sample.record, path=member_name(self.name, sample.key), origin=sample.identity.origin)
         video = {
             "key": sample.key,
             "shard": self.number,
             "offset": offset,
             "length": len(parts[1]),
-            "label": sample.label,
-            "origin": sample.origin,
+            "origin": sample.identity.origin,
             "origin_size": sample.fingerprint.size,
             "origin_mtime_ns": sample.fingerprint.mtime_ns,
             "origin_head": sample.fingerprint.head,
             "digest": _digest(sample.content),
             "columns": as_json(sample.columns),
+            **label_columns(sample.label),
+            **part_columns(sample.identity.part),
         }
         end = self.size + sum(map(len, parts))
         with refusing_full_disks(self.path):
@@ -135,19 +140,19 @@ class OpenShard:
             for part in parts:
                 _write(self._file, part)
                 checksum = zlib.crc32(part, checksum)
-            self._note(packed_batch(sample.occurrence, end, checksum, video, record))
+            self._note(packed_batch(sample.identity.occurrence, end, checksum, video, record))
         self.size = end
         self.videos += 1
         return record
 
-    def add_failure(self, origin: str, occurrence: int, error: str) -> None:
+    def add_failure(self, identity: Identity, error: str) -> None:
         """Note that a video could not be decoded.
 
         Raises:
             DatasetError: If the journal cannot be written.
         """
         with refusing_full_disks(self.path):
-            self._note(failed_batch(occurrence, self.size, origin, error))
+            self._note(failed_batch(identity, self.size, error))
 
     def finish(self) -> None:
         """End the tar and write its rows. From then on the shard counts as finished.
@@ -274,4 +279,6 @@ def _digest(content: Any) -> str:
 
 def _plain(value: Any) -> Any:
     plain = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(plain, list | tuple):
+        return [_plain(each) for each in plain]
     return None if isinstance(plain, float) and not math.isfinite(plain) else plain

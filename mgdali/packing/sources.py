@@ -76,13 +76,17 @@ def check_outside(data: AnyPath, out: AnyPath) -> None:
 
 def _without_labels(data: Videos) -> VideoDataset:
     videos = [data] if isinstance(data, Video | Media) else list(data)  # type: ignore[arg-type]
+    labelled = [each for each in videos if isinstance(each, Video)]
     media = media_of(videos)
-    if all(isinstance(each, Video) for each in videos):
-        labels = [each.label for each in videos if isinstance(each, Video)]
-        media = [each.media for each in videos if isinstance(each, Video)]
-    else:
-        labels = [0] * len(media)
-    return VideoDataset([each.path for each in media], labels, spans=[each.span for each in media])
+    if len(labelled) < len(videos):
+        return VideoDataset([each.path for each in media], [0] * len(media), spans=[each.span for each in media])
+    time_ranges = [each.time_range for each in labelled]
+    return VideoDataset(
+        [each.path for each in labelled],
+        [each.label for each in labelled],
+        spans=[each.span for each in labelled],
+        time_ranges=None if all(each is None for each in time_ranges) else time_ranges,
+    )
 
 
 def _folder(path: str) -> VideoDataset:

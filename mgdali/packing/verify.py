@@ -20,10 +20,22 @@ import av.error
 import numpy as np
 import pyarrow as pa
 
-from mgdali.datasets.pack_format import INDEX, TABLE, PackManifest, Shard, join, member_name, read_manifest
+from mgdali.datasets.pack_format import (
+    INDEX,
+    TABLE,
+    PackManifest,
+    Shard,
+    join,
+    label_of,
+    member_name,
+    part_columns,
+    part_of,
+    read_manifest,
+)
 from mgdali.errors import DatasetError, VideoDecodeError
 from mgdali.index.schema import records_of
-from mgdali.packing.rows import TAR_END_BYTES, CompleteRows, Records
+from mgdali.packing.rows import TAR_END_BYTES, CompleteRows, Records, origin_bytes, segments_in
+from mgdali.packing.shard_writer import as_json
 from mgdali.video.containers import open_container
 from mgdali.video.packets import read_packets
 from mgdali.video.record import VideoRecord
@@ -54,6 +66,7 @@ class PackCheck:
     Attributes:
         path: Folder or URL of the pack.
         videos: Number of videos according to the manifest.
+        segments: Number of videos that are segments of files.
         shards: Number of shards according to the manifest.
         bytes: Size of all shards according to the manifest.
         problems: What is wrong, by shard.
@@ -62,6 +75,7 @@ class PackCheck:
 
     path: str
     videos: int
+    segments: int
     shards: int
     bytes: int
     problems: tuple[Problem, ...]
@@ -96,7 +110,16 @@ def check_pack(
             for done, found in enumerate(results, start=1):
                 problems += found
                 on_shard(done, len(manifest.shards))
-    return PackCheck(root, manifest.videos, len(manifest.shards), manifest.total_bytes, tuple(problems), not problems)
+        segments = segments_in(source.videos())
+    return PackCheck(
+        root,
+        manifest.videos,
+        segments,
+        len(manifest.shards),
+        manifest.total_bytes,
+        tuple(problems),
+        complete=not problems,
+    )
 
 
 @contextlib.contextmanager
@@ -124,7 +147,7 @@ class _Shards:
     def __init__(self, root: str, source: CompleteRows, manifest: PackManifest) -> None:
         self._root = root
         self._shards = manifest.shards
-        self._classes = manifest.classes
+        self._manifest = manifest
         self._videos = source.videos()
         self._numbers = self._videos.column("shard").to_numpy()
         self._records = Records([source])
@@ -157,7 +180,7 @@ class _Shards:
         for video, record in entries:
             name = member_name(shard.name, video["key"])
             try:
-                end = _sample_end(file, video, end, self._classes)
+                end = _sample_end(file, video, end, _expected_fields(video, self._manifest))
                 _compare_record(file, video, record, name)
             except _Wrong as wrong:
                 yield Problem(name, str(wrong))
@@ -179,7 +202,7 @@ def _whole(root: str, manifest: PackManifest, source: CompleteRows) -> Iterator[
     keys = videos.column("key").to_pylist()
     if len(set(keys)) < len(keys):
         yield Problem(TABLE, "has two rows with the same key")
-    if sum(videos.column("origin_size").to_pylist()) != manifest.origin_bytes:
+    if origin_bytes(videos) != manifest.origin_bytes:
         yield Problem(TABLE, "has other sizes of the originals than the manifest")
     if not is_url(root):
         known = {shard.name for shard in manifest.shards}
@@ -193,14 +216,30 @@ def _offset(entry: tuple[dict[str, Any], VideoRecord]) -> int:
     return offset
 
 
-def _sample_end(file: BinaryIO, video: dict[str, Any], start: int, classes: tuple[str, ...]) -> int:
+def _expected_fields(video: dict[str, Any], manifest: PackManifest) -> dict[str, Any]:
+    """Return what the JSON file of a video contains according to the table."""
+    try:
+        label = label_of(video, manifest.label_shape)
+        is_class = manifest.label_shape is None and label >= 0
+        fields = {"label": label, "class": manifest.classes[label] if is_class else None, "path": video["origin"]}
+        part = part_of(video)
+    except (IndexError, TypeError, ValueError) as error:
+        raise _Wrong(f"has a label, or a part of the original, that is not possible in {TABLE} ({error})") from error
+    if part is not None:
+        fields |= part_columns(part)
+    # In JSON, numbers that are not finite are null.
+    found: dict[str, Any] = json.loads(as_json(fields))
+    return found
+
+
+def _sample_end(file: BinaryIO, video: dict[str, Any], start: int, expected: dict[str, Any]) -> int:
     """Check the two files of a sample in a shard, and return the position after them.
 
     Args:
         file: The shard.
         video: The video's row of the table.
         start: Position after the sample before it; -1 if unknown.
-        classes: Names of the classes.
+        expected: Fields of its JSON file.
     """
     first = video["offset"] - tarfile.BLOCKSIZE
     if start not in (-1, first):
@@ -214,11 +253,11 @@ def _sample_end(file: BinaryIO, video: dict[str, Any], start: int, classes: tupl
     length = _size_in_header(file, second, f"{video['key']}.json")
     try:
         fields = json.loads(_read(file, second + tarfile.BLOCKSIZE, length))
-        same = (fields["label"], fields["path"]) == (video["label"], video["origin"])
+        same = all(fields[name] == value for name, value in expected.items())
     except (ValueError, KeyError, TypeError):
         same = False
-    if not same or fields.get("class") != classes[video["label"]]:
-        raise _Wrong(f"has a JSON file with another label, class or path than {TABLE}")
+    if not same:
+        raise _Wrong(f"has a JSON file with another label, class, path or part of the original than {TABLE}")
     return int(second + tarfile.BLOCKSIZE + _whole_blocks(length))
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from mgdali import DatasetError, VideoDataset
 from mgdali.datasets.named_videos import media_of
-from mgdali.datasets.pack_format import INDEX, MANIFEST, TABLE, PackManifest, read_manifest
+from mgdali.datasets.pack_format import FORMAT, INDEX, MANIFEST, TABLE, PackManifest, read_manifest
 from mgdali.datasets.packs import check_representation, open_pack, read_table
 from mgdali.samplers import Representation
 from tests.support.faulty_server import FaultyServer
@@ -98,12 +98,12 @@ def _remove(name: str) -> Callable[[Path], None]:
 
 def _newer(folder: Path) -> None:
     manifest = json.loads((folder / MANIFEST).read_text())
-    (folder / MANIFEST).write_text(json.dumps({**manifest, "format": 2}))
+    (folder / MANIFEST).write_text(json.dumps({**manifest, "format": FORMAT + 1}))
 
 
 def _newer_table(folder: Path) -> None:
     table = pq.read_table(folder / TABLE)
-    pq.write_table(table.replace_schema_metadata({b"mgdali.format": b"2"}), folder / TABLE)
+    pq.write_table(table.replace_schema_metadata({b"mgdali.format": b"%d" % (FORMAT + 1)}), folder / TABLE)
 
 
 def _short_table(folder: Path) -> None:
@@ -123,8 +123,8 @@ def _cut(folder: Path) -> None:
         (_remove(TABLE), "cannot read the table of videos"),
         (_remove("shard-000000.tar"), "shard-000000.tar is missing: copy it again"),
         (_cut, "shard-000000.tar has .* bytes instead of"),
-        (_newer, "has format 2.*install a newer version"),
-        (_newer_table, "has format '2'.*install a newer version"),
+        (_newer, "has format 3.*install a newer version"),
+        (_newer_table, "has format '3'.*install a newer version"),
         (_short_table, "lists 7 videos, but the manifest 8"),
         (lambda folder: (folder / MANIFEST).write_text("{}"), "not the manifest of a packed data set"),
         (lambda folder: (folder / TABLE).write_text("{}"), "cannot read the table of videos"),

@@ -10,7 +10,7 @@ import pytest
 from mgdali.errors import VideoDecodeError
 from mgdali.packing.encode import encode_video
 from mgdali.packing.encoding import Encoding
-from mgdali.packing.job import PackConfig, PackJob, PackResult
+from mgdali.packing.job import PackConfig, PackedPart, PackJob, PackResult
 from mgdali.samplers import Representation
 from mgdali.video.media import Media
 from mgdali.workers.pool import LocalPool, WorkerPool
@@ -42,18 +42,23 @@ def test_a_worker_returns_what_encoding_here_returns(workers: int, tmp_path: Pat
         pool.release(0)
     finally:
         pool.close()
-    assert result.origin == encoded.origin
-    assert result.record.fingerprint == encoded.record.fingerprint
-    assert (result.record.origin, result.record.path) == (media.path, "")
-    np.testing.assert_array_equal(result.record.packet_offsets, encoded.record.packet_offsets)
-    np.testing.assert_array_equal(result.record.motion["image"], encoded.record.motion["image"])
+    (part,) = result.parts
+    assert isinstance(part, PackedPart)
+    assert (part.origin, part.length) == (encoded.origin, len(encoded.content))
+    assert part.record.fingerprint == encoded.record.fingerprint
+    assert (part.record.origin, part.record.path) == (media.path, "")
+    np.testing.assert_array_equal(part.record.packet_offsets, encoded.record.packet_offsets)
+    np.testing.assert_array_equal(part.record.motion["image"], encoded.record.motion["image"])
 
 
-def test_an_unreadable_video_is_an_error_of_the_job(tmp_path: Path) -> None:
+def test_an_unreadable_video_is_an_error_in_the_result(tmp_path: Path) -> None:
     def allocate(shape: tuple[int, ...]) -> np.ndarray:
         raise AssertionError("nothing is written")
 
     path = tmp_path / "a.mp4"
     path.write_bytes(b"no video")
-    with pytest.raises(VideoDecodeError, match=r"a\.mp4"):
-        PackConfig().make_loader().load(PackJob(Media(str(path)), Encoding(), LEVELS), allocate)
+    result = PackConfig().make_loader().load(PackJob(Media(str(path)), Encoding(), LEVELS), allocate)
+    assert result.shape == (0,)
+    (error,) = result.parts
+    assert isinstance(error, VideoDecodeError)
+    assert error.path == str(path)

@@ -68,6 +68,6 @@ def test_bad_and_deadly_videos_are_left_out(
         for media in (Media(str(tmp_path / "bad.mp4")), Media(str(good)), Deadly(str(good)))
     ]
     results = dict(ray_jobs.encode_on_ray(jobs, 1))
-    assert results[0].details.startswith("Invalid data found")
-    assert results[1].record.num_frames == 3
-    assert "its worker ended each time it was decoded" in results[2].details
+    assert results[0][0].details.startswith("Invalid data found")
+    assert results[1][0].record.num_frames == 3
+    assert "its worker ended each time it was decoded" in results[2][0].details

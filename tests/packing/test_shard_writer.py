@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from mgdali.errors import DatasetError
-from mgdali.packing.rows import ShardRows, rows_of
+from mgdali.packing.rows import Identity, ShardRows, rows_of
 from mgdali.packing.shard_writer import OpenShard, Sample, as_json, rows_path
 from mgdali.video.media import Fingerprint
 from tests.support.index_records import make_record
@@ -28,8 +28,7 @@ def sample(number: int, size: int = 700) -> Sample:
         record=make_record("", 5, number, fingerprint=Fingerprint(size, 0, "head")),
         label=number,
         class_name=f"class{number}",
-        origin=f"/videos/{number}.mp4",
-        occurrence=0,
+        identity=Identity(f"/videos/{number}.mp4", None, 0),
         fingerprint=Fingerprint(1000 + number, 77, "of the original"),
         columns={"number": number},
     )
@@ -53,7 +52,7 @@ def test_a_shard_is_a_tar_with_two_files_per_video(tmp_path: Path) -> None:
     shard = OpenShard(tmp_path, 3)
     record = shard.add(sample(1))
     assert (record.path, record.origin) == ("shard-000003.tar::key1.mp4", "/videos/1.mp4")
-    shard.add_failure("/videos/bad.mp4", 0, "broken")
+    shard.add_failure(Identity("/videos/bad.mp4", None, 0), "broken")
     shard.add(sample(2))
     shard.finish()
     with tarfile.open(tmp_path / "shard-000003.tar") as tar:

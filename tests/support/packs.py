@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import tarfile
 from pathlib import Path
@@ -12,10 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from mgdali.datasets.pack_format import TABLE
+from mgdali.errors import VideoDecodeError
 from mgdali.packing import job
-from mgdali.packing.encode import encode_video
+from mgdali.packing.encode import EncodedVideo, encode_parts
 
-_encoded = functools.lru_cache(encode_video)
+_encoded: dict[Any, list[EncodedVideo | VideoDecodeError]] = {}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -39,5 +39,15 @@ def members(folder: Path) -> list[str]:
 
 def encode_once(patch: pytest.MonkeyPatch) -> None:
     """Save time: keep copies of videos in memory for all tests, and estimate no space."""
-    patch.setattr(job, "encode_video", _encoded)
+    patch.setattr(job, "encode_parts", _encode_once)
     patch.setattr(importlib.import_module("mgdali.packing.pack"), "estimate_bytes", lambda *_, **options: None)
+
+
+def _encode_once(*arguments: Any) -> list[EncodedVideo | VideoDecodeError]:
+    if arguments in _encoded:
+        return _encoded[arguments]
+    found = encode_parts(*arguments)
+    # A test may repair a video that could not be decoded.
+    if not any(isinstance(each, VideoDecodeError) for each in found):
+        _encoded[arguments] = found
+    return found
