@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import mgdali
-from mgdali.cli import data, demo, doctor, index, pack
+from mgdali.cli import data, demo, doctor, index, pack, pick
 
 __all__ = ["main"]
 
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.command()(demo.demo)
 app.command()(doctor.doctor)
+app.command()(pick.pick)
 app.add_typer(data.app, name="data")
 app.add_typer(index.app, name="index")
 app.add_typer(pack.app, name="pack")

@@ -51,16 +51,23 @@ class VideoBar:
         self._progress.update(self._task, description=self._doing if todo else self._ending, total=todo)
 
     def count(self, record: VideoRecord) -> None:
-        """Count a video that is done."""
+        """Count a video that was decoded, by its record."""
+        self.count_video(failed=record.error is not None, num_frames=record.num_frames)
+
+    def count_video(self, *, failed: bool, num_frames: int | None = None) -> None:
+        """Count a video that is done; the frames per second are shown if the number of its frames is given."""
         self._done += 1
-        self._frames += record.num_frames
-        self._failed += record.error is not None
+        self._failed += failed
         seconds = time.perf_counter() - self._started
+        rate = f"{self._done / seconds:.1f} videos/s"
+        if num_frames is not None:
+            self._frames += num_frames
+            rate += f", {self._frames / seconds:.0f} frames/s"
         self._progress.update(
             self._task,
             completed=self._done,
             description=self._doing if self._done < self._todo else self._ending,
-            rate=f"{self._done / seconds:.1f} videos/s, {self._frames / seconds:.0f} frames/s",
+            rate=rate,
             failed=f"{self._failed} failed" if self._failed else "",
         )
 

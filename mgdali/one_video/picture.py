@@ -26,7 +26,7 @@ except ImportError as error:
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["PICTURE_DPI", "PICTURE_WIDTH", "draw_explanation", "picks_figure", "save_figure"]
+__all__ = ["PICTURE_DPI", "PICTURE_WIDTH", "draw_explanation", "picks_figure", "png_of", "save_figure"]
 
 PICTURE_WIDTH = 12.0
 """Width in inches. The height depends on what is drawn, the number of picks and the shape of the frames."""
@@ -62,9 +62,7 @@ class PicksFigure(Figure):
     """A matplotlib figure that notebooks show as an image, also where pyplot was never imported."""
 
     def _repr_png_(self) -> bytes:
-        image = io.BytesIO()
-        self.savefig(image, format="png", dpi=PICTURE_DPI)
-        return image.getvalue()
+        return png_of(self)
 
 
 def draw_explanation(explanation: Explanation, frames: Mapping[int, NDArray[np.uint8]]) -> PicksFigure:
@@ -118,15 +116,22 @@ def picks_figure(clip: PickedFrames, *, compare: bool = True) -> PicksFigure:
     )
 
 
+def png_of(figure: Figure) -> bytes:
+    """Return a figure as a PNG file that is ``PICTURE_WIDTH * PICTURE_DPI`` pixels wide."""
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=PICTURE_DPI)
+    return image.getvalue()
+
+
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure as a PNG file that is ``PICTURE_WIDTH * PICTURE_DPI`` pixels wide. A missing folder is created.
+    """Write a figure as a PNG file (:func:`png_of`). A missing folder is created.
 
     Raises:
         OSError: If the file cannot be written.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(target, format="png", dpi=PICTURE_DPI)
+    target.write_bytes(png_of(figure))
 
 
 class _Page:
