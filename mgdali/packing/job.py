@@ -95,8 +95,11 @@ class PackLoader:
         encoded = job.encode()
         contents = [each.content for each in encoded if isinstance(each, EncodedVideo)]
         shape = (sum(map(len, contents)),)
-        if contents:
-            allocate(shape)[:] = np.frombuffer(b"".join(contents), np.uint8)
+        memory = memoryview(allocate(shape) if contents else b"")
+        end = 0
+        for content in contents:
+            start, end = end, end + len(content)
+            memory[start:end] = content
         return PackResult(shape, tuple(_facts(each) for each in encoded))
 
 

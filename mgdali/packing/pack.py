@@ -63,13 +63,14 @@ class PackReport:
         packed: Number of videos packed in this run.
         kept: Number of videos that were packed before, or that could not be decoded before.
         frames: Number of frames of the videos packed in this run.
-        failed: Videos of the data set that could not be decoded, in this run or before: path to reason.
+        failed: Videos of the data set that could not be decoded, in this run or before: path to reason. The path of a
+            segment is followed by its start and end.
         changed: Originals that have changed since they were packed: their content, label or columns. Their copies are
             kept.
         videos: Number of videos in the pack.
         shards: Number of shards in the pack.
         bytes: Size of all shards in bytes.
-        origin_bytes: Size of the originals of the videos in the pack, in bytes.
+        origin_bytes: Size of the originals of the videos in the pack, in bytes. The segments of a file count once.
     """
 
     packed: int
@@ -106,6 +107,10 @@ def pack(
     The files are the same, byte for byte, for any number of workers and of interruptions. With ``engine="ray"`` the
     videos are the same, but their order within the shards may differ.
 
+    A segment of a file (:class:`~mgdali.video.time_range.TimeRange`) becomes a video of its own: its frames, whose
+    times begin at 0, and its S. The segments of a file come together in the shards, because the file is decoded once
+    for them.
+
     Args:
         data: A data set, or what :func:`mgdali.packing.sources.labelled_videos` accepts: a folder, a list, tar shards.
         out: Folder of the pack, which is created, or a URL that fsspec can write.
@@ -115,8 +120,8 @@ def pack(
             (``pip install 'mgdali[ray]'``).
         num_workers: Number of worker processes; 0 encodes in this process. By default the number of cores that this
             process may use; on Ray the number of CPUs of the cluster.
-        timeout: Longest time that a worker may take for a video, in seconds; 0 for no limit. A video that takes longer
-            twice counts as failed. Not possible on Ray or without workers.
+        timeout: Longest time that a worker may take for a video, or for up to 32 segments of a file, in seconds; 0 for
+            no limit. A video that takes longer twice counts as failed. Not possible on Ray or without workers.
         shard_size: Largest size of a shard in bytes, at least 1 MiB; by default 256 MiB.
         retry_failed: Whether to try videos again that could not be decoded in an earlier run.
         work_dir: Local folder for unfinished shards if ``out`` is a URL; by default in the user's cache folder.
@@ -377,7 +382,7 @@ def _label_shape(dataset: VideoDataset) -> tuple[int, ...] | None:
 def _labels_in_words(shape: tuple[int, ...] | None) -> str:
     if shape is None:
         return "class indices"
-    return f"vectors of {shape[0]} numbers" if shape else "numbers"
+    return f"vectors of length {shape[0]}" if shape else "numbers"
 
 
 def _version() -> str:

@@ -81,9 +81,11 @@ def _without_labels(data: Videos) -> VideoDataset:
     if len(labelled) < len(videos):
         return VideoDataset([each.path for each in media], [0] * len(media), spans=[each.span for each in media])
     time_ranges = [each.time_range for each in labelled]
+    # None is a missing label, which a data set stores as -1.
+    labels = [None if isinstance(each.label, int) and each.label < 0 else each.label for each in labelled]
     return VideoDataset(
         [each.path for each in labelled],
-        [each.label for each in labelled],
+        labels,
         spans=[each.span for each in labelled],
         time_ranges=None if all(each is None for each in time_ranges) else time_ranges,
     )

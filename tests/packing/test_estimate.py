@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mgdali import TimeRange
 from mgdali.packing.encode import encode_video
 from mgdali.packing.encoding import Encoding
 from mgdali.packing.estimate import estimate_bytes
@@ -62,6 +63,20 @@ def test_videos_that_are_packed_already_give_the_ratio(tmp_path: Path) -> None:
     assert estimate_bytes(media, Encoding(), num_workers=0, packed=[(100, 60), (100, 40)]) == 1500
     assert estimate_bytes(media, Encoding(), num_workers=0, packed=[(0, 40)]) is None
     assert estimate_bytes([], Encoding(), num_workers=0, packed=[(100, 50)]) is None
+
+
+def test_segments_are_estimated_by_their_lengths(tmp_path: Path) -> None:
+    media = Media(str(write_video(tmp_path / "a.mp4", moving_square(150, 48, 64))))
+    parts = [TimeRange(0.0, 2.0), TimeRange(60, 120, "frames"), TimeRange(2.0)]
+    expected = sum(len(encode_video(media, Encoding(), (), part).content) for part in parts[:2])
+    # Copies of whole files that are packed already say nothing about segments.
+    estimate = estimate_bytes([media] * 2, Encoding(), parts[:2], num_workers=0, packed=[(1000, 10)])
+    assert estimate == pytest.approx(expected, rel=0.3)
+    # A segment up to the end of its file counts like the others.
+    assert estimate_bytes([media] * 3, Encoding(), parts, num_workers=0) == pytest.approx(1.5 * estimate, rel=0.01)
+    assert estimate_bytes([media], Encoding(), parts[2:], num_workers=0) is None
+    both = estimate_bytes([media] * 2, Encoding(), [None, parts[0]], num_workers=0, packed=[(1000, 1000)])
+    assert both == pytest.approx(os.path.getsize(media.path) + estimate / 2, rel=0.01)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import re
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mgdali import TimeRange
 from mgdali.packing.keys import make_keys
 
 
@@ -45,6 +46,25 @@ def test_long_names_keep_their_end() -> None:
     (key,) = make_keys([f"/d/{'x' * 300}end.mp4"])
     assert len(key) == 80
     assert re.search(r"xend-[0-9a-f]{8}$", key)
+
+
+def test_keys_of_segments_contain_start_and_end() -> None:
+    parts = [TimeRange(1.5, 3), TimeRange(0, None), TimeRange(45, 90, "frames"), TimeRange(45, None, "frames"), None]
+    assert make_keys(["/d/run/talk.mp4"] * 5, (), parts) == [
+        *("talk_1500ms-3000ms", "talk_0ms-end", "talk_45-90", "talk_45-end", "talk"),
+    ]
+
+
+def test_segments_that_would_have_the_key_of_another_video_get_a_hash() -> None:
+    paths = ["/d/a_1-2.mp4", *["/d/a.mp4"] * 5]
+    thirds = TimeRange(1 / 3, 2 / 3)
+    parts = [None, *[TimeRange(1, 2, "frames")] * 2, thirds, TimeRange(0.33333, 0.66667), TimeRange(0.333, 0.667)]
+    keys = make_keys(paths, (), parts)
+    assert (keys[0], keys[5]) == ("a_1-2", "a_333ms-667ms")
+    assert [key.rpartition("-")[0] for key in keys[1:5]] == ["a_1-2"] * 2 + ["a_333ms-667ms"] * 2
+    assert len(set(keys)) == 6
+    # The hash is that of path and segment: it does not depend on other segments.
+    assert make_keys(["/d/b_b.mp4", "/d/a.mp4"], (), [None, thirds])[1] == keys[3]
 
 
 @settings(max_examples=15)

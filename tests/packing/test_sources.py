@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mgdali import VideoDataset
+from mgdali import TimeRange, VideoDataset
 from mgdali.datasets.video_dataset import Video
 from mgdali.errors import DatasetError
 from mgdali.packing.sources import labelled_videos
@@ -89,6 +89,8 @@ def test_videos_are_taken_with_and_without_labels(class_folders: Path) -> None:
     assert [video.label for video in labelled_videos([Video(path, 2), Video(path, 1)])] == [2, 1]
     assert [video.label for video in labelled_videos([path, Media(path.replace("0", "3"))])] == [0, 0]
     assert labelled_videos(Video(path, 1))[0].label == 1
+    segments = [Video(path, 2, time_range=TimeRange(1.0, 2.0)), Video(path, 0), Video(f"{path}::a.mp4", 1, (8, 9))]
+    assert list(labelled_videos(segments)) == segments
 
 
 def test_what_names_no_videos_is_refused(tmp_path: Path) -> None:
