@@ -14,20 +14,17 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
 
-from mgdali.cli.main import app
 from mgdali.cli.pick_names import name_videos
 from mgdali.one_video.pick import pick_frames
 from mgdali.samplers import MotionGuided, Stride
+from tests.support.commands import ENVIRONMENT, MGDALI, run_here
 from tests.support.videos import moving_square, write_video
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
-
-def run(*arguments: str | Path) -> Result:
+def pick(*arguments: str | Path | float) -> subprocess.CompletedProcess[str]:
     """Run ``mgdali pick`` in this process, without the picture, which takes longer than everything else."""
-    return CliRunner().invoke(app, ["pick", "--no-picture", *map(str, arguments)])
+    return run_here("pick", "--no-picture", *map(str, arguments))
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +49,8 @@ def files(folder: Path) -> list[str]:
 
 def test_one_video_gets_the_images_and_the_table_of_pick_frames(videos: Path, tmp_path: Path) -> None:
     options = ("-n", 5, "--format", "png", "--size", 24, "--start", 0.1, "--end", 0.35, "--mu", 0.8, "--even", 0.1)
-    done = run(videos / "a.mp4", "--out", tmp_path, *options)
-    assert (done.exit_code, done.stderr) == (0, "")
+    done = pick(videos / "a.mp4", "--out", tmp_path, *options)
+    assert (done.returncode, done.stderr) == (0, "")
     clip = pick_frames(videos / "a.mp4", sampler=MotionGuided(5, mu=0.8, even=0.1), size=24, start=0.1, end=0.35)
     assert clip.frames.shape == (5, 24, 32, 3)
     names = [f"00{number}.png" for number in range(1, 6)]
@@ -61,10 +58,10 @@ def test_one_video_gets_the_images_and_the_table_of_pick_frames(videos: Path, tm
     for name, frame in zip(names, clip.frames, strict=True):
         np.testing.assert_array_equal(cv2.imread(str(tmp_path / name))[..., ::-1], frame)
     found = table(tmp_path)
-    assert [pick["file"] for pick in found["picks"]] == names
-    assert [pick["index"] for pick in found["picks"]] == clip.indices.tolist()
-    assert [pick["seconds"] for pick in found["picks"]] == clip.seconds.tolist()
-    assert [pick["motion"] for pick in found["picks"]] == clip.motion[clip.indices - clip.first_frame].tolist()
+    assert [row["file"] for row in found["picks"]] == names
+    assert [row["index"] for row in found["picks"]] == clip.indices.tolist()
+    assert [row["seconds"] for row in found["picks"]] == clip.seconds.tolist()
+    assert [row["motion"] for row in found["picks"]] == clip.motion[clip.indices - clip.first_frame].tolist()
     assert (found["video"], found["first_frame"]) == (str(videos / "a.mp4"), clip.first_frame)
     assert (found["video_frames"], found["width"], found["height"]) == (len(clip.motion), 32, 24)
     expected = {"strategy": "motion", "num_frames": 5, "mu": 0.8, "even": 0.1, "motion": "image"}
@@ -72,14 +69,14 @@ def test_one_video_gets_the_images_and_the_table_of_pick_frames(videos: Path, tm
 
 
 def test_bad_videos_are_named_and_the_others_are_finished(videos: Path, tmp_path: Path) -> None:
-    done = run(videos, "missing.mp4", "--out", tmp_path / "1", "-n", 2, "--num-workers", 1)
-    assert done.exit_code == 1
+    done = pick(videos, "missing.mp4", "--out", tmp_path / "1", "-n", 2, "--num-workers", 1)
+    assert done.returncode == 1
     title, *lines = done.stderr.splitlines()
     assert title == "2 videos failed:"
     assert lines[0].startswith(f"  {videos}/broken.mp4: Invalid data found")
     assert lines[1].startswith("  missing.mp4: No such file")
     assert "2 frames of each of 3 videos" in done.stdout
-    again = run(videos, "missing.mp4", "--out", tmp_path / "4", "-n", 2, "--num-workers", 4)
+    again = pick(videos, "missing.mp4", "--out", tmp_path / "4", "-n", 2, "--num-workers", 4)
     assert again.stderr == done.stderr
     written = files(tmp_path / "1")
     assert len(written) == 9
@@ -110,11 +107,11 @@ def test_each_video_has_its_own_folder(videos: Path, tmp_path: Path) -> None:
 def test_output_replaces_output_only(videos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     for count in (6, 3):
-        assert run(videos / "a.mp4", "--out", out, "-n", count).exit_code == 0
+        assert pick(videos / "a.mp4", "--out", out, "-n", count).returncode == 0
     assert files(out) == ["001.jpg", "002.jpg", "003.jpg", "picks.json"]
     (out / "004.jpg").write_bytes(b"a photo")
-    done = run(videos / "a.mp4", "--out", out, "-n", 4)
-    assert done.exit_code == 1
+    done = pick(videos / "a.mp4", "--out", out, "-n", 4)
+    assert done.returncode == 1
     assert f"{out / '004.jpg'} exists and was not written by mgdali pick" in done.stderr
     assert len(table(out)["picks"]) == 3
     assert (out / "004.jpg").read_bytes() == b"a photo"
@@ -123,13 +120,13 @@ def test_output_replaces_output_only(videos: Path, tmp_path: Path) -> None:
 
 
 def test_other_strategies_and_options_that_do_not_apply(videos: Path, tmp_path: Path) -> None:
-    assert run(videos / "a.mkv", "--out", tmp_path, "-n", 3, "--strategy", "stride", "--stride", 2).exit_code == 0
+    assert pick(videos / "a.mkv", "--out", tmp_path, "-n", 3, "--strategy", "stride", "--stride", 2).returncode == 0
     clip = pick_frames(videos / "a.mkv", sampler=Stride(3, stride=2))
-    assert [pick["index"] for pick in table(tmp_path)["picks"]] == clip.indices.tolist()
-    wrong = run(videos / "a.mkv", "--out", tmp_path, "--strategy", "segment", "--mu", 1)
-    assert wrong.exit_code == 2
+    assert [row["index"] for row in table(tmp_path)["picks"]] == clip.indices.tolist()
+    wrong = pick(videos / "a.mkv", "--out", tmp_path, "--strategy", "segment", "--mu", 1)
+    assert wrong.returncode == 2
     assert "--mu does not apply to --strategy segment" in wrong.stderr
-    assert run(videos / "a.mkv", "--out", tmp_path, "--start", 2, "--end", 1).exit_code == 1
+    assert pick(videos / "a.mkv", "--out", tmp_path, "--start", 2, "--end", 1).returncode == 1
 
 
 def test_without_matplotlib_the_picture_is_skipped(
@@ -138,8 +135,8 @@ def test_without_matplotlib_the_picture_is_skipped(
     # None in sys.modules is Python's own way to say that a module cannot be imported.
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     monkeypatch.delitem(sys.modules, "mgdali.one_video.picture", raising=False)
-    done = CliRunner().invoke(app, ["pick", str(videos / "a.mp4"), "--out", str(tmp_path), "-n", "2"])
-    assert done.exit_code == 0
+    done = run_here("pick", videos / "a.mp4", "--out", tmp_path, "-n", "2")
+    assert done.returncode == 0
     assert done.stderr.startswith("picks.png is not written: the picture needs matplotlib: pip install 'mgdali[plot]'")
     assert done.stderr.count("\n") == 1
     assert files(tmp_path) == ["001.jpg", "002.jpg", "picks.json"]
@@ -167,7 +164,7 @@ def test_ctrl_c_ends_at_once_and_leaves_whole_files(tmp_path: Path) -> None:
     for number in range(60):
         (tmp_path / "in" / f"{number}.mp4").write_bytes(first.read_bytes())
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "mgdali", "pick", str(tmp_path / "in"), "--out", str(out), "--no-picture"]
+    command = [*MGDALI, "pick", str(tmp_path / "in"), "--out", str(out), "--no-picture"]
     with subprocess.Popen(
         command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -180,4 +177,4 @@ def test_ctrl_c_ends_at_once_and_leaves_whole_files(tmp_path: Path) -> None:
     written = sorted(out.iterdir())
     assert 0 < len(written) < 61
     for folder in written:
-        assert files(folder) == [*(pick["file"] for pick in table(folder)["picks"]), "picks.json"]
+        assert files(folder) == [*(row["file"] for row in table(folder)["picks"]), "picks.json"]
