@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,19 @@ settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
 
 _KEPT_PROGRAMS = 12
+_MARK_OF_ALL = re.compile(r"^pytestmark = pytest\.mark\.(\w+)$", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out a module if -m leaves out the mark of all of its tests.
+
+    pytest would first import it: those of the training frameworks and of Ray take seconds.
+    """
+    if collection_path.suffix != ".py" or not config.option.markexpr.startswith("not "):
+        return None
+    mark = _MARK_OF_ALL.search(collection_path.read_text())
+    unwanted = mark is not None and f"not {mark[1]}" in config.option.markexpr.split(" and ")
+    return True if unwanted else None
 
 
 @pytest.fixture(scope="session")
