@@ -139,22 +139,23 @@ def _name_of(path: str) -> str:
 def _jobs(dataset: VideoDataset, todo: Sequence[int]) -> list[list[int]]:
     """Return the jobs of the videos to pack, in the order in which these are put into shards.
 
-    The segments of a file come together, at the place of its first segment in the data set. This segment counts even if
-    it is packed already, so that the order does not depend on the moment at which an earlier run ended.
+    The segments of a file come together, sorted by their start, at the place of its first segment in the data set. This
+    segment counts even if it is packed already, so that the order does not depend on the moment at which an earlier run
+    ended.
     """
     if not dataset.has_segments:
         return [[index] for index in todo]
     wanted = frozenset(todo)
-    groups: dict[Hashable, list[int]] = {}
+    groups: dict[Hashable, list[tuple[float, int]]] = {}
     for index, video in enumerate(dataset):
         part = video.time_range
         group = groups.setdefault(index if part is None else (video.path, video.span, part.unit), [])
         if index in wanted:
-            group.append(index)
+            group.append((0.0 if part is None else part.start, index))
+    # Each job decodes its file from the beginning, so those of the first segments end soon.
+    ordered = ([index for _, index in sorted(group)] for group in groups.values())
     return [
-        group[start : start + _PARTS_PER_JOB]
-        for group in groups.values()
-        for start in range(0, len(group), _PARTS_PER_JOB)
+        group[first : first + _PARTS_PER_JOB] for group in ordered for first in range(0, len(group), _PARTS_PER_JOB)
     ]
 
 
