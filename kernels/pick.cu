@@ -52,11 +52,11 @@ __device__ double cumulate(double* values, int count, bool replace = true) {
     return sum;
 }
 
-// Replaces each weight w by w * ((1 - even) * T / sum(w)) + even. The share `even`, in (0, 1], is thus spread evenly
+// Replaces each weight w by w * (T / sum(w) * (1 - even)) + even. The share `even`, in (0, 1], is thus spread evenly
 // over all frames.
 __device__ void spread(double* weights, int count, double even) {
     const double sum = cumulate(weights, count, false);
-    const double scale = (1.0 - even) * count / sum;
+    const double scale = count / sum * (1.0 - even);
     for (int t = threadIdx.x; t < count; t += kThreads) {
         // Rounded after the multiplication too, as in NumPy: no fused multiply-add.
         weights[t] = __dadd_rn(__dmul_rn(weights[t], scale), even);

@@ -36,7 +36,7 @@ __all__ = [
 def motion_weights(motion: ArrayLike, mu: float = 0.5, even: float = 0.0) -> NDArray[np.float64]:
     """Return the weight of each frame, ``w = S^mu`` (Eq. 6). A share of it may be spread evenly over time.
 
-    With ``even``, the weights are ``w' = (1 - even) * w * T / sum(w) + even``. As shares of the whole, these are
+    With ``even``, the weights are ``w' = w * (T / sum(w) * (1 - even)) + even``. As shares of the whole, these are
     ``(1 - even) * w / sum(w) + even / T``: a mixture of the paper's distribution and of segment sampling.
 
     Args:
@@ -65,10 +65,13 @@ def motion_weights(motion: ArrayLike, mu: float = 0.5, even: float = 0.0) -> NDA
         return weights
     with np.errstate(over="ignore"):
         total = np.cumsum(weights)[-1]
+        scale = len(weights) / total * (1.0 - even)
     if not np.isfinite(total):
         raise ValueError("the sum of motion ** mu overflows float64: scale motion down")
-    # The kernels do the same operations in the same order.
-    return np.asarray(weights * ((1.0 - even) * len(weights) / total) + even, np.float64)
+    if not np.isfinite(scale):
+        raise ValueError(f"the sum of motion ** mu is too small for float64, {float(total)!r}: scale motion up")
+    # The kernels do the same operations in the same order. With mu = 0, the product is 1 - even without rounding.
+    return np.asarray(weights * scale + even, np.float64)
 
 
 def sample_motion_guided(
@@ -246,7 +249,7 @@ def check_mu(mu: float) -> None:
 def check_even(even: float) -> None:
     """Raise ValueError unless ``even`` is a number in [0, 1]."""
     try:
-        valid = 0 <= even <= 1
+        valid = math.isfinite(even) and 0 <= even <= 1
     except TypeError:
         valid = False
     if not valid:

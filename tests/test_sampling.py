@@ -373,6 +373,8 @@ def test_top_motion_of_a_short_video_takes_all_frames_and_repeats_them_evenly(mo
         (lambda: sample_motion_guided([1], 2, even=1.5), "even must be .* got 1.5"),
         (lambda: motion_weights([1], even=math.nan), "even must be .* got nan"),
         (lambda: motion_weights([1], even="half"), "even must be .* got 'half'"),
+        (lambda: motion_weights([1], even=np.array([0.1, 0.2])), r"even must be .* got array\(\[0.1, 0.2\]\)"),
+        (lambda: motion_weights([0, 1e-310], 1, 0.5), "too small for float64, 1e-310: scale motion up"),
         (lambda: sample_motion_guided([1], 0), "num_frames must be .* got 0"),
         (lambda: sample_motion_guided([1], 2.0), "num_frames must be .* got 2.0"),
         (lambda: sample_segment(5, -3), "num_frames must be .* got -3"),
