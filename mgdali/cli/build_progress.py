@@ -11,19 +11,20 @@ from rich.filesize import decimal
 
 from mgdali.cli.console import say
 from mgdali.cli.video_bar import VideoBar, counted, say_failed
+from mgdali.datasets.named_videos import Videos
 from mgdali.index.build import BuildReport, Engine, build_index
 from mgdali.samplers import Representation
-from mgdali.video.media import Media
 
 __all__ = ["build_with_progress"]
 
 
 def build_with_progress(
-    media: Sequence[Media],
+    data: Videos,
     path: str | os.PathLike[str],
     console: Console,
     *,
     representations: Sequence[Representation],
+    root: str | None,
     engine: Engine,
     num_workers: int | None,
     timeout: float,
@@ -45,9 +46,10 @@ def build_with_progress(
             bar.start(todo)
 
         report = build_index(
-            media,
+            data,
             path,
             representations=representations,
+            root=root,
             engine=engine,
             num_workers=num_workers,
             timeout=timeout,
@@ -61,10 +63,11 @@ def build_with_progress(
 
 
 def _print_summary(report: BuildReport, path: str | os.PathLike[str], seconds: float, console: Console) -> None:
+    matched = f", found {report.matched} under other names (same size and beginning)" if report.matched else ""
     say(
         console,
-        f"Measured {counted(report.measured)} ({report.frames} frames) in {seconds:.1f} s, kept {report.kept}; "
-        f"{len(report.failed)} cannot be decoded",
+        f"Measured {counted(report.measured)} ({report.frames} frames) in {seconds:.1f} s, kept {report.kept}{matched};"
+        f" {len(report.failed)} cannot be decoded",
     )
     say(console, f"{os.fspath(path)}: {report.rows} rows, {decimal(os.stat(path).st_size)}")
     say_failed(console, report.failed, f"mgdali index show {os.fspath(path)} --failed")

@@ -1,19 +1,23 @@
-"""The commands ``mgdali index build``, ``mgdali index show`` and ``mgdali index check``."""
+"""The commands ``mgdali index build``, ``show``, ``check`` and ``merge``."""
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from mgdali.cli.console import INTERRUPTED, errors_as_messages
-from mgdali.cli.options import Json, Level, ListLines, Root, Template, representations_of
+from mgdali.cli.options import Json, Level, ListLines, Moved, Template, moved_pairs, representations_of
 from mgdali.interrupts import ctrl_c_held
+
+if TYPE_CHECKING:
+    from mgdali.video.media import Media
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Build, show and check motion indices.", no_args_is_help=True)
+app = typer.Typer(help="Build, show, check and merge motion indices.", no_args_is_help=True)
 
 _DATA = (
     "a folder, a text file with one line 'path label' or 'folder frames label' per video, or tar shards "
@@ -43,7 +47,14 @@ def build(
     timeout: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="Longest time to spend on a video; 0 means no limit.")
     ] = 0.0,
-    root: Root = None,
+    root: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR or URL",
+            help="Folder or URL that names in the index are relative to. Relative paths in a list start from it too.",
+            show_default="that of an existing index; else DATA, or the folder of all videos; a list: working directory",
+        ),
+    ] = None,
     list_kind: ListLines = None,
     template: Template = None,
     prune: Annotated[bool, typer.Option("--prune", help="Remove rows of videos that are not in DATA.")] = False,
@@ -62,14 +73,17 @@ def build(
             from rich.console import Console
 
             from mgdali.cli.build_progress import build_with_progress
-            from mgdali.datasets.named_videos import videos_named
 
+        # The folder itself, not its videos, becomes the root of a new index.
+        is_folder = os.path.isdir(data) and list_kind is None and template is None
+        videos = data if is_folder else _videos(data, root, list_kind, template)
         try:
             report = build_with_progress(
-                videos_named(data, root=root, kind=list_kind, template=template),
+                videos,
                 out,
                 Console(),
                 representations=representations_of(motion),
+                root=root,
                 engine=engine,
                 num_workers=num_workers,
                 timeout=timeout,
@@ -88,15 +102,34 @@ def show(
     file: _File,
     json: Json = False,
     failed: Annotated[bool, typer.Option("--failed", help="List the videos that could not be decoded.")] = False,
+    still: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="List the N videos with the least motion: mean of S per frame and pixel at the image level, which is "
+            "the change of luma from frame to frame, 0 to 255; share of frames with S = 0; number of frames.",
+        ),
+    ] = None,
 ) -> None:
     """Show the contents of an index."""
+    if failed and still is not None:
+        raise typer.BadParameter("--failed and --still are two lists: ask for one of them")
     with errors_as_messages():
         with ctrl_c_held():
             from rich.console import Console
 
             from mgdali.cli import index_report
             from mgdali.index import inspect
+            from mgdali.index.still import still_videos
 
+        if still is not None:
+            videos = still_videos(file, still)
+            if json:
+                typer.echo(index_report.still_to_json(videos))
+            else:
+                index_report.print_still(videos, Console())
+            return
         if failed:
             if json:
                 typer.echo(index_report.failures_to_json(inspect.failures(file)))
@@ -116,7 +149,15 @@ def check(
     data: Annotated[
         str | None, typer.Argument(metavar="[DATA]", help=f"Videos that should be in the index: {_DATA}.")
     ] = None,
-    root: Root = None,
+    root: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR or URL",
+            help="Folder or URL that contains the videos now. Relative paths in a list start from it too.",
+            show_default="root in the index; for a list the working directory",
+        ),
+    ] = None,
+    moved: Moved = None,
     list_kind: ListLines = None,
     template: Template = None,
     json: Json = False,
@@ -130,19 +171,61 @@ def check(
             from rich.console import Console
 
             from mgdali.cli import index_report
-            from mgdali.datasets.named_videos import videos_named
             from mgdali.index import inspect
 
         if data is not None:
-            media = videos_named(data, root=root, kind=list_kind, template=template)
-        elif root is None and list_kind is None and template is None:
+            media = _videos(data, root, list_kind, template)
+        elif list_kind is None and template is None:
             media = None
         else:
-            raise typer.BadParameter("--root, --list and --template apply to a list: name it as DATA")
-        found = inspect.check_index(file, media)
+            raise typer.BadParameter("--list and --template apply to a list: name it as DATA")
+        found = inspect.check_index(file, media, root=root, moved=moved_pairs(moved))
         if json:
             typer.echo(index_report.to_json(found))
         else:
             index_report.print_check(found, Console())
     if not found.complete:
         raise typer.Exit(1)
+
+
+@app.command()
+def merge(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Paths or URLs of the index files.")],
+    out: Annotated[
+        str,
+        typer.Option(metavar="FILE.parquet", help="Path of the new index file; it may be one of the merged files."),
+    ],
+    root: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR or URL",
+            help="Folder or URL that names in the new index are relative to.",
+            show_default="the folder of all videos",
+        ),
+    ] = None,
+    moved: Moved = None,
+) -> None:
+    """Merge index files into one.
+
+    Motion of several levels that was measured for the same content is united. If the contents differ, the row of the
+    newer video file is kept.
+    """
+    with errors_as_messages():
+        with ctrl_c_held():
+            from rich.console import Console
+
+            from mgdali.cli import index_report
+            from mgdali.index.merge import merge_indices
+
+        report = merge_indices(files, out, root=root, moved=moved_pairs(moved))
+        index_report.print_merge(report, out, Console())
+
+
+def _videos(
+    data: str, root: str | None, list_kind: Literal["videos", "frames"] | None, template: str | None
+) -> list[Media]:
+    """Return the videos of ``DATA``. Only a list has paths that start from ``--root``."""
+    from mgdali.datasets.named_videos import videos_named
+
+    is_list = os.path.isfile(data) and not data.lower().endswith(".tar")
+    return videos_named(data, root=root if is_list else None, kind=list_kind, template=template)

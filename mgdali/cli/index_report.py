@@ -1,4 +1,4 @@
-"""Output of ``mgdali index show`` and ``mgdali index check``, as text and as JSON."""
+"""Output of ``mgdali index show``, ``check`` and ``merge``, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -11,8 +11,19 @@ from rich.filesize import decimal
 
 from mgdali.cli.console import examples, one_line, say
 from mgdali.index.inspect import IndexCheck, IndexSummary
+from mgdali.index.merge import MergeReport
+from mgdali.index.still import StillVideo
 
-__all__ = ["failures_to_json", "print_check", "print_failures", "print_summary", "to_json"]
+__all__ = [
+    "failures_to_json",
+    "print_check",
+    "print_failures",
+    "print_merge",
+    "print_still",
+    "print_summary",
+    "still_to_json",
+    "to_json",
+]
 
 _TOP = 5
 
@@ -37,6 +48,7 @@ def print_summary(summary: IndexSummary, console: Console) -> None:
     untimed = f" (without {summary.untimed} videos of unknown duration)" if summary.untimed else ""
     properties = {
         "index": f"{summary.path}, {decimal(summary.size)}",
+        "root": summary.root or "none: all names are absolute",
         "videos": f"{summary.videos}",
         "failed": f"{summary.failed}",
         "frames": f"{summary.frames}",
@@ -54,6 +66,26 @@ def print_failures(failures: Iterable[tuple[str, str]], console: Console) -> Non
     """Print one line per failed video."""
     for name, error in failures:
         say(console, f"{name}: {one_line(error)}")
+
+
+def still_to_json(videos: Iterable[StillVideo]) -> str:
+    """Return videos with little motion as a JSON list of objects whose keys are the attributes of ``StillVideo``."""
+    return json.dumps([asdict(video) for video in videos], indent=2)
+
+
+def print_still(videos: Iterable[StillVideo], console: Console) -> None:
+    """Print one line per video: its motion, the share of its unchanged frames, its number of frames, its path."""
+    say(console, "motion  unchanged  frames  video")
+    for video in videos:
+        say(console, f"{video.motion:6.3f}  {video.unchanged:9.1%}  {video.num_frames:6}  {video.path}")
+
+
+def print_merge(report: MergeReport, path: str, console: Console) -> None:
+    """Print what was merged."""
+    united = f", {report.united} with motion of several of them" if report.united else ""
+    root = f"root {report.root}" if report.root else "without a root"
+    say(console, f"Merged {report.read} rows into {report.rows}{united}")
+    say(console, f"{path}: {report.rows} rows, {root}")
 
 
 def print_check(check: IndexCheck, console: Console) -> None:

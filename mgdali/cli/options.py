@@ -12,7 +12,7 @@ from mgdali.datasets.listing import FRAME_TEMPLATE
 if TYPE_CHECKING:
     from mgdali.samplers import Representation
 
-__all__ = ["Json", "Level", "ListLines", "Root", "Template", "representations_of"]
+__all__ = ["Json", "Level", "ListLines", "Moved", "Root", "Template", "moved_pairs", "representations_of"]
 
 Level: TypeAlias = Literal["image", "feature", "both"]
 """The level at which motion is measured."""
@@ -23,6 +23,13 @@ Root: TypeAlias = Annotated[
         metavar="DIR",
         help="Folder that relative paths in a list start from.",
         show_default="working directory",
+    ),
+]
+Moved: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="OLD=NEW",
+        help="Folder or URL of the videos when they were measured, and their current one; may be repeated.",
     ),
 ]
 ListLines: TypeAlias = Annotated[
@@ -50,3 +57,20 @@ def representations_of(level: Level) -> list[Representation]:
 
     levels: tuple[Literal["image", "feature"], ...] = ("image", "feature") if level == "both" else (level,)
     return [Representation(motion=each) for each in levels]
+
+
+def moved_pairs(moved: list[str] | None) -> list[tuple[str, str]]:
+    """Return the old and the new folder or URL of each ``--moved``.
+
+    Raises:
+        typer.BadParameter: If one does not contain exactly one ``=``.
+    """
+    pairs = []
+    for each in moved or ():
+        old, _, new = each.partition("=")
+        if not old or not new or "=" in new:
+            raise typer.BadParameter(
+                f"--moved {each!r} must be OLD=NEW with a single '='; for other names use --root, or moved= in Python"
+            )
+        pairs.append((old, new))
+    return pairs

@@ -8,6 +8,7 @@ it, the root itself is stored relative to the index file, so that both can be mo
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,17 @@ from mgdali.errors import DatasetError
 from mgdali.video.record import index_name
 from mgdali.video.remote import is_url
 
-__all__ = ["AnyPath", "Moved", "VideoNames", "common_root", "lost_slash", "normal_root", "path_or_url", "root_metadata"]
+__all__ = [
+    "AnyPath",
+    "Moved",
+    "VideoNames",
+    "common_root",
+    "lost_slash",
+    "name_key",
+    "normal_root",
+    "path_or_url",
+    "root_metadata",
+]
 
 AnyPath: TypeAlias = str | os.PathLike[str]
 
@@ -46,6 +57,7 @@ class VideoNames:
 
     Attributes:
         root: The first of the roots; None if all names are full names.
+        roots: The roots, each once.
 
     Raises:
         ValueError: If ``moved`` does not consist of pairs.
@@ -53,10 +65,10 @@ class VideoNames:
     """
 
     def __init__(self, roots: Sequence[str] = (), moved: Sequence[Moved] = ()) -> None:
+        self.roots = tuple(dict.fromkeys(roots))
         self.root = roots[0] if roots else None
-        self._roots = tuple(roots)
-        resolved = [os.path.realpath(root) for root in roots if not is_url(root)]
-        self._prefixes = [_prefix(root) for root in dict.fromkeys([*roots, *resolved])]
+        resolved = [os.path.realpath(root) for root in self.roots if not is_url(root)]
+        self._prefixes = [_prefix(root) for root in dict.fromkeys([*self.roots, *resolved])]
         self._moved = [_moved_prefixes(pair) for pair in moved]
         self._real_folder = lru_cache(_FOLDERS_KEPT)(os.path.realpath)
 
@@ -124,9 +136,13 @@ class VideoNames:
         """Return the full name of a video at its current place, if it has been moved (``moved``)."""
         name = self.full(stored)
         for measured, now in self._moved:
-            if name.startswith(measured):
-                return now + name[len(measured) :]
+            if _is_below(name, measured):
+                return _below(name, measured, now)
         return name
+
+    def same_as(self, other: VideoNames) -> bool:
+        """Whether each video has the same name in both files."""
+        return self.root == other.root and self._moved == other._moved
 
     def candidates(self, path: str) -> Iterator[str]:
         """Yield the names under which a video may be stored, the most probable first.
@@ -143,25 +159,25 @@ class VideoNames:
             if resolved != name:
                 yield from self._spellings(resolved)
 
-    def root_of(self, names: Iterable[str]) -> str | None:
-        """Return the first of the roots that contains any of the full names; None if none does."""
-        given = list(names)
-        for root in self._roots:
-            if any(name.startswith(_prefix(root)) or name == root for name in given):
-                return root
-        return None
+    def below(self, root: str | None) -> VideoNames:
+        """Return the names whose first root is another of the roots; unchanged if ``root`` is none of them."""
+        if root is None or root not in self.roots:
+            return self
+        return VideoNames([root, *self.roots])
 
     def _spellings(self, name: str) -> Iterator[str]:
         for measured, now in self._moved:
-            if name.startswith(now):
-                yield from self._with_and_without_root(measured + name[len(now) :])
+            if _is_below(name, now):
+                yield from self._with_and_without_root(_below(name, now, measured))
         yield from self._with_and_without_root(name)
 
     def _with_and_without_root(self, name: str) -> Iterator[str]:
-        stored = self.stored(name)
-        yield stored
-        if stored != name:
-            yield name
+        for prefix in self._prefixes:
+            if name.startswith(prefix) and _is_relative(name[len(prefix) :]):
+                yield name[len(prefix) :]
+            elif name == prefix[:-1]:
+                yield _ITSELF
+        yield name
 
     def _resolved(self, name: str) -> str:
         tar, member = _split_member(name)
@@ -220,6 +236,11 @@ def path_or_url(path: AnyPath) -> Path | str:
     return given if is_url(given) else Path(path)
 
 
+def name_key(name: str) -> int:
+    """Return a number of 64 bits for looking up a name. Different names very rarely have the same number."""
+    return int.from_bytes(hashlib.blake2b(os.fsencode(name), digest_size=8).digest(), "little")
+
+
 def _moved_prefixes(pair: Moved) -> tuple[str, str]:
     if isinstance(pair, str) or len(pair) != 2:
         raise ValueError(f"moved must be a pair (old folder or URL, new folder or URL), got {pair!r}")
@@ -229,6 +250,16 @@ def _moved_prefixes(pair: Moved) -> tuple[str, str]:
 
 def _prefix(root: str) -> str:
     return root if root.endswith("/") else f"{root}/"
+
+
+def _is_below(name: str, prefix: str) -> bool:
+    """Whether a video is below a folder or URL, or is the folder itself."""
+    return name.startswith(prefix) or name == prefix[:-1]
+
+
+def _below(name: str, prefix: str, other: str) -> str:
+    """Return the name of a video after a move of the folder or URL that contains it."""
+    return other + name[len(prefix) :] if name.startswith(prefix) else other[:-1]
 
 
 def _is_relative(name: str) -> bool:

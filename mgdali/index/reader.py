@@ -22,10 +22,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mgdali.errors import DatasetError
-from mgdali.index.names import AnyPath, Moved, VideoNames, path_or_url, root_metadata
+from mgdali.index.locks import locked_folder
+from mgdali.index.names import AnyPath, Moved, VideoNames, name_key, path_or_url, root_metadata
 from mgdali.index.remote_index import downloaded, index_cache, remote_stamp
 from mgdali.index.schema import SCHEMA, Rows, read_batches
-from mgdali.index.writer import locked_folder, open_parquet
+from mgdali.index.writer import open_parquet
 from mgdali.video.record import VideoRecord
 
 __all__ = ["MotionIndex"]
@@ -102,7 +103,7 @@ class MotionIndex:
                 resolved.
         """
         for name in self._names.candidates(path):
-            for row in self._candidates(_key(name)):
+            for row in self._candidates(name_key(name)):
                 rows, row = self._rows_with(row)
                 if rows.path(row) == name:
                     return rows[row]
@@ -220,11 +221,7 @@ def _sorted_keys(parquet: Any) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     done = 0
     for batch in parquet.iter_batches(columns=["path"], batch_size=65536):
         for name in batch.column("path").to_pylist():
-            keys[done] = _key(name)
+            keys[done] = name_key(name)
             done += 1
     order = np.argsort(keys, kind="stable")
     return keys[order], order
-
-
-def _key(name: str) -> int:
-    return int.from_bytes(hashlib.blake2b(os.fsencode(name), digest_size=8).digest(), "little")

@@ -13,20 +13,21 @@ import contextlib
 import fcntl
 import os
 import uuid
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mgdali.errors import DatasetError
+from mgdali.index.locks import locked_file, locked_folder, try_folder
 from mgdali.index.names import AnyPath, VideoNames, lost_slash, normal_root
 from mgdali.index.schema import REQUIRED, SCHEMA, check_format, conform, file_schema, read_batches, to_batch
 from mgdali.video.record import VideoRecord
 from mgdali.video.remote import is_url
 
-__all__ = ["IndexWriter", "locked_folder", "new_parquet", "open_parquet"]
+__all__ = ["IndexWriter", "new_parquet", "open_parquet", "renamed"]
 
 _PART_ROWS = 4096
 """Maximum number of rows in a journal, a part, and a row group of the file, and so of rows in memory."""
@@ -61,13 +62,14 @@ class IndexWriter:
         self._path = Path(path)
         self._root = None if root is None else normal_root(root)
         self._new_root = None if new_root is None else normal_root(new_root)
+        self._place: str | None = None
         self._folder = Path(f"{self._path}.parts")
         self._file: Any = None
         self._journal: Any = None
         self._rows = 0
         with _refusals_of(self._path):
             self.names = self._names_now()
-            _try_folder(self._folder)
+            try_folder(self._folder, _JOURNAL)
         with _errors_of(self._path):
             self._convert_abandoned_journals()
 
@@ -89,12 +91,28 @@ class IndexWriter:
         """Whether rows of ended processes are not in the file yet."""
         return any(self._folder.glob(f"*{_PART}"))
 
-    def follow(self, videos: Iterable[str]) -> None:
-        """If only the index file was moved, use the root that contains the videos, which are given by full names."""
-        root = self.names.root_of(videos)
-        if self._root is None and root is not None and root != self.names.root:
-            self._root = root
-            self.names = self._names_now()
+    def follow(self, videos: Collection[str]) -> None:
+        """If only the index file was moved, let its relative names start from the root that it had before.
+
+        Of the root at its new place and the one before, that is used below which more of the videos have rows.
+
+        Args:
+            videos: Full names of the videos.
+        """
+        if not os.path.exists(self._path):
+            return
+        with _errors_of(self._path), open_parquet(self._path) as parquet:
+            roots = self._names_in(parquet).roots
+            if len(roots) < 2:
+                return
+            given = [{VideoNames([root]).stored(video) for video in videos}.difference(videos) for root in roots]
+            known = [0] * len(roots)
+            for batch in read_batches(parquet, columns=["path"], batch_size=_PART_ROWS):
+                paths = set(batch.column("path").to_pylist())
+                known = [count + len(paths & names) for count, names in zip(known, given, strict=True)]
+        best = max(range(len(roots)), key=lambda i: (known[i], len(given[i])))
+        self._place = roots[best]
+        self.names = self._names_now()
 
     def rows(self, columns: list[str]) -> Generator[pa.RecordBatch, None, None]:
         """Yield the given columns of all rows, newest files first: a later row of a path is outdated.
@@ -109,7 +127,7 @@ class IndexWriter:
                 with open_parquet(file) as parquet:
                     before = self._names_in(parquet)
                     for batch in read_batches(parquet, columns=columns, batch_size=_PART_ROWS):
-                        yield _renamed(batch, before, self.names) if "path" in columns else batch
+                        yield renamed(batch, before, self.names) if "path" in columns else batch
 
     def commit(self, *, keep: Iterable[str] | None = None) -> int:
         """Merge all written rows into the file.
@@ -166,7 +184,7 @@ class IndexWriter:
 
     def _names_in(self, parquet: pq.ParquetFile) -> VideoNames:
         """Return the names of the file or of a part."""
-        return VideoNames.of_file(parquet.schema_arrow.metadata, self._path)
+        return VideoNames.of_file(parquet.schema_arrow.metadata, self._path).below(self._place)
 
     def _is_renamed(self) -> bool:
         """Whether the next commit changes the root of the file."""
@@ -181,7 +199,7 @@ class IndexWriter:
                 with open_parquet(file) as parquet:
                     before = self._names_in(parquet)
                     for batch in read_batches(parquet, batch_size=_PART_ROWS):
-                        batch = _renamed(batch, before, self.names)
+                        batch = renamed(batch, before, self.names)
                         wanted = []
                         # Within a part the later row is the newer one.
                         for path in reversed(batch.column("path").to_pylist()):
@@ -214,7 +232,7 @@ class IndexWriter:
         return [*parts, self._path] if self._path.exists() else parts
 
     def _start_journal(self) -> None:
-        self._file = _locked_file(self._folder)
+        self._file = locked_file(self._folder, _JOURNAL)
         self._journal = pa.ipc.new_stream(self._file, SCHEMA)
         self._rows = 0
 
@@ -305,90 +323,6 @@ def new_parquet(path: Path, root: Mapping[bytes, bytes] | None = None) -> pq.Par
     return pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=plain, column_encoding=encodings)
 
 
-def _try_folder(folder: Path) -> None:
-    """Create the folder of the parts, and try what writing an index needs: files, locks, and a rename.
-
-    Raises:
-        OSError: If it fails. Files and folders that were created are then removed.
-    """
-    created = [each for each in (folder, *folder.parents) if not os.path.exists(each)]
-    try:
-        with _locked_file(folder) as file:
-            journal = Path(file.name)
-            try:
-                _try_locks(folder, journal)
-                _try_rename(journal, folder.with_name(f"{uuid.uuid4().hex}.trial"))
-            finally:
-                journal.unlink(missing_ok=True)
-    except BaseException:
-        for each in created:
-            with contextlib.suppress(OSError):
-                each.rmdir()
-        raise
-
-
-def _try_locks(folder: Path, locked: Path) -> None:
-    """Raise OSError unless folders can be locked, and a locked file cannot be locked a second time."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        # Another process may hold this lock.
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    finally:
-        os.close(descriptor)
-    with contextlib.suppress(BlockingIOError), open(locked, "rb+") as again:
-        fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        raise OSError("its file system does not keep locks")
-
-
-def _try_rename(file: Path, target: Path) -> None:
-    """Let a file replace another one, as a commit does."""
-    try:
-        target.touch()
-        os.replace(file, target)
-    finally:
-        target.unlink(missing_ok=True)
-
-
-def locked_folder(folder: Path) -> int:
-    """Return the descriptor of the folder, which is created if missing and locked by this process."""
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        # The previous holder of the lock may have removed the folder, before or after this process opened it.
-        with contextlib.suppress(FileNotFoundError):
-            lock = os.open(folder, os.O_RDONLY)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                if os.path.samestat(os.fstat(lock), os.stat(folder)):
-                    return lock
-            except BaseException:
-                os.close(lock)
-                raise
-            os.close(lock)
-
-
-def _locked_file(folder: Path) -> BinaryIO:
-    """Return a new journal, locked by this process."""
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{uuid.uuid4().hex}{_JOURNAL}"
-        try:
-            file = open(path, "xb")  # noqa: SIM115
-        except FileNotFoundError:
-            # Another process removed the folder in between.
-            continue
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except BaseException:
-            file.close()
-            path.unlink(missing_ok=True)
-            raise
-        # Before the lock, another process may have treated the journal as abandoned and removed it.
-        if os.fstat(file.fileno()).st_nlink:
-            return file
-        file.close()
-
-
 def _journal_to_part(journal: Path) -> None:
     """Convert a journal to a part and remove the journal. A truncated last record is dropped."""
     batches = [conform(batch) for batch in _whole_batches(journal)]
@@ -406,11 +340,17 @@ def _whole_batches(journal: Path) -> Iterator[pa.RecordBatch]:
         yield from stream
 
 
-def _renamed(batch: pa.RecordBatch, before: VideoNames, now: VideoNames) -> pa.RecordBatch:
-    """Return rows with the names of another root."""
-    if before.root == now.root:
+def renamed(batch: pa.RecordBatch, before: VideoNames, now: VideoNames) -> pa.RecordBatch:
+    """Return rows with the names of another file.
+
+    Args:
+        batch: The rows, with the column ``path``.
+        before: The names that they have. If videos were moved, their current places count.
+        now: The names that they get.
+    """
+    if before.same_as(now):
         return batch
-    names = pa.array([now.stored(before.full(path)) for path in batch.column("path").to_pylist()], pa.string())
+    names = pa.array([now.stored(before.current(path)) for path in batch.column("path").to_pylist()], pa.string())
     return batch.set_column(batch.schema.get_field_index("path"), "path", names)
 
 

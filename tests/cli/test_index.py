@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from rich.filesize import decimal
@@ -65,7 +66,7 @@ def pack(path: Path, *files: Path) -> Path:
 @pytest.mark.parametrize(
     ("command", "names"),
     [
-        ((), ["build", "show", "check"]),
+        ((), ["build", "show", "check", "merge"]),
         (
             ("build",),
             [
@@ -73,8 +74,9 @@ def pack(path: Path, *files: Path) -> Path:
                 *("--prune", "--retry-failed"),
             ],
         ),
-        (("show",), ["FILE", "--json", "--failed"]),
-        (("check",), ["FILE", "DATA", "--root", "--list", "--template", "--json"]),
+        (("show",), ["FILE", "--json", "--failed", "--still"]),
+        (("check",), ["FILE", "DATA", "--root", "--moved", "--list", "--template", "--json"]),
+        (("merge",), ["FILE", "--out", "--root", "--moved"]),
     ],
 )
 def test_help(command: tuple[str, ...], names: list[str]) -> None:
@@ -152,7 +154,7 @@ def test_ctrl_c_ends_it_with_130_and_the_same_command_goes_on(videos: Path, tmp_
     assert process.returncode == 130
     assert errors == "interrupted: measured videos are kept; run the same command to resume\n"
     stuck.unlink()
-    shutil.copy(videos / "0.mp4", stuck)
+    write_video(stuck, moving_square(8, 48, 64, seed=8))
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0
     assert "3 videos unchanged since measured, 1 to measure" in done.stdout
@@ -345,6 +347,8 @@ def test_data_that_names_no_videos_says_what_to_give(videos: Path, tmp_path: Pat
         (("show", "none.parquet"), "error: the index none.parquet does not exist"),
         (("show", "notes", "--failed"), "error: notes is not a motion index"),
         (("check", "notes"), "error: notes is not a motion index"),
+        (("merge", "notes", "none", "--out", "i.parquet"), "error: notes is not a motion index"),
+        (("merge", "none", "--out", "i.parquet"), "error: the index none does not exist"),
     ],
 )
 def test_an_error_is_one_line_on_stderr_and_ends_with_1(
@@ -357,6 +361,50 @@ def test_an_error_is_one_line_on_stderr_and_ends_with_1(
     assert done.stderr.count("\n") == 1
     assert "Measur" not in done.stdout
     assert sorted(os.listdir(tmp_path)) == ["notes", "videos"]
+
+
+def test_moved_videos_are_checked_at_their_new_place(index: Path, videos: Path, tmp_path: Path) -> None:
+    new = videos.rename(tmp_path / "new")
+    assert check_index(index).missing.count == 3
+    found = check_index(index, videos_named(str(new)), root=new)
+    assert (found.current, found.complete) == (3, True)
+    (new / "0.mp4").unlink()
+    done = run("check", index, "--moved", f"{videos}={new}")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert f"Missing or cannot be read (1): {new}/0.mp4" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_root_of_a_folder_of_a_list_and_of_an_option(videos: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("0.mp4 0\n1.mp4 1\n")
+    for arguments, root in (
+        ((videos,), videos),
+        (("list.txt", "--root", "videos"), videos),
+        ((videos, "--root", "."), tmp_path),
+    ):
+        path = tmp_path / f"{len(arguments)}{root.name}.parquet"
+        done = run("build", *arguments, "--out", path, "--num-workers", "0", folder=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert summarize_index(path).root == str(root)
+
+
+@pytest.mark.slow
+def test_indices_are_merged_and_still_videos_and_renamed_ones_are_told(
+    index: Path, videos: Path, tmp_path: Path
+) -> None:
+    (videos / "0.mp4").rename(videos / "renamed.mp4")
+    write_video(videos / "still.mp4", np.full((5, 48, 64, 3), 90, np.uint8))
+    other = tmp_path / "other.parquet"
+    shutil.copy(index, other)
+    done = run("build", videos, "--out", other, "--num-workers", "0")
+    assert "kept 2, found 1 under other names (same size and beginning); 0 cannot be decoded" in done.stdout
+    done = run("merge", index, other, "--out", index)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["Merged 8 rows into 5", f"{index}: 5 rows, root {videos}"]
+    done = run("show", index, "--still", "1")
+    assert done.stdout.splitlines()[1].split() == ["0.000", "100.0%", "5", f"{videos}/still.mp4"]
+    (found,) = json.loads(run("show", index, "--still", "1", "--json").stdout)
+    assert found == {"path": f"{videos}/still.mp4", "motion": 0.0, "unchanged": 1.0, "num_frames": 5}
 
 
 @pytest.mark.slow
@@ -376,7 +424,12 @@ def test_an_index_at_a_url_is_shown_and_checked(index: Path, videos: Path, serve
         ("build", ".", "--out", "i", "--motion", "colour"),
         ("show",),
         ("check", "--data"),
-        ("check", "i", "--root", "."),
+        ("check", "i", "--list", "videos"),
+        ("check", "i", "--moved", "/a"),
+        ("check", "i", "--moved", "/a=/b=c"),
+        ("show", "i", "--still", "0"),
+        ("show", "i", "--still", "1", "--failed"),
+        ("merge", "i"),
     ],
 )
 def test_wrong_usage_ends_with_2(arguments: tuple[str, ...], tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_an_empty_index_finds_nothing(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [3, 9000])
 def test_videos_with_the_same_key_are_told_apart(count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "_key", lambda name: 7)
+    monkeypatch.setattr(reader, "name_key", lambda name: 7)
     path = tmp_path / "i.parquet"
     # With thousands of them the equal keys go on over several batches.
     write_many(path, count)
