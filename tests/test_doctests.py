@@ -21,6 +21,7 @@ MODULES = [
     "mgdali.datasets.video_dataset",
     "mgdali.index.reader",
     "mgdali.iterator",
+    "mgdali.one_video.pick",
 ]
 
 

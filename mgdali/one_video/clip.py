@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +18,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["PickedClip"]
+
+# Thumbnails in notebooks: the longer side in pixels, the largest number, and the quality of JPEG.
+_THUMBNAIL = 160
+_MOST_THUMBNAILS = 48
+_QUALITY = 80
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,3 +93,29 @@ class PickedClip:
         from mgdali.one_video.picture import picks_figure
 
         return picks_figure(self, compare=compare)
+
+    def _repr_html_(self) -> str:
+        """Return small pictures of the frames with their indices and times, as notebooks show them."""
+        figures = [
+            f'<figure style="display:inline-block;margin:2px"><img src="{_thumbnail(frame)}">'
+            f'<figcaption style="text-align:center">{_caption(index, seconds)}</figcaption></figure>'
+            for frame, index, seconds in zip(
+                self.frames[:_MOST_THUMBNAILS], self.indices.tolist(), self.seconds.tolist(), strict=False
+            )
+        ]
+        more = len(self) - len(figures)
+        heading = f"{html.escape(self.name)}: {len(self)} of {len(self.motion)} frames"
+        return f"<div>{heading}<br>{''.join(figures)}{f'<br>and {more} more' if more else ''}</div>"
+
+
+def _caption(index: int, seconds: float) -> str:
+    return str(index) if math.isnan(seconds) else f"{index} · {seconds:.2f} s"
+
+
+def _thumbnail(frame: NDArray[np.uint8]) -> str:
+    """Return a small JPEG image of a frame as a data URI."""
+    scale = min(_THUMBNAIL / max(frame.shape[:2]), 1.0)
+    height, width = (max(round(side * scale), 1) for side in frame.shape[:2])
+    small = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+    _, content = cv2.imencode(".jpg", small[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    return f"data:image/jpeg;base64,{base64.b64encode(content.tobytes()).decode()}"

@@ -49,9 +49,18 @@ def pick_frames(
 ) -> PickedClip:
     """Pick frames of one video by motion, and return them with their indices and times.
 
+    All frames are decoded once, for their motion; decoded frames use at most 64 MiB. If the video has more frames, the
+    picked ones are decoded again from the key frames before them. Several threads may call it at the same time.
+
     Args:
-        video: A path or URL in any form that a data set accepts; an encoded file as bytes; or a file that is open for
-            reading in binary mode. A file is read from its beginning. It is not closed, and its position is restored.
+        video: One of
+
+            - a path or a URL in any form that :class:`~mgdali.video.media.Media` accepts. ``<tar>::<member>`` needs no
+              span here. URLs are read in parts;
+            - the content of a file, as bytes;
+            - a file that is open for reading in binary mode. It is read from its beginning, is not closed, and has its
+              position restored. If it cannot seek, the rest of it is read into memory. Threads cannot share one;
+            - a :class:`~mgdali.Video` of a data set.
         num_frames: Number of frames to pick, N >= 1; by default that of ``sampler``, or 8.
         sampler: The strategy; by default :class:`~mgdali.MotionGuided`.
         start, end: The part of the video to pick from, in seconds after its first frame: ``start <= time < end``. By
@@ -76,9 +85,11 @@ def pick_frames(
         RuntimeWarning: If the index has no valid row of the video. All frames are then decoded.
 
     Example:
-        >>> clip = pick_frames("video.mp4", 16)  # doctest: +SKIP
-        >>> clip.frames.shape, clip.indices.shape  # doctest: +SKIP
-        ((16, 720, 1280, 3), (16,))
+        >>> clip = pick_frames("videos/run/a.mp4", 4)
+        >>> clip.frames.shape, clip.motion.shape
+        ((4, 48, 64, 3), (48,))
+        >>> clip.indices.tolist()
+        [5, 17, 27, 39]
     """
     strategy = _strategy(num_frames, sampler)
     time_range = _time_range(video, start, end)

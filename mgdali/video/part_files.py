@@ -136,6 +136,7 @@ def open_remote(url: str, span: tuple[int, int] | None = None) -> IO[bytes]:
     try:
         # The first request shows whether the server supports requests of parts.
         file.read(1)
+        file.seek(0)
         return cast(IO[bytes], file)
     except OSError as error:
         if span is not None or not isinstance(error.__cause__, ValueError):
@@ -143,5 +144,6 @@ def open_remote(url: str, span: tuple[int, int] | None = None) -> IO[bytes]:
     with ExitStack() as stack:
         copy = stack.enter_context(tempfile.TemporaryFile())
         download(url, copy, info)
+        copy.seek(0)
         stack.pop_all()
         return copy

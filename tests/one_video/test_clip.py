@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import sys
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -45,3 +48,19 @@ def test_a_clip_shows_its_values_but_no_pixels(clip: PickedClip) -> None:
 def test_arrays_that_do_not_belong_together_are_refused(clip: PickedClip, wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="must"):
         replace(clip, **wrong)  # type: ignore[arg-type]
+
+
+def test_notebooks_show_small_pictures_with_their_indices_and_times(clip: PickedClip) -> None:
+    named = replace(clip, name="<a>.mp4", seconds=np.array([1.1, np.nan, 1.4]))
+    text = named._repr_html_()
+    assert "&lt;a&gt;.mp4: 3 of 6 frames" in text
+    assert re.findall(r"center\">([^<]*)<", text) == ["11 · 1.10 s", "12", "14 · 1.40 s"]
+    images = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', text)
+    shown = cv2.imdecode(np.frombuffer(base64.b64decode(images[0]), np.uint8), cv2.IMREAD_COLOR)
+    assert shown is not None
+    assert np.abs(shown[:, :, ::-1].mean((0, 1)) - clip.frames[0].mean((0, 1))).max() < 8
+    many = replace(
+        clip, frames=clip.frames[[0] * 60], indices=clip.indices[[0] * 60], seconds=clip.seconds[[0] * 60]
+    )._repr_html_()
+    assert many.count("<img") == 48
+    assert "and 12 more" in many
