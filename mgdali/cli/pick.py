@@ -130,6 +130,8 @@ def pick(
             from mgdali.index.reader import MotionIndex
             from mgdali.video.time_range import TimeRange
 
+        if out.exists() and not out.is_dir():
+            raise ValueError(f"--out {out} is a file: name a folder")
         errors = Console(stderr=True)
         sampler, settings = _sampler(strategy, num_frames, given)
         TimeRange(start or 0.0, end)

@@ -130,7 +130,7 @@ def _pick_one(video: NamedVideo, options: PickOptions, drawing: threading.Lock) 
             index=options.index,
         )
     except VideoDecodeError as error:
-        return error.details
+        return error.details if error.frame else error.reason
     except (ValueError, ImportError) as error:
         return str(error)
     picture = None

@@ -127,6 +127,8 @@ def test_other_strategies_and_options_that_do_not_apply(videos: Path, tmp_path: 
     assert wrong.returncode == 2
     assert "--mu does not apply to --strategy segment" in wrong.stderr
     assert pick(videos / "a.mkv", "--out", tmp_path, "--start", 2, "--end", 1).returncode == 1
+    wrong = pick(videos / "a.mkv", "--out", videos / "a.mp4")
+    assert (wrong.returncode, wrong.stderr) == (1, f"error: --out {videos / 'a.mp4'} is a file: name a folder\n")
 
 
 def test_without_matplotlib_the_picture_is_skipped(
