@@ -13,9 +13,13 @@ from numpy.typing import NDArray
 from mgdali.errors import VideoDecodeError
 from mgdali.samplers import MotionGuided, Representation, Segment, TopMotion
 from mgdali.sampling import sample_motion_guided
+from mgdali.video import decoder as decoder_module
 from mgdali.video.decoder import Decoder
 from mgdali.video.frames import read_frames
 from mgdali.video.meters import measure_motion
+from mgdali.video.packets import StreamLog
+from mgdali.video.time_range import TimeRange
+from tests.support.coded_videos import CODED
 from tests.support.damaged_videos import Damage, write_damaged
 from tests.support.videos import moving_square, rotate_by_metadata, write_video
 
@@ -76,6 +80,38 @@ def test_picked_frames_are_the_same_within_any_memory_budget(video: Path, budget
     assert all((rgb == frames[t]).all() for t, rgb in decoded.frames.items())
     second_pass = 0 if budget == BIG else decoded.picks[-1] + 1
     assert decoded.frames_decoded == len(frames) + second_pass
+
+
+@pytest.mark.parametrize("time_range", [None, TimeRange(12, 33, "frames")])
+def test_with_notes_the_second_pass_decodes_only_what_the_picks_need(
+    tmp_path: Path, time_range: TimeRange | None
+) -> None:
+    path = CODED["h264-mp4"].write(tmp_path)
+    frames = decode_all(path)
+    # The notes of a log that the caller wants, and the decoder's own.
+    for log, own in ((StreamLog(), False), (None, True)):
+        decoder = Decoder(Segment(num_frames=2), memory_budget=0, note_times=own)
+        decoded = decoder.decode(path, middle(2), time_range=time_range, log=log)
+        assert sorted(decoded.frames) == decoded.picks.tolist() == ([12, 37] if time_range is None else [17, 27])
+        assert all((rgb == frames[t]).all() for t, rgb in decoded.frames.items())
+        first_pass = 50 if time_range is None or log is not None else decoded.first + decoded.num_frames + 1
+        assert decoded.frames_decoded < first_pass + decoded.picks[-1]
+        assert decoded.log_is_complete == (log is not None)
+
+
+def test_frames_that_differ_when_decoded_in_part_are_decoded_as_a_whole(
+    video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = decode_all(video)
+
+    def others(*_: Any) -> Any:
+        return ((t, frame) for t, frame in enumerate(read_frames(video), 1))
+
+    monkeypatch.setattr(decoder_module, "read_picked", others)
+    decoded = Decoder(MotionGuided(num_frames=3), memory_budget=0, note_times=True).decode(video, middle(3))
+    assert decoded.frames_decoded == len(frames) + decoded.picks[-1] + 1
+    assert sorted(decoded.frames) == decoded.picks.tolist()
+    assert all((rgb == frames[t]).all() for t, rgb in decoded.frames.items())
 
 
 @pytest.mark.parametrize("budget", [BIG, 0])

@@ -141,6 +141,35 @@ def test_videos_decoded_in_turns_are_noted_as_if_alone(tmp_path: Path) -> None:
     assert all(own is not None and len(own) == 24 for own in packets)
 
 
+@pytest.mark.parametrize("kind", ["h264-mp4", "mpeg2-ts", "vp9-hidden-frames"])
+def test_a_log_that_was_stopped_knows_the_packet_of_each_frame_up_to_there(kind: str, tmp_path: Path) -> None:
+    path = CODED[kind].write(tmp_path)
+    whole, log = log_of(path), StreamLog()
+    shown = 0
+    for shown, _ in enumerate(read_frames(path, log=log), 1):
+        if shown == 20:
+            log.stop()
+    assert whole.packets is not None
+    assert log.packets is not None
+    assert 20 <= shown <= log.num_frames < 50
+    assert log.packets[:20].tolist() == whole.packets[:20].tolist()
+    assert log.key_frames[log.key_frames < 20].tolist() == whole.key_frames[whole.key_frames < 20].tolist()
+
+
+def test_packets_are_not_decoded_alone_if_the_container_changes_the_headers(tmp_path: Path) -> None:
+    one, other = (
+        write_video(tmp_path / f"{qp}.flv", moving_square(10, 64, 96), options={"qp": str(qp), "g": "5"})
+        for qp in (20, 40)
+    )
+    joined = tmp_path / "joined.flv"
+    # The header of a file has 13 bytes. The tags after it begin with the headers of the codec.
+    joined.write_bytes(one.read_bytes() + other.read_bytes()[13:])
+    log = log_of(joined)
+    assert log.num_frames == 20
+    assert log.packets is None
+    assert log_of(one).packets is not None
+
+
 def test_an_empty_log_has_nothing() -> None:
     log = StreamLog()
     assert log.num_frames == 0
