@@ -95,11 +95,11 @@ class PackLoader:
         encoded = job.encode()
         contents = [each.content for each in encoded if isinstance(each, EncodedVideo)]
         shape = (sum(map(len, contents)),)
-        memory = memoryview(allocate(shape) if contents else b"")
+        memory = allocate(shape) if contents else np.empty(shape, np.uint8)
         end = 0
         for content in contents:
             start, end = end, end + len(content)
-            memory[start:end] = content
+            memory[start:end] = np.frombuffer(content, np.uint8)
         return PackResult(shape, tuple(_facts(each) for each in encoded))
 
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, get_args
-
-import numpy as np
 
 from mgdali.datasets.named_videos import Videos
 from mgdali.datasets.pack_format import FORMAT, INDEX, TABLE, LeftOut, PackManifest, format_needed
@@ -22,10 +19,11 @@ from mgdali.packing.estimate import estimate_bytes
 from mgdali.packing.job import PackJob
 from mgdali.packing.plan import Known, Plan, columns_of, make_plan
 from mgdali.packing.rows import RowSource, origin_bytes, write_index, write_table
+from mgdali.packing.settings import check_manifest, common_settings, label_shape_of, mgdali_version, united_classes
 from mgdali.packing.shard_writer import OpenShard, Sample, refusing_full_disks
 from mgdali.packing.sources import check_outside, labelled_videos
 from mgdali.samplers import Representation
-from mgdali.video.record import VideoRecord, filters_digest, representation_key
+from mgdali.video.record import VideoRecord, representation_key
 from mgdali.workers.pool import workers_for
 
 __all__ = ["DEFAULT_SHARD_SIZE", "PackReport", "PackStart", "pack"]
@@ -172,20 +170,20 @@ class _Run:
         self._representations = representations
         self._shard_size = shard_size
         self._manifest = destination.manifest()
-        self._label_shape = _label_shape(dataset)
-        settings = _settings(encoding, representations, self._label_shape)
+        self._label_shape = label_shape_of(dataset)
+        settings = common_settings(encoding, representations, self._label_shape)
         if self._manifest is not None:
-            _check_manifest(destination.name, self._manifest, settings)
+            check_manifest(destination.name, self._manifest, settings)
         shards = () if self._manifest is None else self._manifest.shards
         begun = destination.check_settings(
-            {**settings, "shard_size": shard_size, "version": _version(), "format": FORMAT},
+            {**settings, "shard_size": shard_size, "version": mgdali_version(), "format": FORMAT},
             dataset.classes,
             first=len(shards),
         )
-        self._classes = _classes(destination.name, begun, dataset.classes)
+        self._classes = united_classes(destination.name, begun, dataset.classes)
         complete = [] if self._manifest is None else [destination.complete_rows(self._manifest)]
         if self._manifest is not None:
-            self._classes = _classes(destination.name, list(self._manifest.classes), self._classes)
+            self._classes = united_classes(destination.name, list(self._manifest.classes), self._classes)
         finished = destination.finished_rows()
         self._sources: list[RowSource] = [*complete, *finished]
         self._shards = [*shards, *(rows.shard() for rows in finished)]
@@ -317,10 +315,10 @@ class _Run:
     def _new_manifest(self, left_out: tuple[LeftOut, ...]) -> PackManifest:
         """Return the manifest; the numbers of frames and of bytes of the originals are those of the known manifest."""
         known = self._manifest
-        settings = _settings(self._encoding, self._representations, self._label_shape)
+        settings = common_settings(self._encoding, self._representations, self._label_shape)
         return PackManifest(
             **{**settings, "motion": tuple(settings["motion"]), "label_shape": self._label_shape},
-            version=_version(),
+            version=mgdali_version(),
             classes=tuple(self._classes),
             frames=0 if known is None else known.frames,
             origin_bytes=0 if known is None else known.origin_bytes,
@@ -353,72 +351,3 @@ def _check_arguments(
     check_integer("shard_size", shard_size, least=_SMALLEST_SHARD)
     if not representations or len({representation_key(each) for each in representations}) != len(representations):
         raise ValueError(f"representations must be at least one and differ in kind, got {representations!r}")
-
-
-def _settings(
-    encoding: Encoding, representations: tuple[Representation, ...], label_shape: tuple[int, ...] | None
-) -> dict[str, Any]:
-    """Return the settings that all videos of a pack share, by the names of the manifest's attributes."""
-    filters = [filters_digest(each) for each in representations if each.motion == "feature"]
-    return {
-        "preset": encoding.preset,
-        "codec": encoding.codec,
-        "encoder": encoding.encoder,
-        "gop": encoding.gop,
-        "quality": encoding.quality,
-        "short_side": encoding.short_side,
-        "motion": [representation_key(each) for each in representations],
-        "filters": filters[0] if filters else None,
-        "label_shape": None if label_shape is None else list(label_shape),
-    }
-
-
-def _label_shape(dataset: VideoDataset) -> tuple[int, ...] | None:
-    """Return the shape of a label as the manifest has it: None if labels are class indices."""
-    labels = dataset.labels
-    return None if np.issubdtype(labels.dtype, np.integer) else labels.shape[1:]
-
-
-def _labels_in_words(shape: tuple[int, ...] | None) -> str:
-    if shape is None:
-        return "class indices"
-    return f"vectors of length {shape[0]}" if shape else "numbers"
-
-
-def _version() -> str:
-    # An import of the package would count as an import of all names that it exports, from higher layers too.
-    version: str = importlib.import_module("mgdali").__version__
-    return version
-
-
-def _check_manifest(name: str, manifest: PackManifest, settings: dict[str, Any]) -> None:
-    shape = settings["label_shape"]
-    labels = [_labels_in_words(each) for each in (manifest.label_shape, None if shape is None else tuple(shape))]
-    if labels[0] != labels[1]:
-        raise DatasetError(
-            f"the labels in {name} are {labels[0]}, and those of the data set are {labels[1]}: give labels of the same "
-            "kind, or an empty folder"
-        )
-    for each, value in settings.items():
-        known = getattr(manifest, each)
-        if (list(known) if isinstance(known, tuple) else known) != value:
-            raise DatasetError(
-                f"{name} was packed with {each} {known}, not {value}: use the same settings to add videos, or give an "
-                "empty folder"
-            )
-
-
-def _classes(name: str, known: list[str], classes: list[str]) -> list[str]:
-    """Return the classes of the pack: first its present classes, then new ones.
-
-    Raises:
-        DatasetError: If a class would get another number, because the labels in the shards are numbers.
-    """
-    shared = min(len(known), len(classes))
-    for number, (before, now) in enumerate(zip(known, classes, strict=False)):
-        if before != now:
-            raise DatasetError(
-                f"class {number} is {before!r} in {name} and {now!r} in the data set: list new classes after those of "
-                "the pack (classes=), or give an empty folder"
-            )
-    return known if len(known) > shared else classes
