@@ -165,19 +165,22 @@ class VideoNames:
             return self
         return VideoNames([root, *self.roots])
 
-    def _spellings(self, name: str) -> Iterator[str]:
-        for measured, now in self._moved:
-            if _is_below(name, now):
-                yield from self._with_and_without_root(_below(name, now, measured))
-        yield from self._with_and_without_root(name)
+    def _spellings(self, name: str) -> list[str]:
+        """Return the names under which a video may be stored: moved back and as it is, relative and full."""
+        if not self._moved:
+            return self._with_and_without_root(name)
+        before = [_below(name, now, measured) for measured, now in self._moved if _is_below(name, now)]
+        return [stored for place in (*before, name) for stored in self._with_and_without_root(place)]
 
-    def _with_and_without_root(self, name: str) -> Iterator[str]:
+    def _with_and_without_root(self, name: str) -> list[str]:
+        found = []
         for prefix in self._prefixes:
             if name.startswith(prefix) and _is_relative(name[len(prefix) :]):
-                yield name[len(prefix) :]
+                found.append(name[len(prefix) :])
             elif name == prefix[:-1]:
-                yield _ITSELF
-        yield name
+                found.append(_ITSELF)
+        found.append(name)
+        return found
 
     def _resolved(self, name: str) -> str:
         tar, member = _split_member(name)

@@ -41,7 +41,7 @@ def data(built: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def unread(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Videos of which the beginning was read for a comparison of contents."""
+    """Videos whose beginning was read for a comparison of contents."""
     read: list[str] = []
 
     def fingerprint(self: Media) -> Any:
