@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 import mgdali
-from mgdali import MotionGuided, PickedClip, Segment, TimeRange, TopMotion, Video, VideoDecodeError, pick_frames
+from mgdali import MotionGuided, PickedClip, Segment, Stride, TimeRange, TopMotion, Video, VideoDecodeError, pick_frames
 from mgdali.choices import draw
 from mgdali.index.build import build_index
 from mgdali.one_video import pick
@@ -106,10 +106,11 @@ def test_random_offsets_are_a_function_of_the_seed(video: Path, clip: PickedClip
     assert_equal(random, pick_frames(video, 4, seed=3))
 
 
-def test_repeated_picks_are_repeated_frames(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sampler", [Segment(8), Stride(4, stride=2, past_end="loop")])
+def test_frames_are_in_the_order_of_the_picks(tmp_path: Path, sampler: Segment | Stride) -> None:
     path = write_video(tmp_path / "short.mp4", moving_square(3, 32, 48))
-    short = pick_frames(path, sampler=Segment(8))
-    assert short.indices.tolist() == sample_segment(3, 8).tolist()
+    short = pick_frames(path, sampler=sampler)
+    assert short.indices.tolist() == sampler.pick(None, 3, np.full(sampler.num_frames, 0.5)).tolist()
     np.testing.assert_array_equal(short.frames, rgb(path)[short.indices])
 
 
@@ -311,6 +312,19 @@ def test_a_video_that_is_not_in_the_index_is_decoded_as_a_whole_with_a_warning(
     other.write_bytes(video.read_bytes())
     with pytest.warns(RuntimeWarning, match="has changed since it was measured"):
         assert_equal(pick_frames(other, 4, index=index), clip)
+
+
+def test_times_that_an_index_cannot_hold_are_found_by_decoding(tmp_path: Path) -> None:
+    part = CODED["mpeg2-ts"].write(tmp_path).read_bytes()
+    path = tmp_path / "joined.ts"
+    # The times of the second half begin again.
+    path.write_bytes(part + part)
+    expected = pick_frames(path, 4)
+    assert (np.diff(expected.seconds) > 0).all()
+    index = tmp_path / "index.parquet"
+    build_index([path], index, num_workers=0)
+    with pytest.warns(RuntimeWarning, match="has frames whose times are not in the index"):
+        assert_equal(pick_frames(path, 4, index=index), expected)
 
 
 # --- Errors -----------------------------------------------------------------------------------------------------------
