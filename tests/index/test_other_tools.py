@@ -34,7 +34,7 @@ def test_the_lines_for_pandas_find_the_same_still_videos(
     printed = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
     found = [(path, float(num_frames), float(motion)) for _, path, num_frames, motion in printed]
     expected = [
-        (Path(video.path).name, video.num_frames, pytest.approx(video.motion))
+        (Path(video.path).name, video.num_frames, pytest.approx(video.motion, abs=1e-5))
         for video in still_videos("videos.parquet", 20)
     ]
     assert found == expected
