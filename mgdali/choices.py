@@ -23,6 +23,7 @@ class Purpose(IntEnum):
     SHUFFLE = 0
     REPLACE = 1
     DRAW = 2
+    SPLIT = 3
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Labels of videos: the names of the classes, and the class index of each label, with errors that name the video."""
+"""Names of classes, and the class index of each label, with errors that name the video."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mgdali.errors import DatasetError
 
-__all__ = ["ClassNames", "HasClasses", "class_indices", "class_names", "shortened", "written_labels"]
+__all__ = ["ClassNames", "HasClasses", "as_list", "class_indices", "class_names", "shortened", "written_labels"]
 
 # Without names, the classes are numbered up to the largest label. A label above this limit is taken for a mistake.
 _MOST_CLASSES = 1_000_000
@@ -83,15 +83,15 @@ def class_indices(
     Raises:
         DatasetError: If the numbers of labels and paths differ, or a label is not a class.
     """
-    given = _as_list(labels)
+    given = as_list(labels)
     if len(paths) != len(given):
         raise DatasetError(f"{len(paths)} paths and {len(given)} labels: give each path one label")
     most = _MOST_CLASSES if classes is None else len(classes)
     known = None if classes is None else {name: index for index, name in enumerate(classes)}
     return np.fromiter(
         (
-            label if type(label) is int and 0 <= label < most else _index_of(path, label, known, most)
-            for path, label in zip(paths, given, strict=True)
+            label if type(label) is int and 0 <= label < most else _index_of(paths[row], label, known, most)
+            for row, label in enumerate(given)
         ),
         np.int64,
         len(given),
@@ -118,10 +118,12 @@ def written_labels(
         names = sorted(set(words))
     known = {name: index for index, name in enumerate(names or ())}
     indices = []
-    for place, word in zip(places, words, strict=True):
+    # A table finds the place of a row only for an error, because it takes long.
+    found_places = places if isinstance(places, Sequence) else list(places)
+    for row, word in enumerate(words):
         if found_names:
-            _check_name(place, word)
-        indices.append(_index_of_word(place, word, known))
+            _check_name(found_places, row, word)
+        indices.append(_index_of_word(found_places, row, word, known))
     return indices, names
 
 
@@ -131,8 +133,12 @@ def shortened(names: Sequence[str]) -> str:
     return first if len(names) <= _NAMES_IN_ERRORS else f"{first}, …"
 
 
-def _as_list(labels: Any) -> list[Any]:
-    """Return labels as a list; those in an array or a tensor as Python's own numbers."""
+def as_list(labels: Any) -> list[Any]:
+    """Return labels as a list; those in an array or a tensor as Python's own numbers.
+
+    Raises:
+        DatasetError: If ``labels`` is not a sequence.
+    """
     if isinstance(labels, str | bytes):
         raise DatasetError(f"labels is one string, {labels!r}: give a list with one label per path")
     # NumPy, torch and pandas all have this method.
@@ -151,7 +157,7 @@ def _index_of(path: str, label: Any, known: Mapping[str, int] | None, most: int)
     if isinstance(value, Iterable):
         raise DatasetError(
             f"{path}: label {value!r} is a {type(value).__name__}, but a video has one label: give each path one class "
-            "index. Several labels per video are not supported"
+            "index"
         )
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         kind = "None" if value is None else f"{value!r} ({type(value).__name__})"
@@ -176,23 +182,23 @@ def _index_of_name(path: str, name: str, known: Mapping[str, int] | None) -> int
     return known[name]
 
 
-def _check_name(place: str, word: str) -> None:
+def _check_name(places: Sequence[str], row: int, word: str) -> None:
     """Raise an error if a written label is more probably a wrong number than the name of a class."""
     escape = f"or pass classes=[…] if {word!r} is the name of a class"
     if _SEVERAL.fullmatch(word):
         raise DatasetError(
-            f"{place}: label {word!r} contains several class indices, but a video has one label: write one class index "
-            f"or name, {escape}"
+            f"{places[row]}: label {word!r} contains several class indices, but a video has one label: write one class "
+            f"index or name, {escape}"
         )
     if _NUMBER.fullmatch(word) and not word.isdecimal():
-        raise DatasetError(f"{place}: label {word!r} is not a class index: write an integer from 0 on, {escape}")
+        raise DatasetError(f"{places[row]}: label {word!r} is not a class index: write an integer from 0 on, {escape}")
 
 
-def _index_of_word(place: str, word: str, known: Mapping[str, int]) -> int:
+def _index_of_word(places: Sequence[str], row: int, word: str, known: Mapping[str, int]) -> int:
     if word in known:
         return known[word]
     most = len(known) or _MOST_CLASSES
     if word.isdecimal() and int(word) < most:
         return int(word)
     expected = f"a number below {most} or one of the classes' names" if known else f"a number from 0 on, below {most}"
-    raise DatasetError(f"{place}: label {word!r} is unknown; write {expected}")
+    raise DatasetError(f"{places[row]}: label {word!r} is unknown; write {expected}")

@@ -60,6 +60,34 @@ class SegmentTable:
             units[i] = _CODES[part.unit]
         return cls(bounds, units)
 
+    @classmethod
+    def whole(cls, count: int) -> SegmentTable:
+        """Return the table of ``count`` whole files."""
+        return cls(np.zeros((count, 2)), np.zeros(count, np.uint8))
+
+    @classmethod
+    def between(
+        cls, starts: NDArray[np.float64], ends: NDArray[np.float64], unit: TimeUnit, given: NDArray[np.bool_]
+    ) -> SegmentTable:
+        """Return the table of parts whose bounds were checked.
+
+        Args:
+            starts: Start of each part, ``[N]``.
+            ends: End of each part, infinity for the end of the file, ``[N]``.
+            unit: What the bounds are counted in.
+            given: Whether each row is a part, ``[N]``; the others are whole files.
+        """
+        bounds = np.where(given[:, None], np.stack([starts, ends], axis=1), 0.0)
+        return cls(bounds, np.where(given, _CODES[unit], _WHOLE).astype(np.uint8))
+
+    def take(self, rows: NDArray[np.int64]) -> SegmentTable:
+        """Return the parts at some rows, in their order."""
+        return SegmentTable(self._bounds[rows], self._units[rows])
+
+    def extended(self, other: SegmentTable) -> SegmentTable:
+        """Return this table followed by another one."""
+        return SegmentTable(np.concatenate([self._bounds, other._bounds]), np.concatenate([self._units, other._units]))
+
     def __len__(self) -> int:
         return len(self._units)
 

@@ -94,7 +94,7 @@ def test_labels_are_integers_or_names_of_any_usual_kind(labels: Any) -> None:
         ([0, 1, None], r"c\.mp4: label None is not a class index: give integers from 0 on"),
         ([[0], [1], [2]], r"a\.mp4: label \[0\] is a list, but a video has one label"),
         (np.eye(3, dtype=int), r"a\.mp4: label \[1, 0, 0\] is a list, but a video has one label"),
-        (torch.eye(3), r"a\.mp4: label \[1\.0, 0\.0, 0\.0\] is a list, .* Several labels per video are not supported"),
+        (torch.eye(3), r"a\.mp4: label \[1\.0, 0\.0, 0\.0\] is a list, .* give each path one class index"),
         ([0, (1, 2), 2], r"b\.mp4: label \(1, 2\) is a tuple, but a video has one label"),
         (["run", "fly", "sit"], r"b\.mp4: label 'fly' is not one of the 3 classes \(run, jump, sit\): correct it"),
         ("012", "labels is one string, '012': give a list with one label per path"),

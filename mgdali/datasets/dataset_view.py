@@ -1,0 +1,81 @@
+"""A data set as text and as HTML for notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from mgdali.datasets.labels import shortened
+from mgdali.datasets.rows import Rows
+
+__all__ = ["as_html", "as_text"]
+
+_ROWS = 5
+_COLUMNS = 8
+_CHARACTERS = 60
+
+
+def as_text(rows: Rows) -> str:
+    """Return a data set in one line, such as ``VideoDataset(3 videos, 2 classes)``."""
+    return f"VideoDataset({', '.join(_facts(rows))})"
+
+
+def as_html(rows: Rows) -> str:
+    """Return a data set as an HTML table of its first 5 videos, with its number of videos and its classes."""
+    shown = [rows.row(index) for index in range(min(_ROWS, len(rows.paths)))]
+    names = ["path", *(["time_range"] if rows.segments is not None else []), "label"]
+    kept = [name for name in rows.columns if name not in {*names, "class"}]
+    head = [*names, *kept[:_COLUMNS]]
+    body = [[_cell(row, name) for name in head] for row in shown]
+    facts = ", ".join(_facts(rows))
+    notes = [f"Classes: {shortened(rows.classes)}"] if rows.classes else []
+    if len(kept) > _COLUMNS:
+        notes.append(f"More columns: {shortened(kept[_COLUMNS:])}")
+    if len(rows.paths) > len(shown):
+        notes.append(f"{len(shown)} of {len(rows.paths)} videos")
+    return (
+        f"<div><b>VideoDataset</b>: {escape(facts)}<table><thead>{_html_row(head, 'th')}</thead>"
+        f"<tbody>{''.join(_html_row(cells, 'td') for cells in body)}</tbody></table>"
+        f"<small>{escape('. '.join(notes))}</small></div>"
+    )
+
+
+def _facts(rows: Rows) -> list[str]:
+    facts = [_counted(len(rows.paths), "video" if rows.segments is None else "segment")]
+    if rows.labels.ndim == 2 and not rows.classes:
+        facts.append(f"vectors of {rows.labels.shape[1]} as labels")
+    elif rows.labels.ndim == 1 and rows.labels.dtype != np.int64:
+        facts.append("numbers as labels")
+    else:
+        facts.append(_counted(len(rows.classes), "class", "classes"))
+    missing = int(_missing(rows).sum())
+    if missing:
+        facts.append("no labels" if missing == len(rows.paths) else f"{missing} without a label")
+    if rows.columns:
+        facts.append(f"columns {shortened(list(rows.columns))}")
+    return facts
+
+
+def _missing(rows: Rows) -> Any:
+    if rows.labels.dtype == np.int64:
+        return rows.labels == -1
+    return np.isnan(rows.labels) if rows.labels.ndim == 1 else np.isnan(rows.labels).all(axis=1)
+
+
+def _counted(count: int, one: str, many: str = "") -> str:
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def _cell(row: dict[str, Any], name: str) -> str:
+    value = row[name]
+    if name == "label" and isinstance(value, int):
+        value = "no label" if value == -1 else row["class"]
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= _CHARACTERS else f"{text[: _CHARACTERS // 2 - 1]}…{text[-_CHARACTERS // 2 :]}"
+
+
+def _html_row(cells: Sequence[str], tag: str) -> str:
+    return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
