@@ -18,7 +18,8 @@ from tests.support.sample_videos import shared_folder, write_sample_videos
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
 
-_KEPT_PROGRAMS = 12
+# A run of all tests builds about 20 files, of 2 MB each.
+_KEPT_PROGRAMS = 40
 _MARK_OF_ALL = re.compile(r"^pytestmark = pytest\.mark\.(\w+)$", re.MULTILINE)
 
 

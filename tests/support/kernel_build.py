@@ -439,25 +439,47 @@ def _build(kernels: dict[Path, list[str]], texts: list[str], cache: Path, flags:
     entries = []
     for i, (source, names) in enumerate(kernels.items()):
         lines += [f"namespace source_{i} {{", f'#include "{source.resolve()}"', "}"]
-        entries += [f'{{"{name}", cuda_host::kernel(source_{i}::{name})}}' for name in names]
+        entries += [f'cuda_host::kernel("{name}", source_{i}::{name})' for name in names]
     lines += ["}", f"int main() {{ cuda_host::serve({{{', '.join(entries)}}}); }}", ""]
     main = "\n".join(lines)
     # The key contains the texts and no paths, because tests write some sources into temporary folders.
     anywhere = re.sub(r'(?<=#include ")/.*/', "", main)
-    parts = [*texts, anywhere, *flags, *(path.read_text() for path in sorted(CUDA_HOST.iterdir()))]
-    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     stem = next(iter(kernels)).stem if len(kernels) == 1 else "kernels"
-    program = cache / f"{stem}-{key}"
-    if program.exists():
-        program.touch()  # The cache keeps the programs that were used last
-        return program
-    with tempfile.TemporaryDirectory(dir=cache) as folder:
-        (Path(folder) / "main.cpp").write_text(main)
-        command = ["g++", *flags, *(f"-I{path}" for path in (CUDA_HOST, *folders, KERNELS))]
-        command += [f"{folder}/main.cpp", "-o", f"{folder}/main"]
-        done = _compile(command)
-        if done.returncode:
-            names = ", ".join(source.name for source in kernels)
-            raise KernelError(f"{names} does not compile for the CPU:\n{done.stderr}")
-        (Path(folder) / "main").rename(program)  # A rename is atomic: another process never finds half a program
+    program, missing = _kept(cache, stem, [*texts, anywhere, *flags])
+    if missing:
+        objects = _runtime(cache, flags)
+        with tempfile.TemporaryDirectory(dir=cache) as folder:
+            (Path(folder) / "main.cpp").write_text(main)
+            command = ["g++", *flags, *(f"-I{path}" for path in (CUDA_HOST, *folders, KERNELS))]
+            command += [f"{folder}/main.cpp", *map(str, objects), "-o", f"{folder}/main"]
+            done = _compile(command)
+            if done.returncode:
+                names = ", ".join(source.name for source in kernels)
+                raise KernelError(f"{names} does not compile for the CPU:\n{done.stderr}")
+            (Path(folder) / "main").rename(program)  # A rename is atomic: another process never finds half a program
     return program
+
+
+def _runtime(cache: Path, flags: Sequence[str]) -> list[Path]:
+    """Return the object files that all programs share; compiling them takes longer than a small kernel."""
+    flags = [flag for flag in flags if not flag.startswith("-Wl,")]
+    objects = []
+    for source in sorted(CUDA_HOST.glob("*.cpp")):
+        path, missing = _kept(cache, source.stem, flags)
+        if missing:
+            with tempfile.TemporaryDirectory(dir=cache) as folder:
+                done = _compile(["g++", *flags, "-c", str(source), "-o", f"{folder}/main.o"])
+                if done.returncode:
+                    raise KernelError(done.stderr)
+                (Path(folder) / "main.o").rename(path)
+        objects.append(path)
+    return objects
+
+
+def _kept(cache: Path, stem: str, inputs: Sequence[str]) -> tuple[Path, bool]:
+    """Return the path in the cache of what is built from these inputs, and whether it is missing."""
+    parts = [*inputs, *(path.read_text() for path in sorted(CUDA_HOST.iterdir()))]
+    path = cache / f"{stem}-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}"
+    if path.exists():
+        path.touch()  # The cache keeps what was used last
+    return path, not path.exists()
