@@ -73,13 +73,15 @@ class _Watched:
         self.tell = file.tell
 
     def read(self, size: int) -> bytes:
-        if self._failure is not None:
+        if self._failure is None:
+            try:
+                return self._file.read(size)
+            except BaseException as error:
+                self._failure = error
+        if isinstance(self._failure, Exception):
             raise self._failure
-        try:
-            return self._file.read(size)
-        except BaseException as error:
-            self._failure = error
-            raise
+        # PyAV would print a KeyboardInterrupt and continue.
+        raise OSError("reading the file was interrupted")
 
     def __enter__(self) -> _Watched:
         return self

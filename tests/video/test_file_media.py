@@ -52,7 +52,8 @@ def test_an_error_of_reading_is_raised_again_at_the_end(
     opened = FileMedia("a.mp4", file=Short(bytes(9), 3, error)).open()
     assert opened.read(5) == bytes(3)
     for _ in range(2):
-        with pytest.raises(type(error)):
+        # PyAV takes exceptions, but prints and drops a KeyboardInterrupt.
+        with pytest.raises(type(error) if isinstance(error, Exception) else OSError):
             opened.read(5)
     with pytest.raises(kind, match=message), opened:
         pass
