@@ -1,0 +1,98 @@
+"""Python blocks of documents, which tests run as they are written."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+__all__ = ["DOCS", "Block", "blocks_of", "pages_that_run", "run_block"]
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+_SAYS_SO = "CI runs every Python block of this page as it is written"
+# Blocks in other languages are matched too: a comment in a shell block is not a heading.
+_HEADING_OR_BLOCK = re.compile(
+    r"^#+ +(?P<heading>[^\n]*)$|^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^(?P=indent)```$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A Python block of a document.
+
+    Attributes:
+        page: The document.
+        name: The heading above the block. Further blocks below the same heading have a number: ``"A heading (2)"``.
+        line: Line in the document of the first line of code, counted from 1.
+        code: The code.
+    """
+
+    page: Path
+    name: str
+    line: int
+    code: str
+
+    def __str__(self) -> str:
+        return f"{self.page.name}: {self.name}"
+
+
+def pages_that_run() -> list[Path]:
+    """Return the documents of ``docs/`` that tell the reader that CI runs their blocks, sorted by name."""
+    return [page for page in sorted(DOCS.glob("*.md")) if _SAYS_SO in " ".join(page.read_text().split())]
+
+
+def blocks_of(page: Path) -> list[Block]:
+    """Return the Python blocks of a document, in its order."""
+    text = page.read_text()
+    blocks: list[Block] = []
+    heading = page.name
+    count = 0
+    for match in _HEADING_OR_BLOCK.finditer(text):
+        if match["code"] is None:
+            heading, count = match["heading"].strip(), 0
+        elif match["language"] in ("python", "py"):
+            count += 1
+            name = heading if count == 1 else f"{heading} ({count})"
+            line = text.count("\n", 0, match.start("code")) + 1
+            blocks.append(Block(page, name, line, dedent(match["code"])))
+    return blocks
+
+
+def run_block(block: Block, folder: Path, names: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Run a block in this process as a script is run in ``folder``.
+
+    Args:
+        block: The block.
+        folder: The working directory while it runs.
+        names: The namespace to run it in, for example that of an earlier block that it continues. By default an empty
+            one.
+
+    Returns:
+        The namespace afterwards. A traceback shows the lines of the document.
+    """
+    names = {} if names is None else names
+    names.setdefault("__name__", "__main__")
+    # Lines before the code make the numbers of its lines equal to those in the document.
+    code = compile("\n" * (block.line - 1) + block.code, str(block.page), "exec")
+    with working_directory(folder):
+        exec(code, names)
+    return names
+
+
+@contextmanager
+def working_directory(folder: Path) -> Iterator[None]:
+    """Change the working directory of the process within the ``with`` block."""
+    # contextlib.chdir needs Python 3.11.
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
