@@ -105,7 +105,8 @@ class KnownContents:
         Nothing is read unless a video has the same size. A video that cannot be read is not found.
         """
         with contextlib.suppress(VideoDecodeError, OSError):
-            heads = self._names.get(_size(media))
+            # Even the size is not looked up for a new index, because that is a request for each URL.
+            heads = self._names.get(_size(media)) if self._names else None
             if heads:
                 fingerprint = media.fingerprint()
                 name = heads.get(fingerprint.head)

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mgdali.errors import DatasetError
-from mgdali.index.names import AnyPath, Moved, VideoNames, common_root, name_key, normal_root, path_or_url
+from mgdali.index.names import AnyPath, Moved, VideoNames, common_root, is_relative, name_key, normal_root, path_or_url
 from mgdali.index.reader import MotionIndex
 from mgdali.index.remote_index import local_file
 from mgdali.index.schema import SCHEMA, Rows, read_batches, to_batch
@@ -115,7 +115,23 @@ class _Source:
         self.names = VideoNames.of_file(parquet.schema_arrow.metadata, name, moved=moved)
         self.rows: int = parquet.metadata.num_rows
 
+    def paths(self) -> Iterator[list[str]]:
+        """Yield the paths of all rows.
+
+        Raises:
+            DatasetError: If they are relative, and the file does not tell to what.
+        """
+        for batch in self.batches(["path"]):
+            paths: list[str] = batch.column("path").to_pylist()
+            if self.names.root is None and (relative := next(filter(is_relative, paths), None)) is not None:
+                raise DatasetError(
+                    f"the index {self._name} contains relative paths ({relative}) and no root, as that of a packed "
+                    "data set: build an index of the packed data set with `mgdali index build`, and merge that one"
+                )
+            yield paths
+
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield the given columns of all rows; None for all columns."""
         batches = read_batches(self._parquet, columns=columns, batch_size=_BATCH_ROWS)
         while True:
             try:
@@ -132,10 +148,7 @@ class _Source:
         """Return the folder or URL that contains its videos."""
         if self.names.root is not None:
             return self.names.current(self.names.stored(self.names.root))
-        roots = [
-            common_root(map(self.names.current, batch.column("path").to_pylist())) for batch in self.batches(["path"])
-        ]
-        return _common(roots)
+        return _common(common_root(map(self.names.current, paths)) for paths in self.paths())
 
 
 class _Merging:
@@ -186,19 +199,16 @@ class _Merging:
 
 
 def _common(roots: Iterable[str | None]) -> str | None:
+    """Return the deepest folder or URL that contains several; None if any of them is None, or all share only ``/``."""
     known = list(roots)
     return common_root(f"{root}/video" for root in known) if known and None not in known else None
 
 
 def _keys(source: _Source, names: VideoNames) -> NDArray[np.uint64]:
     """Return the key of each row's name in the new file."""
-    keys = np.empty(source.rows, np.uint64)
-    done = 0
-    for batch in source.batches(["path"]):
-        for path in renamed(batch, source.names, names).column("path").to_pylist():
-            keys[done] = name_key(path)
-            done += 1
-    return keys
+    paths = itertools.chain.from_iterable(source.paths())
+    keys = (name_key(names.stored(source.names.current(path))) for path in paths)
+    return np.fromiter(keys, np.uint64, source.rows)
 
 
 def _repeated(keys: NDArray[np.uint64]) -> NDArray[np.bool_]:

@@ -118,7 +118,7 @@ class VideoNames:
     def stored(self, name: str) -> str:
         """Return the name in the file of a video with a full name."""
         for prefix in self._prefixes:
-            if name.startswith(prefix) and _is_relative(name[len(prefix) :]):
+            if name.startswith(prefix) and is_relative(name[len(prefix) :]):
                 return name[len(prefix) :]
             if name == prefix[:-1]:
                 return _ITSELF
@@ -130,7 +130,7 @@ class VideoNames:
             return stored
         if stored == _ITSELF:
             return self.root
-        return self._prefixes[0] + stored if _is_relative(stored) else stored
+        return self._prefixes[0] + stored if is_relative(stored) else stored
 
     def current(self, stored: str) -> str:
         """Return the full name of a video at its current place, if it has been moved (``moved``)."""
@@ -175,7 +175,7 @@ class VideoNames:
     def _with_and_without_root(self, name: str) -> list[str]:
         found = []
         for prefix in self._prefixes:
-            if name.startswith(prefix) and _is_relative(name[len(prefix) :]):
+            if name.startswith(prefix) and is_relative(name[len(prefix) :]):
                 found.append(name[len(prefix) :])
             elif name == prefix[:-1]:
                 found.append(_ITSELF)
@@ -212,6 +212,11 @@ def common_root(names: Iterable[str]) -> str | None:
     root = os.path.commonprefix([min(files), max(files)]).rpartition("/")[0]
     # "s3://bucket" is a folder, "s3:/" is what two buckets share.
     return root if not root.endswith(("/", ":")) and root else None
+
+
+def is_relative(name: str) -> bool:
+    """Whether a name in a file is relative to its root, and not that of the root itself."""
+    return bool(name) and name[0] != "/" and name != _ITSELF and not is_url(name)
 
 
 def root_metadata(metadata: Mapping[bytes, bytes] | None) -> dict[bytes, bytes]:
@@ -263,10 +268,6 @@ def _is_below(name: str, prefix: str) -> bool:
 def _below(name: str, prefix: str, other: str) -> str:
     """Return the name of a video after a move of the folder or URL that contains it."""
     return other + name[len(prefix) :] if name.startswith(prefix) else other[:-1]
-
-
-def _is_relative(name: str) -> bool:
-    return bool(name) and name[0] != "/" and name != _ITSELF and not is_url(name)
 
 
 def _split_member(name: str) -> tuple[str, str]:

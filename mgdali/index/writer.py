@@ -146,7 +146,7 @@ class IndexWriter:
             # Without new rows the file is not written, so that mapped copies of it stay valid.
             if files != [self._path] or keep is not None or self._is_renamed():
                 kept = None if keep is None else set(map(self.names.stored, keep))
-                self._replace(lambda temporary: self._merge(files, temporary, kept))
+                self._write_anew(lambda temporary: self._merge(files, temporary, kept))
                 for file in files:
                     if file != self._path:
                         file.unlink()
@@ -162,7 +162,7 @@ class IndexWriter:
                 this path; those that it leaves are removed.
         """
         with _errors_of(self._path), self._lock():
-            self._replace(write)
+            self._write_anew(write)
             self._remove_folder_if_empty()
 
     def close(self) -> None:
@@ -209,14 +209,14 @@ class IndexWriter:
                         if rows.num_rows:
                             writer.write_batch(rows, row_group_size=_PART_ROWS)
 
-    def _replace(self, write: Callable[[Path], None]) -> None:
+    def _write_anew(self, write: Callable[[Path], None]) -> None:
         for left in self._folder.glob(f"*{_MERGING}*"):
             # Its process was killed: a living one would hold the lock.
             left.unlink()
         temporary = self._folder / f"{uuid.uuid4().hex}{_MERGING}"
         try:
             write(temporary)
-            _replace(temporary, self._path)
+            _move(temporary, self._path)
         finally:
             for left in self._folder.glob(f"*{_MERGING}*"):
                 left.unlink()
@@ -330,7 +330,7 @@ def _journal_to_part(journal: Path) -> None:
         temporary = journal.with_suffix(".rolling")
         with pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
             writer.write_table(pa.Table.from_batches(batches).combine_chunks())
-        _replace(temporary, journal.with_name(f"{journal.stem}{_PART}"))
+        _move(temporary, journal.with_name(f"{journal.stem}{_PART}"))
     with contextlib.suppress(FileNotFoundError):
         journal.unlink()
 
@@ -354,7 +354,7 @@ def renamed(batch: pa.RecordBatch, before: VideoNames, now: VideoNames) -> pa.Re
     return batch.set_column(batch.schema.get_field_index("path"), "path", names)
 
 
-def _replace(temporary: Path, path: Path) -> None:
+def _move(temporary: Path, path: Path) -> None:
     """Move a finished file to its final path. Even after a power failure, the old or the new file is complete."""
     with open(temporary, "rb+") as file:
         os.fsync(file.fileno())

@@ -181,6 +181,9 @@ def test_errors_name_the_file_and_leave_nothing(tmp_path: Path) -> None:
     ):
         with pytest.raises(DatasetError, match=words):
             merge_indices(paths, tmp_path / out)
+    with pytest.raises(DatasetError, match=r"pack contains relative paths \(s.tar::a.mp4\) and no root"):
+        merge_indices([good, write(tmp_path / "pack", make_record("s.tar::a.mp4"))], tmp_path / "out", root="/")
+    (tmp_path / "pack").unlink()
     with pytest.raises(DatasetError, match="cannot write the index to the URL"):
         merge_indices([good], "s3://bucket/out.parquet")
     with pytest.raises(ValueError, match="paths must be one or more"):
