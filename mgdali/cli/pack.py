@@ -57,7 +57,8 @@ def pack(
             metavar="DATA",
             help=(
                 "Videos to pack: a folder with one subfolder per class, a text file with one line 'path label' or "
-                "'folder frames label' per video, or tar shards (a file, a URL, or a pattern such as "
+                "'folder frames label' per video, a table (.csv, .jsonl, .parquet) with the columns path and label, "
+                "and for segments of files start and end in seconds, or tar shards (a file, a URL, or a pattern such as "
                 "name{000..099}.tar)."
             ),
         ),

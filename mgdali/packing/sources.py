@@ -17,6 +17,10 @@ from mgdali.video.remote import is_url
 
 __all__ = ["check_outside", "labelled_videos"]
 
+# Endings of tables. Lists of videos may end in .csv too.
+_TABLES = (".jsonl", ".ndjson", ".json", ".parquet", ".pq")
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+
 _IS_PACK = "is a packed data set, whose motion would be measured on copies: pack the originals"
 
 
@@ -29,12 +33,13 @@ def labelled_videos(
     tars and lists of paths without labels, have one class, named ``0``.
 
     Args:
-        data: A data set; a folder; a list with one line ``path label`` or ``folder frames label`` per video; tar
+        data: A data set; a folder; a list with one line ``path label`` or ``folder frames label`` per video; a table
+            with a column ``path``, as :meth:`VideoDataset.from_table` reads it, whose videos may be segments; tar
             shards, whose labels are in ``.cls`` files or in the field ``label`` of ``.json`` files; or videos without
             labels, as paths, :class:`Video` or :class:`Media`.
-        root: Folder that relative paths in a list start from; None for the working directory.
+        root: Folder that relative paths in a list or table start from; None for the working directory.
         kind: Lines of a list, as in :func:`mgdali.datasets.named_videos.videos_named`.
-        template: File names of the frames of a list of frame folders.
+        template: File names of the frames of a list or table of frame folders.
 
     Raises:
         DatasetError: If ``data`` is none of these, cannot be read, contains no videos, or is a packed data set; if a
@@ -49,6 +54,8 @@ def labelled_videos(
     path = os.fspath(data)
     if is_pack(path):
         raise DatasetError(f"{path} {_IS_PACK}")
+    if kind is None and _is_table(path):
+        return VideoDataset.from_table(path, root=root or "", template=template)
     # Its errors say what is wrong with the argument.
     media = videos_named(path, root=root, kind=kind, template=template)
     if os.path.isdir(path):
@@ -89,6 +96,21 @@ def _without_labels(data: Videos) -> VideoDataset:
         spans=[each.span for each in labelled],
         time_ranges=None if all(each is None for each in time_ranges) else time_ranges,
     )
+
+
+def _is_table(path: str) -> bool:
+    """Whether a file is a table. A list of videos has no row of column names."""
+    name = path.lower().removesuffix(".gz")
+    if name.endswith(_TABLES):
+        return True
+    delimiter = _DELIMITERS.get(name[-4:])
+    if delimiter is None or is_url(path) or name != path.lower():
+        return delimiter is not None
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            return "path" in (cell.strip(' "\n') for cell in file.readline().split(delimiter))
+    except (OSError, ValueError):
+        return False
 
 
 def _folder(path: str) -> VideoDataset:

@@ -8,6 +8,9 @@ import shutil
 import tarfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
 import pytest
 
 from mgdali import TimeRange, VideoDataset
@@ -91,6 +94,31 @@ def test_videos_are_taken_with_and_without_labels(class_folders: Path) -> None:
     assert labelled_videos(Video(path, 1))[0].label == 1
     segments = [Video(path, 2, time_range=TimeRange(1.0, 2.0)), Video(path, 0), Video(f"{path}::a.mp4", 1, (8, 9))]
     assert list(labelled_videos(segments)) == segments
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.parquet"])
+def test_tables_bring_labels_segments_and_columns(class_folders: Path, tmp_path: Path, name: str) -> None:
+    rows = [
+        {"path": "jump/clip0.mp4", "label": "jump", "start": 0.5, "end": 2.0, "id": 7},
+        {"path": "run/clip1.mp4", "label": "run", "start": 0.0, "end": 1.5, "id": 8},
+    ]
+    table = pa.Table.from_pylist(rows)
+    if name.endswith(("csv", "tsv")):
+        pacsv.write_csv(table, tmp_path / name, pacsv.WriteOptions(delimiter="," if name == "a.csv" else "\t"))
+    elif name == "a.jsonl":
+        (tmp_path / name).write_text("\n".join(json.dumps(row) for row in rows))
+    else:
+        pq.write_table(table, tmp_path / name)
+    data = labelled_videos(tmp_path / name, root=class_folders)
+    assert labels(data) == [("clip0.mp4", "jump"), ("clip1.mp4", "run")]
+    assert [video.time_range for video in data] == [TimeRange(0.5, 2.0), TimeRange(0.0, 1.5)]
+    assert list(data.columns["id"]) == [7, 8]
+
+
+def test_a_list_may_have_the_ending_of_a_table(class_folders: Path, tmp_path: Path) -> None:
+    path = sorted(class_folders.rglob("*.mp4"))[0]
+    (tmp_path / "list.csv").write_text(f"{path} 1\n")
+    assert [video.label for video in labelled_videos(tmp_path / "list.csv")] == [1]
 
 
 def test_what_names_no_videos_is_refused(tmp_path: Path) -> None:
