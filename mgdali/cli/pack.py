@@ -58,8 +58,8 @@ def pack(
             help=(
                 "Videos to pack: a folder with one subfolder per class, a text file with one line 'path label' or "
                 "'folder frames label' per video, a table (.csv, .jsonl, .parquet) with the columns path and label, "
-                "and for segments of files start and end in seconds, or tar shards (a file, a URL, or a pattern such as "
-                "name{000..099}.tar)."
+                "and for segments of files start and end in seconds, or tar shards (a file, a URL, or a pattern such "
+                "as name{000..099}.tar)."
             ),
         ),
     ],
