@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import wave
 from collections.abc import Sequence
 from fractions import Fraction
@@ -10,6 +11,9 @@ from pathlib import Path
 import av
 import numpy as np
 from numpy.typing import NDArray
+
+_encoded: dict[tuple[object, ...], bytes] = {}
+"""Files that this process has encoded. Most fixtures write the same few videos for each test."""
 
 
 def moving_square(num_frames: int, height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -36,9 +40,30 @@ def write_video(
     options: dict[str, str] | None = None,
     times: Sequence[int] | None = None,
 ) -> Path:
-    """Encode RGB frames uint8 [T, H, W, 3]; ``times`` are presentation times in 1/1000 s, by default 30 per second."""
+    """Encode RGB frames uint8 [T, H, W, 3]; ``times`` are presentation times in 1/1000 s, by default 30 per second.
+
+    A file with the same frames and settings as an earlier one is a copy of it.
+    """
     if options is None:
         options = {"crf": "18", "preset": "veryfast"} if codec == "libx264" else {}
+    content = frames.shape, hashlib.sha256(np.ascontiguousarray(frames)).digest(), None if times is None else (*times,)
+    key = path.suffix, codec, pixel_format, *sorted(options.items()), *content
+    if key in _encoded:
+        path.write_bytes(_encoded[key])
+    else:
+        _encode(path, frames, codec, pixel_format, options, times)
+        _encoded[key] = path.read_bytes()
+    return path
+
+
+def _encode(
+    path: Path,
+    frames: NDArray[np.uint8],
+    codec: str,
+    pixel_format: str,
+    options: dict[str, str],
+    times: Sequence[int] | None,
+) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=30, options=options)
         stream.width, stream.height = frames.shape[2], frames.shape[1]
@@ -51,7 +76,6 @@ def write_video(
                 frame.pts, frame.time_base = times[t], Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    return path
 
 
 def write_sound(path: Path) -> Path:

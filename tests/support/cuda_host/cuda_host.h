@@ -301,9 +301,9 @@ void __trap();
 
 namespace cuda_host {
 
-// Runs `body` with `data` in each thread of each block. Throws std::runtime_error with a report if the threads cannot continue.
-// `order_seed` selects the order of threads between barriers, and of blocks: 0 as numbered, 1 reversed, otherwise
-// shuffled with this seed.
+// Runs `body` with `data` in each thread of each block. Throws std::runtime_error with a report if the threads cannot
+// continue. `order_seed` selects the order of threads between barriers, and of blocks: 0 as numbered, 1 reversed,
+// otherwise shuffled with this seed.
 void launch(dim3 grid, dim3 threads, void (*body)(void*), void* data, unsigned order_seed);
 
 template <class Body>

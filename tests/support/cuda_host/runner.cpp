@@ -79,7 +79,8 @@ void serve(const std::vector<Kernel>& kernels) {
   dup2(2, 1);
   for (;;) {
     const std::string name = read_string();
-    const Kernel& kernel = *std::find_if(kernels.begin(), kernels.end(), [&](const Kernel& any) { return any.name == name; });
+    const auto has_name = [&](const Kernel& any) { return any.name == name; };
+    const Kernel& kernel = *std::find_if(kernels.begin(), kernels.end(), has_name);
     const dim3 grid = read_dim3(), threads = read_dim3();
     const auto order_seed = static_cast<unsigned>(read_number());
 
