@@ -250,7 +250,7 @@ class Decoder:
         """Decode a video and measure S, up to the end of the part, or with ``whole`` to the last frame."""
         bounds = PartBounds(time_range, log, media.path, note_times=self._note_times)
         meter = None if self._representation is None else make_meter(self._representation)
-        kept = KeptFrames(self._memory_budget)
+        kept = KeptFrames(self._memory_budget, note_checksums=log is not None)
         decoded = 0
         all_measured = whole
         damage: VideoDecodeError | None = None

@@ -16,28 +16,30 @@ class KeptFrames:
 
     Args:
         budget: Largest size of the frames together, in bytes.
+        note_checksums: Whether to note checksums if the frames exceed the budget.
 
     Attributes:
         frames: The frames; none if they exceed the budget.
-        checksums: If they do, the checksum of each frame (:func:`frame_checksum`).
+        checksums: If they do, and checksums are noted, the checksum of each frame (:func:`frame_checksum`).
     """
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: int, *, note_checksums: bool) -> None:
         self._budget = budget
+        self._note_checksums = note_checksums
         self._most: int | None = None
+        self._exceeded = False
         self.frames: list[av.VideoFrame] = []
         self.checksums = array("L")
 
     def add(self, frame: av.VideoFrame) -> None:
         """Keep a frame, or only its checksum. All frames must have one size and format."""
-        if self.checksums:
-            self.checksums.append(frame_checksum(frame))
-            return
         if self._most is None:
             self._most = self._budget // sum(plane.buffer_size for plane in frame.planes)
         self.frames.append(frame)
-        if len(self.frames) > self._most:
-            self.checksums.extend(map(frame_checksum, self.frames))
+        self._exceeded |= len(self.frames) > self._most
+        if self._exceeded:
+            if self._note_checksums:
+                self.checksums.extend(map(frame_checksum, self.frames))
             self.frames.clear()
 
 
