@@ -97,7 +97,7 @@ class FrameClock:
     """Tells the time of each frame of a stream while it is decoded.
 
     A frame's time is its presentation time after that of the first frame. A frame without a presentation time, or with
-    one that is not later than the previous frame's, follows the previous frame by one period of the average frame rate.
+    one that is not later than the previous frame's time, follows the previous frame by one period of the average frame rate.
     In containers without presentation times, such as AVI, the time of frame t is t divided by the average frame rate.
 
     Args:
@@ -111,7 +111,6 @@ class FrameClock:
         self._rate = log.rate
         self._untimed = _is_untimed(log.container)
         self._first: int | None = None
-        self._latest: int | None = None
         self._seconds = 0.0
         self._count = 0
 
@@ -124,14 +123,14 @@ class FrameClock:
         number, self._count = self._count, self._count + 1
         if self._untimed:
             return number * self._period()
-        pts = frame.pts
         if number == 0:
-            self._first = self._latest = pts
-        elif pts is not None and self._first is not None and self._latest is not None and pts > self._latest:
-            self._latest = pts
-            self._seconds = _seconds(pts - self._first, self._time_base)
-        else:
-            self._seconds += self._period()
+            self._first = frame.pts
+            return self._seconds
+        seconds = None
+        if frame.pts is not None and self._first is not None:
+            seconds = _seconds(frame.pts - self._first, self._time_base)
+        later = seconds is not None and seconds > self._seconds
+        self._seconds = seconds if seconds is not None and later else self._seconds + self._period()
         return self._seconds
 
     def _period(self) -> float:

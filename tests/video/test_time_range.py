@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -12,8 +14,9 @@ from mgdali.index.measure import measure_video
 from mgdali.samplers import MotionGuided, Representation
 from mgdali.video.decoder import Decoder
 from mgdali.video.media import Media
+from mgdali.video.packets import StreamLog
 from mgdali.video.record import VideoRecord
-from mgdali.video.time_range import TimeRange, frame_seconds
+from mgdali.video.time_range import FrameClock, TimeRange, frame_seconds
 from tests.support.videos import moving_square, write_video
 
 OFFSETS = np.full(4, 0.5)
@@ -79,6 +82,18 @@ def test_frames_of_avi_files_are_spaced_by_the_average_rate(videos: dict[str, Pa
     seconds = frame_seconds(record_of(videos["avi"]))
     assert seconds is not None
     np.testing.assert_allclose(seconds, np.arange(30) / 30)
+
+
+def test_times_never_go_back() -> None:
+    log = StreamLog()
+    log.container, log.time_base, log.rate = "matroska,webm", Fraction(1, 1000), 20.0
+    clock = FrameClock(log, "a.mkv")
+    found = []
+    for pts in (500, None, None, 510, 800, 700):
+        frame = av.VideoFrame(16, 16)
+        frame.pts = pts
+        found.append(clock.tick(frame))
+    np.testing.assert_allclose(found, [0, 0.05, 0.1, 0.15, 0.3, 0.35])
 
 
 def test_decoding_stops_at_the_end_of_the_part(videos: dict[str, Path]) -> None:
