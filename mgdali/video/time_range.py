@@ -97,8 +97,9 @@ class FrameClock:
     """Tells the time of each frame of a stream while it is decoded.
 
     A frame's time is its presentation time after that of the first frame. A frame without a presentation time, or with
-    one that is not later than the previous frame's time, follows the previous frame by one period of the average frame rate.
-    In containers without presentation times, such as AVI, the time of frame t is t divided by the average frame rate.
+    one that is not later than the previous frame's time, follows the previous frame by one period of the average frame
+    rate. In containers without presentation times, such as AVI, the time of frame t is t divided by the average frame
+    rate.
 
     Args:
         log: Log in which the stream's properties were noted (:meth:`StreamLog.begin`).
