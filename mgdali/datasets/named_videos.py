@@ -18,7 +18,7 @@ from mgdali.errors import DatasetError, VideoDecodeError
 from mgdali.video.media import VIDEO_EXTENSIONS, Media, find_media
 from mgdali.video.remote import is_url
 
-__all__ = ["ListKind", "Videos", "media_of", "shard_videos", "videos_named"]
+__all__ = ["ListKind", "Videos", "is_table", "media_of", "shard_videos", "videos_named"]
 
 ListKind: TypeAlias = Literal["videos", "frames"]
 """The lines of a list: ``path label``, or ``folder frames label``."""
@@ -28,6 +28,10 @@ Videos: TypeAlias = VideoDataset | Video | Media | AnyPath | Iterable[Video | Me
 
 # The last number in the name of a JPEG file.
 _LAST_NUMBER = re.compile(r"([0-9]+)(?=[^0-9]*\.jpe?g$)", re.IGNORECASE)
+
+# Endings of tables. Lists of videos may end in .csv too.
+_TABLES = (".jsonl", ".ndjson", ".json", ".parquet", ".pq")
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 _TAR_ENDINGS = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
@@ -60,22 +64,26 @@ def media_of(data: Videos) -> list[Media]:
 def videos_named(
     data: str, *, root: AnyPath | None = None, kind: ListKind | None = None, template: str | None = None
 ) -> list[Media]:
-    """Return the videos of a folder, a list, or tar shards.
+    """Return the videos of a folder, a list, a table, or tar shards.
 
     Args:
-        data: The path of a folder, for all videos in it and its subfolders; the path of a list; or shards: the path or
-            URL of a tar, or a pattern such as ``train-{000..099}.tar``. A list is a text file with one line
-            ``path label`` or ``folder frames label`` per video. Any label will do.
-        root: Folder that relative paths in a list start from; None for the working directory.
+        data: The path of a folder, for all videos in it and its subfolders; the path of a list or a table; or shards:
+            the path or URL of a tar, or a pattern such as ``train-{000..099}.tar``. A list is a text file with one line
+            ``path label`` or ``folder frames label`` per video. Any label will do. A table has a column ``path``, as
+            :meth:`VideoDataset.from_table` reads it; rows may be segments of the same file.
+        root: Folder that relative paths in a list or a table start from; None for the working directory.
         kind: Lines of a list: ``"videos"`` for ``path label``, ``"frames"`` for ``folder frames label``. None to detect
             it: a list is one of frame folders if ``template`` is given, or if each line ends with two numbers and is
             not the path of a file and a label.
-        template: File names of the frames, as in :meth:`VideoDataset.from_frame_list`; None for ``img_{:05d}.jpg``.
+        template: File names of the frames, as in :meth:`VideoDataset.from_frame_list`; None for ``img_{:05d}.jpg``, or
+            for paths of files in a table.
 
     Raises:
         DatasetError: If ``data`` is none of these, cannot be read, or contains no videos; if none of the videos in a
             list exists; or if an argument does not apply to ``data``.
     """
+    if kind is None and is_table(data):
+        return _videos_of_table(data, root, template)
     if os.path.isfile(data) and not data.lower().endswith(_TAR_ENDINGS):
         if data.lower().endswith(tuple(VIDEO_EXTENSIONS)):
             raise DatasetError(f"{data} is a video: give the folder that contains it, or a list of videos")
@@ -92,6 +100,21 @@ def videos_named(
         endings = ", ".join(sorted(VIDEO_EXTENSIONS))
         raise DatasetError(f"{data} contains no videos: give tars with files that end in {endings}")
     return found
+
+
+def is_table(path: str) -> bool:
+    """Return whether a path or URL names a table. A list of videos has no row of column names."""
+    name = path.lower().removesuffix(".gz")
+    if name.endswith(_TABLES):
+        return not os.path.isdir(path)
+    delimiter = _DELIMITERS.get(name[-4:])
+    if delimiter is None or is_url(path) or name != path.lower():
+        return delimiter is not None
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            return "path" in (cell.strip(' "\n') for cell in file.readline().split(delimiter))
+    except (OSError, ValueError):
+        return False
 
 
 def shard_videos(shards: Iterable[str]) -> list[Media]:
@@ -138,6 +161,13 @@ def _media(video: Video | Media | AnyPath) -> Media:
     return Media(path)
 
 
+def _videos_of_table(data: str, root: AnyPath | None, template: str | None) -> list[Media]:
+    dataset = VideoDataset.from_table(
+        data, label=None, columns=(), start=None, end=None, root="" if root is None else root, template=template
+    )
+    return _check_existing(media_of(dataset), data, root)
+
+
 def _videos_listed(data: str, root: AnyPath | None, kind: ListKind | None, template: str | None) -> list[Media]:
     folder = "" if root is None else os.fspath(root)
     if template is not None and kind == "videos":
@@ -147,7 +177,11 @@ def _videos_listed(data: str, root: AnyPath | None, kind: ListKind | None, templ
     if kind is None and lists_frame_folders(read_entries(data), folder):
         kind = "frames"
     paths = _paths_of_files(data, folder) if kind != "frames" else _paths_of_frames(data, folder, template)
-    media = media_of(paths)
+    return _check_existing(media_of(paths), data, root)
+
+
+def _check_existing(media: list[Media], data: str, root: AnyPath | None) -> list[Media]:
+    """Return videos of a list, of which at least one must exist."""
     if not any(map(_exists, media)):
         raise DatasetError(f"none of the {len(media)} videos in {data} exists, {_missing_example(media, root)}")
     return media

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from mgdali.datasets.listing import FRAME_TEMPLATE, AnyPath
-from mgdali.datasets.named_videos import ListKind, Videos, media_of, videos_named
+from mgdali.datasets.named_videos import ListKind, Videos, is_table, media_of, videos_named
 from mgdali.datasets.pack_format import is_pack
 from mgdali.datasets.shards import ShardIndex, expand_shards, scan_shards
 from mgdali.datasets.video_dataset import Video, VideoDataset
@@ -16,10 +16,6 @@ from mgdali.video.media import Media, find_media
 from mgdali.video.remote import is_url
 
 __all__ = ["check_outside", "labelled_videos"]
-
-# Endings of tables. Lists of videos may end in .csv too.
-_TABLES = (".jsonl", ".ndjson", ".json", ".parquet", ".pq")
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 _IS_PACK = "is a packed data set, whose motion would be measured on copies: pack the originals"
 
@@ -54,7 +50,7 @@ def labelled_videos(
     path = os.fspath(data)
     if is_pack(path):
         raise DatasetError(f"{path} {_IS_PACK}")
-    if kind is None and _is_table(path):
+    if kind is None and is_table(path):
         return VideoDataset.from_table(path, root=root or "", template=template)
     # Its errors say what is wrong with the argument.
     media = videos_named(path, root=root, kind=kind, template=template)
@@ -96,21 +92,6 @@ def _without_labels(data: Videos) -> VideoDataset:
         spans=[each.span for each in labelled],
         time_ranges=None if all(each is None for each in time_ranges) else time_ranges,
     )
-
-
-def _is_table(path: str) -> bool:
-    """Whether a file is a table. A list of videos has no row of column names."""
-    name = path.lower().removesuffix(".gz")
-    if name.endswith(_TABLES):
-        return True
-    delimiter = _DELIMITERS.get(name[-4:])
-    if delimiter is None or is_url(path) or name != path.lower():
-        return delimiter is not None
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            return "path" in (cell.strip(' "\n') for cell in file.readline().split(delimiter))
-    except (OSError, ValueError):
-        return False
 
 
 def _folder(path: str) -> VideoDataset:

@@ -137,3 +137,12 @@ def test_options_of_lists_are_refused_for_other_data(root: Path, options: dict[s
         videos_named(str(root), **options)
     with pytest.raises(DatasetError, match="none does not exist, or is not a list: --root"):
         videos_named("none", **options)
+
+
+def test_a_table_names_each_of_its_files_once(root: Path, tmp_path: Path) -> None:
+    table = tmp_path / "segments.csv"
+    table.write_text("path,start,end\nrun/my video 3.mp4,0,1\njump/b.mp4,0,1\nrun/my video 3.mp4,1,2\n")
+    found = [media.path for media in videos_named(str(table), root=root)]
+    assert found == [str(root / "run/my video 3.mp4"), str(root / "jump/b.mp4")]
+    with pytest.raises(DatasetError, match="none of the 2 videos in .*segments.csv exists"):
+        videos_named(str(table), root=tmp_path / "elsewhere")
