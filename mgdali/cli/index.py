@@ -20,8 +20,8 @@ __all__ = ["app"]
 app = typer.Typer(help="Build, show, check and merge motion indices.", no_args_is_help=True)
 
 _DATA = (
-    "a folder, a text file with one line 'path label' or 'folder frames label' per video, or tar shards "
-    "(a file, a URL, or a pattern such as name{000..099}.tar)"
+    "a folder, a text file with one line 'path label' or 'folder frames label' per video, a table with a column 'path' "
+    "(.csv, .jsonl, .parquet), or tar shards (a file, a URL, or a pattern such as name{000..099}.tar)"
 )
 _File = Annotated[str, typer.Argument(metavar="FILE", help="Path or URL of the index file.")]
 
