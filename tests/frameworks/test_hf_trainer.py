@@ -14,7 +14,7 @@ from tests.support.framework_loading import VIDEOS, read_results, run_ranks, see
 transformers: Any = pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 pytestmark = pytest.mark.slow
-EPOCHS, STEPS = 3, 5
+EPOCHS, STEPS = 2, 5
 EXAMPLES = Path(__file__).parents[2] / "examples"
 KEYS = ("pixel_values", "labels")
 
@@ -41,7 +41,7 @@ class Recorder(torch.nn.Module):
 
 
 def train(videos: Path | str, out: Path, resume: Path | None = None, **arguments: Any) -> tuple[Recorder, Any]:
-    """Train for three epochs of five batches. Return the model and the state of the trainer."""
+    """Train for two epochs of five batches. Return the model and the state of the trainer."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(EXAMPLES))
         example: Any = importlib.import_module("hf_trainer")
@@ -105,7 +105,7 @@ SCRIPT = """
     from tests.frameworks.test_hf_trainer import train
     from tests.support.framework_loading import write_result
 
-    model, state = train(sys.argv[1], Path("run"), num_train_epochs=2)
+    model, state = train(sys.argv[1], Path("run"))
     write_result(0 if state.is_world_process_zero else 1, [model.trained, model.evaluated, model.weights])
 """
 

@@ -36,7 +36,7 @@ SCRIPT = """
 def test_a_loader_made_before_the_ranks_are_known_is_shared_and_resumes_on_one_process(
     videos: Path, tmp_path: Path
 ) -> None:
-    result = run_ranks(tmp_path, SCRIPT, str(videos), ranks=2)
+    result = run_ranks(tmp_path, SCRIPT, str(videos), ranks=2, torchrun=True)
     assert result.returncode == 0, result.stderr
     assert "Warning" not in result.stderr, result.stderr
     first, second = read_results(tmp_path, 2)

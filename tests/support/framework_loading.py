@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import subprocess
 import sys
 import textwrap
@@ -52,26 +53,44 @@ def seen_in_epochs(folder: Path, epochs: range, **arguments: Any) -> list[Seen]:
     return batches
 
 
-def run_ranks(folder: Path, text: str, *arguments: str, ranks: int = 0) -> subprocess.CompletedProcess[str]:
+def run_ranks(
+    folder: Path, text: str, *arguments: str, ranks: int = 0, torchrun: bool = False
+) -> subprocess.CompletedProcess[str]:
     """Run ``text`` as a script that is the same on each rank.
 
     Args:
         folder: Folder of the script, and its current folder.
         text: The script.
         arguments: Arguments of the script.
-        ranks: Number of ranks that ``torchrun`` starts; 0 runs the script without it.
+        ranks: Number of ranks; 0 runs the script once, without the environment variables of a rank.
+        torchrun: Whether ``torchrun`` starts the ranks. It imports torch itself, which takes seconds.
     """
     script = folder / "script.py"
     script.write_text(textwrap.dedent(text))
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)] if ranks else []
-    return subprocess.run(
-        [sys.executable, *torchrun, str(script), *arguments],
-        env={**SCRIPT_ENVIRONMENT, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
+    environment = {**SCRIPT_ENVIRONMENT, "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1"}
+    command = [sys.executable, str(script), *arguments]
+    if torchrun:
+        command[1:1] = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
+    if torchrun or ranks == 0:
+        return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=200)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        environment |= {"MASTER_PORT": str(free.getsockname()[1])}
+    processes = []
+    try:
+        for rank in map(str, range(ranks)):
+            own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks)}
+            with (folder / f"rank{rank}.out").open("w") as out, (folder / f"rank{rank}.err").open("w") as err:
+                processes.append(
+                    subprocess.Popen(command, env={**environment, **own}, cwd=folder, stdout=out, stderr=err)
+                )
+        codes = [process.wait(200) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    out, err = ("".join((folder / f"rank{rank}.{end}").read_text() for rank in range(ranks)) for end in ("out", "err"))
+    return subprocess.CompletedProcess(command, max(map(abs, codes)), out, err)
 
 
 def write_result(rank: int, result: Any) -> None:
