@@ -41,7 +41,8 @@ def test_version() -> None:
 @pytest.mark.parametrize(
     ("command", "names"),
     [
-        ((), ["demo", "doctor", "data", "--version"]),
+        ((), ["demo", "doctor", "pick", "data", "index", "pack", "--version"]),
+        (("pick",), ["VIDEO", "--num-frames", "--out", "--size"]),
         (("demo",), ["VIDEOS", "--num-frames"]),
         (("doctor",), ["--json"]),
         (("data",), ["check"]),
