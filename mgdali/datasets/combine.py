@@ -28,7 +28,7 @@ def indices_where(rows: Rows, keep: Condition) -> NDArray[np.int64]:
     """
     count = len(rows.paths)
     if callable(keep):
-        mask = np.fromiter((bool(keep(rows.row(index))) for index in range(count)), np.bool_, count)
+        mask = np.fromiter((bool(keep(row)) for row in rows.dicts()), np.bool_, count)
     else:
         mask = np.asarray(keep)
     if mask.dtype != np.bool_ or mask.shape != (count,):

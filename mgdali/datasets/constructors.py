@@ -217,8 +217,10 @@ class Constructors:
             DatasetError: If the table cannot be read, is empty or lacks a column, or if a value is wrong; the message
                 names the file and the line, or the row, and the column.
             ValueError: If ``unit`` or ``first_frame`` is not one of its values.
+            ImportError: If a URL needs a package that is not installed.
 
         Example:
+            >>> from mgdali import VideoDataset
             >>> rows = [{"path": "a.mp4", "start": 2.5, "end": 4.0, "label": "run", "id": 7}]
             >>> dataset = VideoDataset.from_table(rows)
             >>> dataset[0].time_range, dataset.classes, dataset.columns["id"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ def as_text(rows: Rows) -> str:
 
 def as_html(rows: Rows) -> str:
     """Return a data set as an HTML table of its first 5 videos, with its number of videos and its classes."""
-    shown = [rows.row(index) for index in range(min(_ROWS, len(rows.paths)))]
+    shown = list(islice(rows.dicts(), _ROWS))
     names = ["path", *(["time_range"] if rows.segments is not None else []), "label"]
     kept = [name for name in rows.columns if name not in {*names, "class"}]
     head = [*names, *kept[:_COLUMNS]]

@@ -120,11 +120,11 @@ def _kinds(given: list[Any]) -> set[int]:
 def _kind(value: Any) -> int:
     if value is None or (isinstance(value, str) and not value):
         return _MISSING
-    if isinstance(value, str | bytes):
+    if isinstance(value, str):
         return _NAME
     if isinstance(value, float):
         return _NAN if math.isnan(value) else _NUMBER
-    return _SEVERAL if isinstance(value, Iterable) else _INDEX
+    return _SEVERAL if isinstance(value, Iterable) and not isinstance(value, bytes) else _INDEX
 
 
 def _scattered(
@@ -164,8 +164,16 @@ def _numbers(given: list[Any], places: Sequence[str]) -> Labels:
                     f"{places[row]}: label {value!r} ({type(value).__name__}) is not a number, but other labels are: "
                     "give only numbers, or only class indices and names"
                 )
-        given = [math.nan if _kind(value) == _MISSING else value for value in given]
-    return Labels(_finite(np.array(given, np.float64), places), [])
+    values = np.fromiter((_float(value) for value in given), np.float64, len(given))
+    return Labels(_finite(values, places), [])
+
+
+def _float(value: Any) -> float:
+    """Return a number; NaN for a missing one, infinity for an integer that is too large."""
+    try:
+        return math.nan if _kind(value) == _MISSING else float(value)
+    except OverflowError:
+        return math.inf
 
 
 def _finite(values: NDArray[np.float64], places: Sequence[str]) -> NDArray[np.float32]:
@@ -231,7 +239,7 @@ def _from_vectors(
             )
         if not all(isinstance(each, int | float) or each is None for each in found):
             raise DatasetError(f"{places[row]}: label {found!r} is not a list of numbers, but other labels are")
-        values[row] = [math.nan if each is None else each for each in found]
+        values[row] = [_float(each) for each in found]
     return _vectors(values, places, classes)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -66,20 +67,24 @@ class Rows:
             None if self.segments is None else self.segments.take(rows),
         )
 
-    def row(self, index: int) -> dict[str, Any]:
-        """Return one row as a dict: the columns; ``path``, ``label``, and ``class``, the name of the class or None;
-        ``time_range``, the part of the file or None.
+    def dicts(self) -> Iterator[dict[str, Any]]:
+        """Yield each row as a dict.
+
+        It contains the columns; ``path`` and ``label``; ``class``, the name of the class or None; and ``time_range``,
+        the part of the file or None.
         """
-        label = self.labels[index]
-        value = label.item() if self.labels.ndim == 1 else label
-        named = self.labels.dtype == np.int64 and value >= 0
-        return {
-            **{name: values[index] for name, values in self.columns.items()},
-            "path": self.paths[index],
-            "label": value,
-            "class": self.classes[value] if named else None,
-            "time_range": None if self.segments is None else self.segments[index],
-        }
+        # Columns of tables are faster to iterate over than to index.
+        values = zip(*self.columns.values(), strict=True) if self.columns else repeat(())
+        for index, (path, label, others) in enumerate(zip(self.paths, self.labels, values, strict=False)):
+            value = label.item() if self.labels.ndim == 1 else label
+            named = self.labels.dtype == np.int64 and value >= 0
+            yield {
+                **dict(zip(self.columns, others, strict=True)),
+                "path": path,
+                "label": value,
+                "class": self.classes[value] if named else None,
+                "time_range": None if self.segments is None else self.segments[index],
+            }
 
 
 def path_strings(paths: Iterable[str | os.PathLike[str]]) -> list[str]:

@@ -46,6 +46,8 @@ class TableLayout:
         for name, value in (("label", self.label), ("columns", self.columns)):
             if isinstance(value, tuple) and not all(isinstance(each, str) for each in value):
                 raise DatasetError(f"{name} is {value!r}: give names of columns")
+        if isinstance(self.label, tuple) and len(set(self.label)) < len(self.label):
+            raise DatasetError(f"label is {self.label!r}: give each column once")
         if self.label == ():
             raise DatasetError("label is an empty list: give names of columns, or None for no labels")
 

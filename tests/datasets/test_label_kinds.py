@@ -92,6 +92,8 @@ def test_videos_with_vectors_can_be_compared() -> None:
         ([0.5, "run", 1], None, r"b\.mp4: label 'run' \(str\) is not a number, but other labels are"),
         ([0.5, True, 1], None, r"b\.mp4: label True \(bool\) is not a number"),
         ([0, 1e39, 0.5], None, r"b\.mp4: label 1e\+39 is not a finite float32"),
+        ([0, 10**400, 0.5], None, r"b\.mp4: label inf is not a finite float32"),
+        ([b"run", b"sit", b"run"], None, r"a\.mp4: label b'run' is a bytes, but a video has one label"),
         (["run", 3, "sit"], None, r"a\.mp4: label 'run' is a name, but the classes have no names"),
         ([[0], 1, [1]], None, r"b\.mp4: label 1 \(int\) is not a list, but other labels are"),
         ([[0, 1], [1, 1], [0]], None, r"b\.mp4: label \[1, 1\] contains the class '1' twice.*give floats or an array"),

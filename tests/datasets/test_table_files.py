@@ -78,6 +78,14 @@ def test_json_is_lines_or_an_array(tmp_path: Path, name: str) -> None:
     check_rows(VideoDataset.from_table(str(tmp_path / name)))
 
 
+@pytest.mark.parametrize("name", ["t.jsonl", "t.parquet"])
+def test_a_table_may_be_at_a_url(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("fsspec")
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
+    pq.write_table(pa.Table.from_pylist([{**ROWS[0]}, {**dict.fromkeys(ROWS[0]), **ROWS[1]}]), tmp_path / "t.parquet")
+    check_rows(VideoDataset.from_table(f"file://{tmp_path / name}"))
+
+
 def test_a_parquet_file_is_read(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist([{**ROWS[0]}, {**dict.fromkeys(ROWS[0]), **ROWS[1]}]), tmp_path / "t.parquet")
     check_rows(VideoDataset.from_table(tmp_path / "t.parquet"))

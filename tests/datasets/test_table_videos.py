@@ -80,6 +80,8 @@ def test_several_columns_are_a_vector(tmp_path: Path) -> None:
     dataset = VideoDataset.from_table(tmp_path / "t.csv", label=["x", "y"])
     np.testing.assert_array_equal(dataset.labels, np.array([[0, 0.5], [1, np.nan]], np.float32))
     assert (dataset.classes, list(dataset.columns)) == (["x", "y"], ["id"])
+    with pytest.raises(DatasetError, match=r"label is \('x', 'x'\): give each column once"):
+        VideoDataset.from_table(tmp_path / "t.csv", label=["x", "x"])
     (tmp_path / "t.csv").write_text("path,x,y\na,0,0.5\nb,1,high\n")
     with pytest.raises(DatasetError, match=r"t.csv, line 3, column 'y': .*'high': a vector needs numbers"):
         VideoDataset.from_table(tmp_path / "t.csv", label=["x", "y"])
