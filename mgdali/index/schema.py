@@ -35,6 +35,7 @@ that knows only format 2 would take all videos for new ones. A file without a ro
 2, so that older versions can read it.
 """
 
+# New columns need a new number in both kinds of files.
 _FORMAT_WITHOUT_ROOT = 2
 
 _FORMAT_KEY = b"mgdali.format"

@@ -347,7 +347,6 @@ def test_data_that_names_no_videos_says_what_to_give(videos: Path, tmp_path: Pat
         (("show", "none.parquet"), "error: the index none.parquet does not exist"),
         (("show", "notes", "--failed"), "error: notes is not a motion index"),
         (("check", "notes"), "error: notes is not a motion index"),
-        (("merge", "notes", "none", "--out", "i.parquet"), "error: notes is not a motion index"),
         (("merge", "none", "--out", "i.parquet"), "error: the index none does not exist"),
     ],
 )
@@ -425,11 +424,11 @@ def test_an_index_at_a_url_is_shown_and_checked(index: Path, videos: Path, serve
         ("show",),
         ("check", "--data"),
         ("check", "i", "--list", "videos"),
-        ("check", "i", "--moved", "/a"),
         ("check", "i", "--moved", "/a=/b=c"),
-        ("show", "i", "--still", "0"),
-        ("show", "i", "--still", "1", "--failed"),
-        ("merge", "i"),
+        pytest.param(("check", "i", "--moved", "/a"), marks=pytest.mark.slow),
+        pytest.param(("show", "i", "--still", "0"), marks=pytest.mark.slow),
+        pytest.param(("show", "i", "--still", "1", "--failed"), marks=pytest.mark.slow),
+        pytest.param(("merge", "i"), marks=pytest.mark.slow),
     ],
 )
 def test_wrong_usage_ends_with_2(arguments: tuple[str, ...], tmp_path: Path) -> None:
