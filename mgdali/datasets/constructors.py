@@ -231,8 +231,8 @@ class Constructors:
 
         layout = TableLayout(
             path=path,
-            label=label if label is None or isinstance(label, str) else tuple(label),
-            columns=None if columns is None else tuple(columns),
+            label=label,
+            columns=columns,
             start=start,
             end=end,
         )

@@ -30,7 +30,7 @@ def as_html(rows: Rows) -> str:
     names = ["path", *(["time_range"] if rows.segments is not None else []), "label"]
     kept = [name for name in rows.columns if name not in {*names, "class"}]
     head = [*names, *kept[:_COLUMNS]]
-    body = [[_cell(row, name) for name in head] for row in shown]
+    body = [[_cell(row, name, rows.classes) for name in head] for row in shown]
     facts = ", ".join(_facts(rows))
     notes = [f"Classes: {shortened(rows.classes)}"] if rows.classes else []
     if len(kept) > _COLUMNS:
@@ -70,12 +70,20 @@ def _counted(count: int, one: str, many: str = "") -> str:
     return f"{count} {one if count == 1 else many or one + 's'}"
 
 
-def _cell(row: dict[str, Any], name: str) -> str:
-    value = row[name]
-    if name == "label" and isinstance(value, int):
-        value = "no label" if value == -1 else row["class"]
+def _cell(row: dict[str, Any], name: str, classes: Sequence[str]) -> str:
+    value = _label(row, classes) if name == "label" else row[name]
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return text if len(text) <= _CHARACTERS else f"{text[: _CHARACTERS // 2 - 1]}…{text[-_CHARACTERS // 2 :]}"
+
+
+def _label(row: dict[str, Any], classes: Sequence[str]) -> Any:
+    """Return a label as a notebook shows it: the names of its classes, or numbers."""
+    label = row["label"]
+    if np.isnan(label).all() or (isinstance(label, int) and label == -1):
+        return "no label"
+    if row["class"] is not None or not classes or not np.isin(label, (0, 1)).all():
+        return label if row["class"] is None else row["class"]
+    return ", ".join(classes[number] for number in np.flatnonzero(label).tolist()) or "no class"
 
 
 def _html_row(cells: Sequence[str], tag: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ from mgdali.video.time_range import TimeUnit
 __all__ = ["TableLayout", "read_table_videos"]
 
 _START, _END = "start", "end"
+# pandas writes the numbers of rows into such columns of CSV and Parquet files.
+_PANDAS_INDEX = re.compile(r"|__index_level_[0-9]+__")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,18 +40,21 @@ class TableLayout:
     """
 
     path: str
-    label: str | tuple[str, ...] | None
-    columns: tuple[str, ...] | None
+    label: str | Sequence[str] | None
+    columns: Sequence[str] | None
     start: str | None
     end: str | None
 
     def __post_init__(self) -> None:
-        for name, value in (("label", self.label), ("columns", self.columns)):
-            if isinstance(value, tuple) and not all(isinstance(each, str) for each in value):
+        if isinstance(self.columns, str):
+            raise DatasetError(f"columns is one name, {self.columns!r}: give a list, such as [{self.columns!r}]")
+        labels = self.labels()
+        for name, value in (("label", labels), ("columns", self.columns or ())):
+            if not all(isinstance(each, str) for each in value):
                 raise DatasetError(f"{name} is {value!r}: give names of columns")
-        if isinstance(self.label, tuple) and len(set(self.label)) < len(self.label):
-            raise DatasetError(f"label is {self.label!r}: give each column once")
-        if self.label == ():
+        if len(set(labels)) < len(labels):
+            raise DatasetError(f"label is {labels}: give each column once")
+        if self.label is not None and not labels:
             raise DatasetError("label is an empty list: give names of columns, or None for no labels")
 
     def bounds(self, names: Sequence[str]) -> tuple[str | None, str | None]:
@@ -67,7 +73,7 @@ class TableLayout:
             return list(self.columns)
         # The columns of a pattern are ids, which users need; a column of paths is the video's path.
         used = {*self.labels(), *self.bounds(names), *([self.path] if self.path in names else [])}
-        return [name for name in names if name not in used]
+        return [name for name in names if name not in used and not _PANDAS_INDEX.fullmatch(name)]
 
     def needed(self, names: Sequence[str], source: str) -> list[str]:
         """Return all columns that have to be read.
@@ -75,8 +81,8 @@ class TableLayout:
         Raises:
             DatasetError: If one is missing, or two columns have the same name.
         """
-        if len(set(names)) < len(names):
-            twice = next(name for number, name in enumerate(names) if name in names[:number])
+        twice = next((name for number, name in enumerate(names) if name and name in names[:number]), None)
+        if twice is not None:
             raise DatasetError(f"{source} has two columns {twice!r}: rename one")
         bounds = [name for name in self.bounds(names) if name is not None]
         paths = path_columns(self.path, names)

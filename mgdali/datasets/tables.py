@@ -30,6 +30,8 @@ def read_table(
     Raises:
         DatasetError: If the table cannot be read, or is something else.
     """
+    if isinstance(names, str):
+        raise DatasetError(f"names is one name, {names!r}: give the names of all columns in a list")
     if isinstance(table, str | os.PathLike):
         return read_table_file(os.fspath(table), choose, delimiter=delimiter, names=names)
     if delimiter is not None or names is not None:

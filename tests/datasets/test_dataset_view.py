@@ -25,6 +25,21 @@ def test_a_data_set_is_described_in_one_line(labels: Any, options: dict[str, Any
     assert repr(VideoDataset(["a", "b"], labels, **options)) == f"VideoDataset({text})"
 
 
+@pytest.mark.parametrize(
+    ("labels", "shown"),
+    [
+        ([0, None], ["0", "no label"]),
+        ([0.5, None], ["0.5", "no label"]),
+        ([["run", "sit"], []], ["run, sit", "no class"]),
+        ([[0.0, 0.5], None], ["[0.  0.5]", "no label"]),
+    ],
+)
+def test_a_notebook_shows_labels_of_every_kind(labels: Any, shown: list[str]) -> None:
+    html = VideoDataset(["a", "b"], labels)._repr_html_()
+    cells = [row[1].text for row in ElementTree.fromstring(html).iter("tr")]
+    assert cells == ["label", *shown]
+
+
 def test_a_notebook_shows_the_first_videos_in_valid_html() -> None:
     dataset = VideoDataset(
         [f"<b>{'x' * 200}&{i}.mp4" for i in range(1000)],

@@ -68,6 +68,26 @@ def test_columns_are_all_others_or_the_chosen_ones() -> None:
         VideoDataset.from_table(table, columns=["x"])
 
 
+@pytest.mark.parametrize("name", ["", "__index_level_0__"])
+def test_the_numbers_of_rows_that_pandas_writes_are_no_column(tmp_path: Path, name: str) -> None:
+    (tmp_path / "t.csv").write_text(f"{name},path,label,id\n0,a,0,5\n1,b,1,6\n")
+    assert VideoDataset.from_table(tmp_path / "t.csv").columns == {"id": [5, 6]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"columns": "id"}, r"columns is one name, 'id': give a list, such as \['id'\]"),
+        ({"columns": [3]}, r"columns is \[3\]: give names of columns"),
+        ({"label": []}, "label is an empty list: give names of columns, or None for no labels"),
+        ({"names": "path"}, "names is one name, 'path': give the names of all columns in a list"),
+    ],
+)
+def test_wrong_names_of_columns_are_an_error(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        VideoDataset.from_table(ROWS, **{"label": None, **arguments})
+
+
 def test_a_missing_column_of_labels_is_an_error_but_labels_are_optional() -> None:
     with pytest.raises(DatasetError, match="no column 'label', .* in label=, or label=None for no labels"):
         VideoDataset.from_table(ROWS)
@@ -80,7 +100,7 @@ def test_several_columns_are_a_vector(tmp_path: Path) -> None:
     dataset = VideoDataset.from_table(tmp_path / "t.csv", label=["x", "y"])
     np.testing.assert_array_equal(dataset.labels, np.array([[0, 0.5], [1, np.nan]], np.float32))
     assert (dataset.classes, list(dataset.columns)) == (["x", "y"], ["id"])
-    with pytest.raises(DatasetError, match=r"label is \('x', 'x'\): give each column once"):
+    with pytest.raises(DatasetError, match=r"label is \['x', 'x'\]: give each column once"):
         VideoDataset.from_table(tmp_path / "t.csv", label=["x", "x"])
     (tmp_path / "t.csv").write_text("path,x,y\na,0,0.5\nb,1,high\n")
     with pytest.raises(DatasetError, match=r"t.csv, line 3, column 'y': .*'high': a vector needs numbers"):
