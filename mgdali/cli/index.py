@@ -51,8 +51,9 @@ def build(
         str | None,
         typer.Option(
             metavar="DIR or URL",
-            help="Folder or URL that names in the index are relative to. Relative paths in a list start from it too.",
-            show_default="that of an existing index; else DATA, or the folder of all videos; a list: working directory",
+            help="Folder or URL that names in the index are relative to. Relative paths in a list or a table start "
+            "from it too, without it from the working directory.",
+            show_default="that of an existing index; else DATA if it is a folder, or the folder of all videos",
         ),
     ] = None,
     list_kind: ListLines = None,
@@ -153,8 +154,9 @@ def check(
         str | None,
         typer.Option(
             metavar="DIR or URL",
-            help="Folder or URL that contains the videos now. Relative paths in a list start from it too.",
-            show_default="root in the index; for a list the working directory",
+            help="Folder or URL that contains the videos now. Relative paths in a list or a table start from it too, "
+            "without it from the working directory.",
+            show_default="root in the index",
         ),
     ] = None,
     moved: Moved = None,
@@ -224,8 +226,8 @@ def merge(
 def _videos(
     data: str, root: str | None, list_kind: Literal["videos", "frames"] | None, template: str | None
 ) -> list[Media]:
-    """Return the videos of ``DATA``. Only a list has paths that start from ``--root``."""
-    from mgdali.datasets.named_videos import videos_named
+    """Return the videos of ``DATA``. Only in a list or a table, paths start from ``--root``."""
+    from mgdali.datasets.named_videos import is_table, videos_named
 
-    is_list = os.path.isfile(data) and not data.lower().endswith(".tar")
-    return videos_named(data, root=root if is_list else None, kind=list_kind, template=template)
+    has_paths = is_table(data) or (os.path.isfile(data) and not data.lower().endswith(".tar"))
+    return videos_named(data, root=root if has_paths else None, kind=list_kind, template=template)
