@@ -107,7 +107,10 @@ def test_index_and_videos_may_be_moved_together_or_one_without_the_other(tmp_pat
 def test_moved_videos_are_found_by_path_and_url(measured: str, now: str, rooted: bool, tmp_path: Path) -> None:
     path = tmp_path / "i.parquet"
     name = f"{measured}/run/a.mp4"
-    write(path, name, root=measured if rooted else None)
+    # The root itself may be a video: a folder of frames.
+    write(path, name, measured, root=measured if rooted else None)
+    if now != "/":
+        assert path_in(MotionIndex(path, moved=(measured, now)), now) == measured
     video = f"{now.rstrip('/')}/run/a.mp4"
     assert path_in(MotionIndex(path, moved=(measured, now)), video) == name
     assert path_in(MotionIndex(path, moved=(measured, now)), name) == name
