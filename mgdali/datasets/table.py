@@ -106,8 +106,10 @@ def table_of_dicts(
         line_of: Returns the line of a row in the file.
 
     Raises:
-        DatasetError: If a row is not a dict, or the values of a column have different types.
+        DatasetError: If there are no rows, a row is not a dict, or the values of a column have different types.
     """
+    if not rows:
+        raise DatasetError(f"{source} has no rows: give a table with one row per video")
     described = Table(source, [], {}, line_of)
     names: dict[str, None] = {}
     for number, row in enumerate(rows):

@@ -99,9 +99,9 @@ def _read_csv(path: str, content: bytes, choose: Chosen, delimiter: str, names: 
     columns = choose(header, path)
     places = [header.index(name) for name in columns]
     # Arrow takes a tenth of the time of Python's csv, which is exact about the line of an error.
-    try:
-        found = _csv_by_arrow(content, delimiter, written, places, named=names is not None)
-    except pa.ArrowException:
+    # If there is one column, Arrow takes a line of spaces for a row.
+    found = None if len(header) == 1 else _csv_by_arrow(content, delimiter, written, places, named=names is not None)
+    if found is None:
         found = _csv_by_python(path, islice(rows(), int(names is None), None), header, places)
     return Table(
         path, header, dict(zip(columns, found, strict=True)), partial(_line_of, rows, names is None), untyped=True
@@ -110,21 +110,20 @@ def _read_csv(path: str, content: bytes, choose: Chosen, delimiter: str, names: 
 
 def _csv_by_arrow(
     content: bytes, delimiter: str, header: list[str], places: list[int], *, named: bool
-) -> list[pa.ChunkedArray]:
-    """Return columns of a CSV file as text.
-
-    Raises:
-        pa.ArrowException: If the file is malformed, or Arrow is stricter than Python.
-    """
+) -> list[pa.ChunkedArray] | None:
+    """Return columns of a CSV file as text; None if Arrow finds it malformed."""
     columns = [header[place] for place in places]
-    table = pacsv.read_csv(
-        pa.BufferReader(content),
-        read_options=pacsv.ReadOptions(column_names=header if named else None),
-        parse_options=pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-        convert_options=pacsv.ConvertOptions(
+    options = (
+        pacsv.ReadOptions(column_names=header if named else None),
+        pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+        pacsv.ConvertOptions(
             column_types=dict.fromkeys(header, pa.large_string()), include_columns=columns, strings_can_be_null=False
         ),
     )
+    try:
+        table = pacsv.read_csv(pa.BufferReader(content), *options)
+    except pa.ArrowException:
+        return None
     return [pc.utf8_trim_whitespace(table.column(name)) for name in columns]
 
 
@@ -169,7 +168,7 @@ def _read_json(path: str, content: bytes, choose: Chosen) -> Table:
     # Arrow takes a tenth of the time of Python, which is exact about the line of an error.
     try:
         table = pajson.read_json(pa.BufferReader(content))
-        if not any(_has_times(kind) for kind in table.schema.types):
+        if len(table) and not any(_has_times(kind) for kind in table.schema.types):
             needed = table.select(choose(table.column_names, path))
             return replace(Table.of_arrow(path, needed, table.schema), line_of=lines)
     except pa.ArrowException:

@@ -22,6 +22,8 @@ _TIMESTAMP = (
     r"^(?:(?P<hours>[0-9]+):)?(?P<minutes>[0-5]?[0-9]):(?P<seconds>[0-5]?[0-9])(?:\.(?P<fraction>[0-9]{1,9}))?$"
 )
 
+_IGNORE = "start=None and end=None ignore such columns"
+
 
 def check_unit(unit: TimeUnit, first_frame: int) -> None:
     """Raise a ValueError unless ``unit`` is a unit of time and ``first_frame`` the number of a frame."""
@@ -48,7 +50,7 @@ def segments_of(
         first_frame: Number of a video's first frame in the table, 0 or 1.
 
     Returns:
-        None if both columns are None.
+        None if all videos are whole files.
 
     Raises:
         DatasetError: If a value is not a time, or an end is not after its start; the message names the row.
@@ -61,6 +63,8 @@ def segments_of(
     given = ~(np.isnan(starts) & np.isnan(ends))
     starts, ends = np.nan_to_num(starts, nan=0.0), np.nan_to_num(ends, nan=math.inf)
     given &= (starts > 0) | (ends < math.inf)
+    if not given.any():
+        return None
     bad = np.flatnonzero(ends <= starts)
     if len(bad):
         row = int(bad[0])
@@ -95,7 +99,7 @@ def _numbers(table: Table, name: str, column: pa.ChunkedArray, unit: TimeUnit) -
     if pa.types.is_large_string(kind):
         return _parsed(table, name, column, timestamps=False)
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-        raise DatasetError(f"{table.source}: column {name!r} contains {kind}: give numbers of {unit}")
+        raise DatasetError(f"{table.source}: column {name!r} contains {kind}: give numbers of {unit}; {_IGNORE}")
     return np.array(column.cast(pa.float64(), safe=False).fill_null(math.nan).to_numpy())
 
 
@@ -121,7 +125,7 @@ def _parsed(table: Table, name: str, column: pa.ChunkedArray, *, timestamps: boo
     bad = np.flatnonzero(np.isnan(values) & np.asarray(text.is_valid()))
     if len(bad):
         advice = "seconds, such as 12.5, or a time, such as 00:01:02.50" if timestamps else "a number of frames"
-        raise _wrong(table, name, int(bad[0]), f"a time: give {advice}")
+        raise _wrong(table, name, int(bad[0]), f"a time: give {advice}; {_IGNORE}")
     return values
 
 

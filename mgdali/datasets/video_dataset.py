@@ -222,6 +222,11 @@ class VideoDataset(Constructors, PublishedDataSets, Sequence[Video]):
             DatasetError: If labels are of different kinds, if only some of the data sets have names for their classes,
                 or if a data set is packed and the others are not from the same pack.
         """
+        strange = next((each for each in others if not isinstance(each, VideoDataset)), None)
+        if strange is not None:
+            raise DatasetError(
+                f"concat got a {type(strange).__name__}: give data sets, as in first.concat(second, third)"
+            )
         if any(each.pack != self.pack for each in others):
             raise DatasetError(
                 "videos of a packed data set cannot be joined with others, because they have their own index: join the "

@@ -108,6 +108,11 @@ def test_labels_of_different_kinds_are_not_joined(first: Any, second: Any, messa
         VideoDataset(["a"], first).concat(VideoDataset(["b"], second))
 
 
+def test_only_data_sets_are_joined(table: VideoDataset) -> None:
+    with pytest.raises(DatasetError, match=r"concat got a list: give data sets, as in first\.concat\(second, third\)"):
+        table.concat([table])  # type: ignore[arg-type]
+
+
 def test_a_split_has_the_fraction_and_keeps_the_order(table: VideoDataset) -> None:
     np.random.seed(3)
     first, second = table.split(0.75, seed=5)

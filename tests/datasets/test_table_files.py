@@ -65,6 +65,14 @@ def test_the_cells_of_a_column_decide_its_type(tmp_path: Path, cells: list[str],
     assert [type(value) for value in column] == [type(value) for value in values]
 
 
+def test_blank_lines_are_ignored(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("\npath\n\n  \na.mp4\n\nb.mp4\n\n")
+    assert VideoDataset.from_table(tmp_path / "t.csv", label=None).paths == ["a.mp4", "b.mp4"]
+    (tmp_path / "t.csv").write_text("\npath,label\n\n  \na.mp4,0\n\nb.mp4,x y\n\n")
+    with pytest.raises(DatasetError, match=r"t\.csv, line 7, column 'label'"):
+        VideoDataset.from_table(tmp_path / "t.csv", classes=["run"])
+
+
 def test_a_csv_file_may_have_no_header_and_any_delimiter(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("a.mp4|1\nb.mp4|0\n")
     dataset = VideoDataset.from_table(tmp_path / "t.txt", names=["path", "label"], delimiter="|")
@@ -105,6 +113,7 @@ def test_a_parquet_file_is_read(tmp_path: Path) -> None:
         ("t.csv.gz", "path,label\n", "cannot read the table .*t.csv.gz: .*gzip"),
         ("t.xlsx", "", "has the ending '.xlsx': give a table .csv, .tsv, .jsonl"),
         ("t.jsonl", '{"path": "a"}\n\n{"path":\n', "line 3: the line is not a JSON object"),
+        ("t.jsonl", "\n", "t.jsonl has no rows"),
         ("t.jsonl", '{"path": "a"}\n[1]\n', r"line 2: '\[1\]' is a list: give an object"),
         ("t.jsonl", '{"path": "a", "label": 1}\n{"path": "b", "label": "x"}\n', "line 2, column 'label': 'x' is a str"),
         ("t.json", '[{"path": "a"},\n', "t.json, line 2: the text is not JSON"),

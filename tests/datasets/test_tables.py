@@ -114,7 +114,8 @@ def test_classes_are_those_that_hugging_face_stores() -> None:
     ("table", "message"),
     [
         (3, "the table is a int: give the path of a file"),
-        ([], r"the list has no column 'path'"),
+        ([], "the list has no rows: give a table with one row per video"),
+        ([{}], "the list has no column 'path', but it has no column"),
         (["a.mp4"], r"the list, row 0 \(the first is row 0\): 'a.mp4' is a str: give an object"),
         ({"path": "a.mp4", "label": [1]}, "column 'path' is 'a.mp4': give a list with one value per row"),
         ({"path": ["a"], "label": [1, 2]}, "columns of different lengths"),
