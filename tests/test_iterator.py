@@ -66,13 +66,13 @@ def _alive(pid: int) -> bool:
 @pytest.mark.parametrize("training", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_any_number_of_workers_gives_the_same_bytes(dataset: VideoDataset, training: bool) -> None:
     seen = []
-    for num_workers in (0, 1, 2, 4):
+    for num_workers in (0, 1, 3):
         with load(
             dataset, num_workers=num_workers, batch_size=3, shuffle=True, training=training, return_meta=True, seed=7
         ) as loader:
             seen.append([digest(batch) for _ in range(2) for batch in loader])
     assert len(set(seen[0])) == len(seen[0])
-    assert seen[1:] == seen[:1] * 3
+    assert seen[1:] == seen[:1] * 2
 
 
 def test_picks_equal_the_reference(dataset: VideoDataset) -> None:
@@ -716,7 +716,9 @@ OWN_SAMPLER = """
         num_frames = 2
         representation = None
         def pick(self, motion, total, offsets):
-            {body}
+            if total == 50:
+                raise KeyError("my mistake")
+            return np.array([0, total - 1])
 
     loader = MGDaliIterator(
         VideoDataset(sys.argv[1:], [0] * (len(sys.argv) - 1)),
@@ -728,20 +730,18 @@ OWN_SAMPLER = """
 
 
 @pytest.mark.slow
-def test_a_sampler_defined_in_a_script_reaches_the_workers(dataset: VideoDataset, tmp_path: Path) -> None:
-    script = OWN_SAMPLER.format(body="return np.array([0, total - 1])")
-    result = run_script(tmp_path, script, *[video.path for video in dataset])
-    assert result.returncode == 0, result.stderr
+def test_a_sampler_defined_in_a_script_reaches_the_workers_and_its_error_shows_its_traceback(
+    dataset: VideoDataset, tmp_path: Path
+) -> None:
+    paths = [video.path for video in dataset]
+    # Longer than the others, and the last.
+    paths.append(str(write_video(tmp_path / "long.mp4", moving_square(50, 32, 32))))
+    result = run_script(tmp_path, OWN_SAMPLER, *paths)
     lines = result.stdout.splitlines()
     assert len(lines) == len(dataset)
     for line in lines:
         total = int(line.split()[-1])
         assert line == f"[0, {total - 1}] {total}"
-
-
-@pytest.mark.slow
-def test_an_error_in_a_user_defined_sampler_shows_its_traceback(dataset: VideoDataset, tmp_path: Path) -> None:
-    result = run_script(tmp_path, OWN_SAMPLER.format(body="raise KeyError('my mistake')"), dataset[0].path)
     assert result.returncode != 0
     assert "my mistake" in result.stderr
     assert "WorkerError" in result.stderr

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ import pytest
 import torch
 
 from mgdali import Segment, VideoDataset
+from tests.support.framework_loading import run_ranks
 from tests.support.loading import SCRIPT_ENVIRONMENT
 from tests.support.videos import moving_square, write_video
 
@@ -339,11 +339,7 @@ TWO_RANKS = """
 @pytest.mark.slow
 def test_two_ranks_share_every_epoch_and_resume_together(folder: Path, tmp_path: Path) -> None:
     own = arguments(folder, Path("unused"), "--batch-size", "4")
-    text = TWO_RANKS.format(examples=str(EXAMPLES), arguments=own)
-    (tmp_path / "script.py").write_text(textwrap.dedent(text))
-    result = subprocess.run(
-        [*TORCHRUN, "script.py"], env=ENVIRONMENT, cwd=tmp_path, capture_output=True, text=True, timeout=120
-    )
+    result = run_ranks(tmp_path, TWO_RANKS.format(examples=str(EXAMPLES), arguments=own), ranks=2)
     assert result.returncode == 0, result.stderr
     printed = json.loads(result.stdout.splitlines()[-1])
     for count, batches in zip((11, 10), printed["seen"], strict=True):

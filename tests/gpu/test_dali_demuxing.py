@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import av
@@ -28,6 +29,7 @@ ONE_THREAD = {"threads": "1"}
 pytestmark = pytest.mark.skipif(bool(libraries_missing()), reason=libraries_missing())
 
 
+@cache
 def frames_of_pyav(path: Path) -> list[int] | None:
     """Return the number of the packet of each frame that PyAV returns; None if they are not one to one."""
     log = StreamLog()
@@ -91,17 +93,18 @@ def test_dali_returns_the_frames_of_pyav_for_every_file_that_is_left_to_it(sampl
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("indexed", [False, True])
 @pytest.mark.parametrize("folder", ["clips", "peers"])
-def test_dali_returns_the_frames_of_pyav_for_all_shared_files(shared: Path, folder: str, indexed: bool) -> None:
+def test_dali_returns_the_frames_of_pyav_for_all_shared_files(shared: Path, folder: str) -> None:
     if not (shared / folder).is_dir():
         pytest.skip(f"{shared / folder} is missing")
-    failures, kinds = {}, set()
-    for path in files_below(shared / folder):
-        kind, failures[path.name] = check(path, indexed=indexed)
-        kinds.add(kind)
+    failures: dict[str, list[str]] = {}
+    for indexed in (False, True):
+        kinds = set()
+        for path in files_below(shared / folder):
+            kind, failures[f"{path.name}, {indexed=}"] = check(path, indexed=indexed)
+            kinds.add(kind)
+        assert {"as is", "remuxed", "pyav"} <= kinds
     assert not any(failures.values()), {name: words for name, words in failures.items() if words}
-    assert {"as is", "remuxed", "pyav"} <= kinds
 
 
 @pytest.mark.parametrize("name", CODED)

@@ -535,7 +535,8 @@ class Watched(LocalPool):
         if len(first) < BATCH_SIZE:
             first.append(weakref.ref(array))
         return array
-def kept(**arguments):
+def kept(dataset, **arguments):
+    first.clear()
     feed = feed_of(dataset, pool=Watched, **arguments)
     feed.start(0, WHOLE)
     feed.next()
@@ -548,9 +549,12 @@ def kept(**arguments):
         time.sleep(0.1)
     print([array() is not None for array in first])
 """
-    script = f"{paths_and_labels(intact)}{NEVER}{watch}kept(functions=partial(HostFunctions, never_return))"
-    assert run(script) == "[True, True, True]\n"
-    assert run(f"{paths_and_labels(broken)}{watch}kept()") == "[False, False, False]\n"
+    script = f"""{paths_and_labels(broken)}{NEVER}{watch}
+kept(dataset)
+{paths_and_labels(intact)}
+kept(dataset, functions=partial(HostFunctions, never_return))
+"""
+    assert run(script) == "[False, False, False]\n[True, True, True]\n"
 
 
 def dali_threads() -> int:

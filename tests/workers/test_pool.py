@@ -43,8 +43,9 @@ def collect(pool: Pool, count: int) -> dict[int, Any]:
     return outcomes
 
 
-@pytest.fixture(params=[0, 1, 3])
+@pytest.fixture(scope="module", params=[0, 1, 3])
 def pool(request: pytest.FixtureRequest) -> Any:
+    """A pool for several tests, which release all slots that they used."""
     made = WorkerPool(request.param, 8, CONFIG) if request.param else LocalPool(CONFIG)
     yield made
     made.close()
@@ -75,6 +76,7 @@ def test_the_error_of_a_bad_video_does_not_affect_the_next_job(
     assert isinstance(outcomes[0], VideoDecodeError)
     assert outcomes[0].path == str(tmp_path / "none.mp4")
     assert isinstance(outcomes[1], ClipResult)
+    pool.release(1)
 
 
 def test_a_cancelled_job_that_was_not_begun_is_not_done(pool: Pool, dataset: VideoDataset) -> None:
@@ -85,8 +87,12 @@ def test_a_cancelled_job_that_was_not_begun_is_not_done(pool: Pool, dataset: Vid
     outcomes = collect(pool, 8)
     # Each worker may have begun a job before the cancellation, but none reached the last job.
     assert outcomes[7] is None
+    for slot, outcome in outcomes.items():
+        if outcome is not None:
+            pool.release(slot)
     pool.submit(7, job(dataset[0].path))
     assert isinstance(collect(pool, 1)[7], ClipResult)
+    pool.release(7)
 
 
 @pytest.mark.slow
@@ -128,7 +134,7 @@ def test_a_closed_pool_leaves_neither_processes_nor_open_files(dataset: VideoDat
         return len(os.listdir("/proc/self/fd"))
 
     before = open_files()
-    for _ in range(3):
+    for _ in range(2):
         pool = WorkerPool(2, 4, CONFIG)
         pool.submit(0, job(dataset[0].path))
         collect(pool, 1)
