@@ -49,6 +49,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(folder: Path
     assert not set(first.values()) & set(other.values())
 
 
+@pytest.mark.slow
 def test_the_folder_is_a_data_set_of_all_classes(folder: Path) -> None:
     dataset = VideoDataset.from_folder(folder)
     planned = plan_action_videos(videos_per_class=PER_CLASS)
@@ -69,6 +70,7 @@ def test_lengths_are_odd_sizes_even_and_both_differ() -> None:
     assert all(video.burst.start >= 4 and video.burst.stop <= video.num_frames - 3 for video in planned)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("video", plan_action_videos(videos_per_class=PER_CLASS), ids=lambda video: video.name)
 def test_the_motion_lies_in_the_burst(folder: Path, video: ActionVideo) -> None:
     motion = measure_motion(folder / video.name, Representation())
@@ -78,6 +80,7 @@ def test_the_motion_lies_in_the_burst(folder: Path, video: ActionVideo) -> None:
     assert len(in_burst) < len(motion) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("video", plan_action_videos(videos_per_class=PER_CLASS), ids=lambda video: video.name)
 def test_the_shape_does_what_its_class_says(folder: Path, video: ActionVideo) -> None:
     frames = [np.asarray(frame.to_ndarray(format="rgb24"), np.uint8) for frame in read_frames(folder / video.name)]
@@ -97,18 +100,23 @@ def test_the_shape_does_what_its_class_says(folder: Path, video: ActionVideo) ->
         assert 0.9 < growth < 1.1
 
 
-def test_an_empty_folder_is_filled_and_one_that_holds_something_is_left_alone(tmp_path: Path) -> None:
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    write_action_videos(empty, videos_per_class=1)
-    assert len(digests(empty)) == len(ACTIONS)
-    file = tmp_path / "file"
-    file.write_text("mine")
-    for taken in (empty, file):
+@pytest.mark.slow
+def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
+    write_action_videos(tmp_path, videos_per_class=1)
+    assert len(digests(tmp_path)) == len(ACTIONS)
+
+
+def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
+    folder, file = tmp_path / "folder", tmp_path / "file"
+    folder.mkdir()
+    for path in (folder / "file", file):
+        path.write_text("mine")
+    for taken in (folder, file):
         with pytest.raises(DatasetError, match=f"{taken} already exists"):
             write_action_videos(taken, videos_per_class=1)
-    assert file.read_text() == "mine"
-    assert sorted(os.listdir(tmp_path)) == ["empty", "file"]
+    assert file.read_text() == (folder / "file").read_text() == "mine"
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+    assert os.listdir(folder) == ["file"]
 
 
 @pytest.mark.parametrize(("name", "value"), [("videos_per_class", 0), ("videos_per_class", 1.5), ("seed", -1)])

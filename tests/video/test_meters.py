@@ -30,6 +30,7 @@ def decode_all(path: Path) -> NDArray[np.uint8]:
     return np.stack([frame.to_ndarray(format="rgb24") for frame in read_frames(path)])
 
 
+@pytest.mark.slow
 def test_motion_of_real_files_equals_the_golden_values(golden_motion: list[tuple[Path, dict[str, Any]]]) -> None:
     for path, case in golden_motion:
         assert measure_motion(path, Representation()).tolist() == case["luma"], path
