@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from index_rows import make_up, path_of
 
 from mgdali import MotionIndex
-from mgdali.index.build import read_known
+from mgdali.index.known import read_known
 from mgdali.index.schema import from_batch
 from mgdali.index.writer import IndexWriter
 

@@ -181,7 +181,7 @@ def _videos_listed(data: str, root: AnyPath | None, kind: ListKind | None, templ
 
 
 def _check_existing(media: list[Media], data: str, root: AnyPath | None) -> list[Media]:
-    """Return videos of a list, of which at least one must exist."""
+    """Return the videos of a list, after a check that at least one of them exists."""
     if not any(map(_exists, media)):
         raise DatasetError(f"none of the {len(media)} videos in {data} exists, {_missing_example(media, root)}")
     return media

@@ -28,7 +28,7 @@ from mgdali.workers.protocols import Outcome
 
 Engine = Literal["local", "ray"]
 
-__all__ = ["BuildReport", "Engine", "build_index", "measure_locally", "read_known"]
+__all__ = ["BuildReport", "Engine", "build_index", "measure_locally"]
 
 # Enough jobs that no worker waits for its next video.
 _SLOTS_PER_WORKER = 4

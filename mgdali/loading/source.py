@@ -24,7 +24,7 @@ from mgdali.gpu.decoder_memory import session_cache_bytes
 from mgdali.loading.batch import Part, arrange_clips, arrange_encoded
 from mgdali.loading.order import WHOLE, Share
 from mgdali.loading.settings import LoaderSettings
-from mgdali.loading.tally import Tally
+from mgdali.loading.tally import NOT_INDEXED, Tally
 from mgdali.video.record import VideoRecord
 from mgdali.workers.clip_job import ClipJob, ClipResult
 from mgdali.workers.encoded_job import GRAPH_FAILED, EncodedResult, Result
@@ -305,7 +305,7 @@ class ClipSource:
         record = self._index.find(path)
         if record is None:
             if self._on_record is None:
-                self._tally.note_unindexed(path, "is not in the index")
+                self._tally.note_unindexed(path, NOT_INDEXED)
             return
         if time_range is not None and record.error is None:
             sample.part = time_range.frames(record)

@@ -8,10 +8,18 @@ from dataclasses import dataclass, field
 
 from mgdali.errors import VideoCrashError, VideoDecodeError
 
-__all__ = ["Tally"]
+__all__ = ["NOT_INDEXED", "Tally"]
 
 # Number of frames that may be decoded for a part of a video beside its own, before a warning: about a minute.
 _LONG_WAY = 1800
+
+NOT_INDEXED = "is not in the index"
+"""Reason for a video without a row."""
+
+_IF_MOVED = (
+    "If the videos were moved or renamed, open the index with MotionIndex(path, root=…) or moved=(old, new), or run "
+    "`mgdali index build` again"
+)
 
 _RESUMED = " (before this run was resumed)"
 
@@ -59,7 +67,8 @@ class Tally:
             return
         self.unindexed[path] = reason
         if len(self.unindexed) == 1:
-            message = f"{path} {reason}: measuring it while loading; further such videos are not reported"
+            advice = f". {_IF_MOVED}" if reason == NOT_INDEXED else ""
+            message = f"{path} {reason}: measuring it while loading; further such videos are not reported{advice}"
             warnings.warn(message, RuntimeWarning, stacklevel=3)
 
     def note_long_way(self, path: str, num_frames: int, frames_decoded: int) -> None:
