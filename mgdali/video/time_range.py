@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, get_args
@@ -70,11 +72,12 @@ class TimeRange:
         if self.unit == "frames":
             end = total if self.end is None else min(int(self.end), total)
             return min(int(self.start), end), end
-        seconds = frame_seconds(record)
-        if seconds is None:
+        seconds_of = _clock_of(record)
+        if seconds_of is None:
             return None
-        first = int(np.searchsorted(seconds, self.start, side="left"))
-        end = total if self.end is None else int(np.searchsorted(seconds, self.end, side="left"))
+        # A search needs the times of a few frames only, which matters for the main process and long files.
+        first = bisect_left(range(total), self.start, key=seconds_of)
+        end = total if self.end is None else bisect_left(range(total), self.end, key=seconds_of)
         return min(first, end), end
 
     def check_frames(self, frames: tuple[int, int], path: str) -> None:
@@ -157,6 +160,18 @@ def frame_seconds(record: VideoRecord) -> NDArray[np.float64] | None:
         return None
     numerator, denominator = record.time_base
     return np.asarray((record.times - record.times[0]) * numerator / denominator, np.float64)
+
+
+def _clock_of(record: VideoRecord) -> Callable[[int], float] | None:
+    """Return the function that tells the time of a frame, as :func:`frame_seconds`; None if it is not known."""
+    if _is_untimed(record.container):
+        rate = record.rate
+        return (lambda t: t * (1 / rate)) if rate else None
+    times = record.times
+    if times is None or len(times) == 0:
+        return None
+    first, time_base = int(times[0]), Fraction(*record.time_base)
+    return lambda t: _seconds(int(times[t]) - first, time_base)
 
 
 def _text(value: float) -> str:
