@@ -18,6 +18,7 @@ MODULES = [
     "mgdali.published_rules",
     "mgdali.published_samplers",
     "mgdali.samplers",
+    "mgdali.datasets.constructors",
     "mgdali.datasets.video_dataset",
     "mgdali.index.reader",
     "mgdali.iterator",
