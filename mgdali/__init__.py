@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mgdali.one_video.pick import pick_frames
     from mgdali.packing.encoding import Encoding
     from mgdali.packing.pack import pack
-    from mgdali.samplers import MotionGuided, Representation, Segment, Stride, TopMotion
+    from mgdali.samplers import MotionClip, MotionGuided, Representation, Segment, Stride, TopMotion
     from mgdali.video.time_range import TimeRange
 
 __version__ = "0.1.0"
@@ -28,6 +28,7 @@ __all__ = [
     "DatasetError",
     "Encoding",
     "MGDaliIterator",
+    "MotionClip",
     "MotionGuided",
     "MotionIndex",
     "PickedClip",
@@ -51,6 +52,7 @@ _MODULES = {
     "DatasetError": "errors",
     "Encoding": "packing.encoding",
     "MGDaliIterator": "iterator",
+    "MotionClip": "samplers",
     "MotionGuided": "samplers",
     "MotionIndex": "index.reader",
     "PickedClip": "one_video.clip",

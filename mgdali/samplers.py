@@ -23,6 +23,7 @@ Motion = Literal["image", "feature"]
 
 __all__ = [
     "Motion",
+    "MotionClip",
     "MotionGuided",
     "Representation",
     "SampleFrames",
@@ -253,6 +254,60 @@ class Stride:
         starts = max(total - span, 0) + 1
         start = min(int(offsets[0] * starts), starts - 1)
         return sampling.sample_stride(total, self.num_frames, self.stride, start=start, past_end=self.past_end)
+
+
+@dataclass(frozen=True)
+class MotionClip:
+    """Every ``stride``-th frame of a run around motion: :func:`mgdali.sampling.sample_motion_clip`.
+
+    For models that need frames at equal distances, such as SlowFast. Only the first of the N offsets is used.
+
+    Args:
+        num_frames: Number of picks per video, N >= 1.
+        stride: Distance between two picks in frames, >= 1.
+        motion, channels, weights: As in :class:`Representation`.
+        mu: Exponent that smooths S, >= 0.
+        even: Share of the distribution that is spread evenly over time, in [0, 1].
+        past_end: Which frames replace those past the end of a short video: ``"repeat_last"`` or ``"loop"``
+            (:func:`mgdali.sampling.sample_stride`).
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    num_frames: int = 8
+    _: KW_ONLY
+    stride: int = 8
+    motion: Motion = "image"
+    mu: float = 0.5
+    channels: Channels = "luma"
+    weights: Any = field(default=None, repr=False, compare=False)
+    even: float = 0.0
+    past_end: PastEnd = "repeat_last"
+
+    def __post_init__(self) -> None:
+        check_integer("num_frames", self.num_frames, least=1)
+        check_integer("stride", self.stride, least=1)
+        sampling.check_mu(self.mu)
+        sampling.check_even(self.even)
+        sampling.check_past_end(self.past_end)
+        object.__setattr__(self, "weights", self.representation.weights)
+
+    @property
+    def representation(self) -> Representation:
+        return Representation(motion=self.motion, channels=self.channels, weights=self.weights)
+
+    def pick(self, motion: NDArray[np.float64] | None, total: int, offsets: NDArray[np.float64]) -> NDArray[np.int64]:
+        assert motion is not None
+        return sampling.sample_motion_clip(
+            motion,
+            self.num_frames,
+            self.stride,
+            mu=self.mu,
+            even=self.even,
+            offset=float(offsets[0]),
+            past_end=self.past_end,
+        )
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ __all__ = [
     "check_mu",
     "check_past_end",
     "motion_weights",
+    "sample_motion_clip",
     "sample_motion_guided",
     "sample_segment",
     "sample_stride",
@@ -191,6 +192,51 @@ def sample_stride(
         return np.asarray((first + step % frames * np.arange(count)) % frames, np.int64)
     step = min(step, frames)
     return np.asarray(np.minimum(first + step * np.arange(count), frames - 1), np.int64)
+
+
+def sample_motion_clip(
+    motion: ArrayLike,
+    num_frames: int,
+    stride: int,
+    *,
+    mu: float = 0.5,
+    even: float = 0.0,
+    offset: float = 0.5,
+    past_end: PastEnd = "repeat_last",
+) -> NDArray[np.int64]:
+    """Pick every ``stride``-th frame of a run whose middle is drawn from the distribution of motion.
+
+    Models that need frames at equal distances, such as SlowFast, are trained on such runs. The middle is the smallest t
+    with ``cumsum(w)[t] > offset * sum(w)``, as of :func:`sample_motion_guided` with one pick. The run is moved to be
+    within the video, if the video is long enough; otherwise it begins with the first frame.
+
+    Args:
+        motion: S, float ``[T]``, T >= 1, finite and not negative.
+        num_frames: Number of picks, N >= 1.
+        stride: Distance between two picks in frames, >= 1.
+        mu: Exponent that smooths S, >= 0.
+        even: Share of the distribution that is spread evenly over time, in [0, 1] (:func:`motion_weights`).
+        offset: Position of the middle in the cumulative distribution, in [0, 1). Random in training; with 0.5, in
+            testing, half of the motion is before the middle.
+        past_end: Which frames replace those past the end of a short video (:func:`sample_stride`).
+
+    Returns:
+        int64 ``[N]`` in ``[0, T)``. Sorted with ``past_end="repeat_last"``.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+        >>> sample_motion_clip([0] * 20 + [9] * 4 + [0] * 20, 4, 2)
+        array([19, 21, 23, 25])
+    """
+    count = _check_count("num_frames", num_frames)
+    step = _check_count("stride", stride)
+    (middle,) = sample_motion_guided(motion, 1, mu=mu, even=even, offsets=offset).tolist()
+    total = np.size(motion)
+    span = (count - 1) * step + 1
+    start = min(max(middle - span // 2, 0), max(total - span, 0))
+    return sample_stride(total, count, step, start=start, past_end=past_end)
 
 
 def sample_top_motion(motion: ArrayLike, num_frames: int) -> NDArray[np.int64]:

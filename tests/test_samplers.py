@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from mgdali import sampling
 from mgdali.motion import default_filters
-from mgdali.samplers import MotionGuided, Representation, Sampler, Segment, Stride, TopMotion
+from mgdali.samplers import MotionClip, MotionGuided, Representation, Sampler, Segment, Stride, TopMotion
 
-STRATEGIES = [MotionGuided(), Segment(), Stride(), TopMotion()]
+STRATEGIES = [MotionGuided(), MotionClip(), Segment(), Stride(), TopMotion()]
 MOTION = np.array([0, 3, 50, 2, 8, 1, 0, 90, 4, 7, 7, 12], np.float64)
 OFFSETS = np.array([0.9, 0.1, 0.6, 0.3])
 
@@ -74,7 +74,7 @@ def test_stride_in_testing_takes_the_middle() -> None:
     assert picks.tolist() == [10, 12, 14, 16, 18]
 
 
-@pytest.mark.parametrize("kind", [MotionGuided, Segment, Stride, TopMotion])
+@pytest.mark.parametrize("kind", [MotionGuided, MotionClip, Segment, Stride, TopMotion])
 @given(st.lists(st.floats(0, 1e9), min_size=1, max_size=50), st.lists(st.floats(0, 1, exclude_max=True), min_size=1))
 def test_picks_are_sorted_and_in_range(kind: Any, motion: list[float], offsets: list[float]) -> None:
     picks = kind(num_frames=len(offsets)).pick(np.array(motion), len(motion), np.array(offsets))
@@ -108,7 +108,7 @@ def test_strategies_without_motion_have_no_representation(strategy: Sampler) -> 
     assert strategy.representation is None
 
 
-@pytest.mark.parametrize("kind", [MotionGuided, TopMotion])
+@pytest.mark.parametrize("kind", [MotionGuided, MotionClip, TopMotion])
 def test_strategies_that_use_motion_have_a_representation(kind: Any) -> None:
     assert kind().representation == Representation(motion="image", channels="luma")
     assert kind(channels="rgb").representation == Representation(motion="image", channels="rgb")
@@ -156,14 +156,14 @@ def test_strategies_cannot_be_changed(strategy: Any) -> None:
         strategy.num_frames = 3
 
 
-@pytest.mark.parametrize("kind", [MotionGuided, Segment, Stride, TopMotion])
+@pytest.mark.parametrize("kind", [MotionGuided, MotionClip, Segment, Stride, TopMotion])
 @pytest.mark.parametrize("count", [0, -1, 2.5, None])
 def test_the_number_of_frames_must_be_whole_and_positive(kind: Any, count: Any) -> None:
     with pytest.raises(ValueError, match=f"num_frames must be .* got {count}"):
         kind(num_frames=count)
 
 
-@pytest.mark.parametrize("kind", [MotionGuided, Segment, Stride, TopMotion])
+@pytest.mark.parametrize("kind", [MotionGuided, MotionClip, Segment, Stride, TopMotion])
 def test_only_the_number_of_frames_may_be_given_without_its_name(kind: Any) -> None:
     assert kind(5) == kind(num_frames=5)
     assert kind(5).num_frames == 5
@@ -198,6 +198,10 @@ def test_a_bad_representation_is_named(kind: Any, arguments: dict[str, Any], mes
         (lambda: Stride(stride=0), "stride must be .* got 0"),
         (lambda: Stride(stride=1.5), "stride must be .* got 1.5"),
         (lambda: Stride(past_end="first"), "past_end must be .* got 'first'"),
+        (lambda: MotionClip(stride=0), "stride must be .* got 0"),
+        (lambda: MotionClip(mu=-1), "mu must be .* got -1"),
+        (lambda: MotionClip(even=2), "even must be .* got 2"),
+        (lambda: MotionClip(past_end="first"), "past_end must be .* got 'first'"),
     ],
 )
 def test_a_bad_argument_is_named_with_its_value(call: Callable[[], Any], message: str) -> None:

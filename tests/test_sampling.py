@@ -18,6 +18,7 @@ import mgdali
 from mgdali.sampling import (
     Inverse,
     motion_weights,
+    sample_motion_clip,
     sample_motion_guided,
     sample_segment,
     sample_stride,
@@ -206,6 +207,42 @@ def test_weights_are_motion_to_the_power_of_mu() -> None:
     assert motion_weights([0, 4, 9], 2).tolist() == [0, 16, 81]
     assert motion_weights([0, 4, 9], 0).tolist() == [1, 1, 1]
     assert motion_weights([0, 0], 0.5).tolist() == [1, 1]
+
+
+# --- Runs around motion -----------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_within_the_video_and_its_middle_is_the_motion_guided_pick_if_it_fits() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(200):
+        motion = rng.random(int(rng.integers(1, 80))) ** 4
+        count, stride, offset = int(rng.integers(1, 9)), int(rng.integers(1, 9)), rng.random()
+        picks = sample_motion_clip(motion, count, stride, mu=1, offset=offset)
+        (middle,) = sample_motion_guided(motion, 1, mu=1, offsets=offset).tolist()
+        span = (count - 1) * stride + 1
+        if span > len(motion):
+            assert picks.tolist() == [min(i * stride, len(motion) - 1) for i in range(count)]
+            continue
+        assert np.diff(picks).tolist() == [stride] * (count - 1)
+        assert picks[0] >= 0
+        assert picks[-1] < len(motion)
+        if span // 2 <= middle < len(motion) - span:
+            assert picks[0] == middle - span // 2
+        else:
+            assert picks[0] <= middle <= picks[0] + span - 1
+
+
+def test_middles_of_runs_follow_the_distribution_of_motion() -> None:
+    motion = np.zeros(100)
+    motion[[30, 60]] = 1, 3
+    offsets = (np.arange(1000) + 0.5) / 1000
+    middles = np.array([sample_motion_clip(motion, 3, 2, mu=1, offset=offset)[1] for offset in offsets])
+    assert set((middles + 1).tolist()) <= {30, 31, 60, 61}
+    assert (middles < 40).mean() == pytest.approx(0.25, abs=0.01)
+
+
+def test_a_short_video_is_played_again_by_a_looping_run() -> None:
+    assert sample_motion_clip([1, 2, 3], 4, 2, past_end="loop").tolist() == [0, 2, 1, 0]
 
 
 # --- An even share ----------------------------------------------------------------------------------------------------

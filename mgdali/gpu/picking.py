@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mgdali.gpu.cuda_kernels import Kernels
-from mgdali.samplers import MotionGuided, Sampler, Segment, Stride, TopMotion, checked_picks
+from mgdali.samplers import MotionClip, MotionGuided, Sampler, Segment, Stride, TopMotion, checked_picks
 
 __all__ = ["FrameFunctions", "FrameGatherer", "FramePicker", "Guarded"]
 
@@ -244,12 +244,35 @@ def _pick_segment(sampler: Any, batch: _Batch) -> Any:
 
 def _pick_stride(sampler: Any, batch: _Batch) -> Any:
     """Do what :meth:`Stride.pick` does, for a batch."""
-    arrays, offsets, stride = batch.kernels.arrays, batch.offsets, sampler.stride
-    count = offsets.shape[1]
+    totals, last_start = _runs(sampler, batch)
+    starts = last_start + 1
+    first = (batch.offsets[:, :1] * starts).astype(np.int64)
+    return _run_from(sampler, batch, batch.kernels.arrays.minimum(first, last_start), totals)
+
+
+def _pick_motion_clip(sampler: Any, batch: _Batch) -> Any:
+    """Do what :meth:`MotionClip.pick` does, for a batch."""
+    arrays = batch.kernels.arrays
+    measured = (batch.videos, batch.on_device, batch.motion, batch.unit)
+    offsets = arrays.ascontiguousarray(batch.offsets[:, :1])
+    middles = batch.kernels.pick_motion_guided(*measured, offsets, sampler.mu, sampler.even, "step")
+    totals, last_start = _runs(sampler, batch)
+    half = ((sampler.num_frames - 1) * sampler.stride + 1) // 2
+    first = arrays.minimum(arrays.maximum(middles - half, 0), last_start)
+    return _run_from(sampler, batch, first, totals)
+
+
+def _runs(sampler: Any, batch: _Batch) -> tuple[Any, Any]:
+    """Return the number of frames of each video, and the last frame at which a run can begin: int64 ``[videos, 1]``."""
+    arrays = batch.kernels.arrays
     totals = arrays.asarray(batch.videos["num_frames"].astype(np.int64))[:, None]
-    starts = arrays.maximum(totals - ((count - 1) * stride + 1), 0) + 1
-    first = arrays.minimum((offsets[:, :1] * starts).astype(np.int64), starts - 1)
-    picks = first + stride * arrays.arange(count, dtype=np.int64)
+    return totals, arrays.maximum(totals - ((sampler.num_frames - 1) * sampler.stride + 1), 0)
+
+
+def _run_from(sampler: Any, batch: _Batch, first: Any, totals: Any) -> Any:
+    """Return every ``stride``-th frame from the first ones, int64 ``[videos, N]``."""
+    arrays = batch.kernels.arrays
+    picks = first + sampler.stride * arrays.arange(sampler.num_frames, dtype=np.int64)
     return picks % totals if sampler.past_end == "loop" else arrays.minimum(picks, totals - 1)
 
 
@@ -277,6 +300,7 @@ _ON_DEVICE: Mapping[Any, Callable[[Any, _Batch], Any]] = {
     MotionGuided.pick: _pick_motion_guided,
     Segment.pick: _pick_segment,
     Stride.pick: _pick_stride,
+    MotionClip.pick: _pick_motion_clip,
     TopMotion.pick: _pick_top_motion,
 }
 """The methods whose result the kernels compute, and the function that does it."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mgdali import MotionGuided, Segment, Stride, TopMotion
+from mgdali import MotionClip, MotionGuided, Segment, Stride, TopMotion
 from mgdali import motion as reference
 from mgdali.gpu.cuda_kernels import Kernels
 from mgdali.gpu.picking import FrameGatherer, FramePicker, Guarded
@@ -69,9 +69,11 @@ pytestmark = needs_compiler
         Segment(num_frames=N),
         Stride(num_frames=N, stride=2),
         Stride(num_frames=N, stride=3, past_end="loop"),
+        MotionClip(num_frames=N, stride=2),
+        MotionClip(num_frames=N, stride=3, even=0.5, past_end="loop"),
         TopMotion(num_frames=N),
     ],
-    ids=["motion of luma", "motion of RGB", "segment", "stride", "looping stride", "top motion"],
+    ids=lambda sampler: type(sampler).__name__,
 )
 def test_frames_are_picked_by_the_motion_of_the_visible_part(make_kernels: Any, sampler: Sampler) -> None:
     frames, offsets, visible = batch()
