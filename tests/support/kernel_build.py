@@ -48,7 +48,7 @@ ORDERS = (0, 1, 2, 3)
 
 _SANITIZE = "address,undefined,float-cast-overflow"
 _HOST_FLAGS = (
-    *("-std=c++17", "-O1", "-g", "-pthread", "-fno-omit-frame-pointer", "-Wno-unknown-pragmas"),
+    *("-std=c++17", "-O1", "-g1", "-pthread", "-fno-omit-frame-pointer", "-Wno-unknown-pragmas"),
     *(f"-fsanitize={_SANITIZE}", "-fno-sanitize-recover=all"),
     "-ffp-contract=off",  # A multiplication and an addition are rounded as written
     "-fstack-clash-protection",  # A stack that overflows by a large amount also reaches the guard page
