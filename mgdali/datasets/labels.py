@@ -164,7 +164,8 @@ def _index_of(path: str, label: Any, known: Mapping[str, int] | None, most: int)
         raise DatasetError(f"{path}: label {kind} is not a class index: give integers from 0 on")
     index = operator.index(value)
     if not 0 <= index < most:
-        raise DatasetError(f"{path}: label {index} is outside [0, {most}), the data set's classes")
+        advice = "give None for a missing label" if index == -1 else "correct it"
+        raise DatasetError(f"{path}: label {index} is outside [0, {most}), the data set's classes: {advice}")
     return index
 
 

@@ -179,7 +179,13 @@ def _python(value: Any) -> Any:
 def _mixed(values: Sequence[Any], table: Table, name: str, error: Exception) -> DatasetError:
     present = [(row, value) for row, value in enumerate(values) if value is not None]
     first = type(present[0][1])
-    row, value = next(((row, value) for row, value in present if type(value) is not first), present[0])
+    row, value = next(((row, value) for row, value in present if type(value) is not first), (0, None))
+    if value is None:
+        return DatasetError(
+            f"{table.source}: column {name!r} has values of type {first.__name__} that a table cannot contain "
+            f"({error}): give numbers in the range of int64, text, or lists or dicts of these; or leave out the column "
+            "by columns="
+        )
     return DatasetError(
         f"{table.place(row, name)}: {str(value)[:80]!r} is a {type(value).__name__}, but the first value is a "
         f"{first.__name__} ({error}): give all values of the column one type"

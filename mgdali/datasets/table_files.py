@@ -179,9 +179,13 @@ def _read_json(path: str, content: bytes, choose: Chosen) -> Table:
 
 def _has_times(kind: pa.DataType) -> bool:
     """Return whether Arrow has taken text for times, which would change it."""
-    if pa.types.is_nested(kind):
-        return any(_has_times(kind.field(number).type) for number in range(kind.num_fields))
-    return bool(pa.types.is_temporal(kind))
+    kinds = [kind]
+    while kinds:
+        kind = kinds.pop()
+        if pa.types.is_temporal(kind):
+            return True
+        kinds += [kind.field(number).type for number in range(kind.num_fields)]
+    return False
 
 
 def _json_lines(content: bytes) -> Iterator[tuple[int, bytes]]:
@@ -197,6 +201,8 @@ def _json_array(path: str, content: bytes) -> list[Any]:
         return list(json.loads(content))
     except json.JSONDecodeError as error:
         raise DatasetError(f"{path}, line {error.lineno}: the text is not JSON ({error.msg}); correct it") from error
+    except RecursionError as error:
+        raise DatasetError(f"{path}: its lists are nested too deeply; give a list of objects") from error
 
 
 def _json_line(path: str, number: int, line: bytes) -> Any:
@@ -206,6 +212,8 @@ def _json_line(path: str, number: int, line: bytes) -> Any:
         raise DatasetError(
             f"{path}, line {number}: the line is not a JSON object ({error.msg}); write one object per line"
         ) from error
+    except RecursionError as error:
+        raise DatasetError(f"{path}, line {number}: its values are nested too deeply; remove them") from error
 
 
 def _read_parquet(path: str, choose: Chosen) -> Table:

@@ -36,6 +36,9 @@ def table_labels(table: Table, label: str | Sequence[str] | None, classes: list[
     column = table.typed(label)
     names = classes or table.classes.get(label)
     kind = column.type
+    if label in table.classes and pa.types.is_integer(kind):
+        # Hugging Face uses -1 for a missing label.
+        column = pc.if_else(pc.equal(column, -1), pa.scalar(None, kind), column)
     if names is not None and pa.types.is_floating(kind) and _whole(column):
         # pandas stores integers as floats if some are missing.
         column = column.cast(pa.int64())
@@ -59,9 +62,10 @@ def _numbers(table: Table, name: str, column: pa.ChunkedArray) -> NDArray[np.flo
     if column.null_count == len(column):
         return np.full(len(column), np.nan)
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
-        where = table.source if not pa.types.is_large_string(kind) else table.place(_first_word(column), name)
-        value = f" {column[_first_word(column)].as_py()!r}" if pa.types.is_large_string(kind) else f" of {kind}"
-        raise DatasetError(f"{where}: column {name!r} contains the value{value}: a vector needs numbers")
+        if not pa.types.is_large_string(kind):
+            raise DatasetError(f"{table.source}: column {name!r} contains {kind}: a vector needs numbers")
+        row = _first_word(column)
+        raise DatasetError(f"{table.place(row, name)}: {column[row].as_py()!r} is not a number: a vector needs numbers")
     return np.array(column.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy())
 
 

@@ -121,7 +121,7 @@ def _word(table: Table, row: int, name: str, value: Any, format_: str) -> str:
         if format_[-1] in "eEfFgG%":
             return format(float(value), format_)
         return format(value, format_)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError, MemoryError) as error:
         raise DatasetError(
             f"{table.place(row, name)}: {value!r} does not fit the format {format_!r} ({error}): correct the "
             "value or the path"

@@ -98,7 +98,7 @@ def _numbers(table: Table, name: str, column: pa.ChunkedArray, unit: TimeUnit) -
         return np.full(len(column), math.nan)
     if pa.types.is_large_string(kind):
         return _parsed(table, name, column, timestamps=False)
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
         raise DatasetError(f"{table.source}: column {name!r} contains {kind}: give numbers of {unit}; {_IGNORE}")
     return np.array(column.cast(pa.float64(), safe=False).fill_null(math.nan).to_numpy())
 

@@ -46,6 +46,8 @@ class TableLayout:
     end: str | None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.path, str):
+            raise DatasetError(f"path is {self.path!r}: give the name of a column, or a pattern such as '{{id}}.mp4'")
         if isinstance(self.columns, str):
             raise DatasetError(f"columns is one name, {self.columns!r}: give a list, such as [{self.columns!r}]")
         labels = self.labels()
@@ -79,25 +81,32 @@ class TableLayout:
         """Return all columns that have to be read.
 
         Raises:
-            DatasetError: If one is missing, or two columns have the same name.
+            DatasetError: If one is missing, two columns have the same name, or a name is not text.
         """
+        odd = next((name for name in names if not isinstance(name, str)), None)
+        if odd is not None:
+            raise DatasetError(f"{source} has a column {odd!r} ({type(odd).__name__}): give it a name of type str")
         twice = next((name for number, name in enumerate(names) if name and name in names[:number]), None)
         if twice is not None:
             raise DatasetError(f"{source} has two columns {twice!r}: rename one")
         bounds = [name for name in self.bounds(names) if name is not None]
         paths = path_columns(self.path, names)
         for argument, wanted in (
-            ("path", paths),
-            ("label", self.labels()),
-            ("start and end", bounds),
-            ("columns", self.columns or ()),
+            ("path=", paths),
+            ("label=", self.labels()),
+            ("start= or end=", bounds),
+            ("columns=", self.columns or ()),
         ):
             missing = next((name for name in wanted if name not in names), None)
             if missing is not None:
-                advice = ", or label=None for no labels" if argument == "label" else ""
+                advice = ", or label=None for no labels" if argument == "label=" else ""
+                if argument == "path=" and source.removesuffix(".gz").endswith((".csv", ".tsv")):
+                    advice = (
+                        ". If the file has no header, give names=; if other characters separate the cells, delimiter="
+                    )
                 raise DatasetError(
                     f"{source} has no column {missing!r}, but it has {', '.join(names) or 'no column'}: give the name "
-                    f"of a column in {argument}={advice}"
+                    f"of a column in {argument}{advice}"
                 )
         return list(dict.fromkeys([*paths, *self.labels(), *bounds, *self.kept(names)]))
 

@@ -180,11 +180,13 @@ class VideoDataset(Constructors, PublishedDataSets, Sequence[Video]):
 
         Raises:
             IndexError: If an index is outside the data set.
-            DatasetError: If ``indices`` is empty or contains bools.
+            DatasetError: If ``indices`` is empty, or contains something other than integers.
         """
-        rows = indices if isinstance(indices, np.ndarray) else np.array([int(index) for index in indices], np.int64)
+        rows = np.asarray(indices if hasattr(indices, "__array__") else list(indices))
         if rows.dtype == np.bool_:
             raise DatasetError("subset got bools: give indices, or use filter(bools)")
+        if rows.size and (rows.ndim != 1 or not np.issubdtype(rows.dtype, np.integer)):
+            raise DatasetError(f"subset got {rows.dtype} of shape {list(rows.shape)}: give a list of indices, integers")
         rows = rows.astype(np.int64)
         outside = np.flatnonzero((rows < -len(self)) | (rows >= len(self)))
         if len(outside):

@@ -39,16 +39,20 @@ def test_paths_are_a_column_or_a_pattern(arguments: dict[str, Any], paths: list[
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("file", "the list has no column 'file', but it has person, id, second, path: give the name of .* in path="),
+        (
+            "file",
+            "the list has no column 'file', but it has person, id, second, path, limit: give the name of .* in path=",
+        ),
         ("{file}.mp4", "the list has no column 'file'"),
         ("{id", "path '{id' is not a pattern"),
         ("{}.mp4", "path '{}.mp4' is not a pattern: write the name of a column in each pair of braces"),
+        ("{limit:d}", r"row 0 .*, column 'limit': inf does not fit the format 'd'"),
         ("{person:03d}", r"row 0 .*, column 'person': 'p1' does not fit the format '03d'"),
     ],
 )
 def test_a_wrong_pattern_is_named(path: str, message: str) -> None:
     with pytest.raises(DatasetError, match=message):
-        VideoDataset.from_table(ROWS, path=path, label=None)
+        VideoDataset.from_table([{**row, "limit": float("inf")} for row in ROWS], path=path, label=None)
 
 
 def test_a_path_may_not_be_made_of_floats_without_a_format() -> None:
@@ -80,6 +84,7 @@ def test_the_numbers_of_rows_that_pandas_writes_are_no_column(tmp_path: Path, na
         ({"columns": "id"}, r"columns is one name, 'id': give a list, such as \['id'\]"),
         ({"columns": [3]}, r"columns is \[3\]: give names of columns"),
         ({"label": []}, "label is an empty list: give names of columns, or None for no labels"),
+        ({"path": 3}, "path is 3: give the name of a column, or a pattern"),
         ({"names": "path"}, "names is one name, 'path': give the names of all columns in a list"),
     ],
 )
@@ -103,7 +108,9 @@ def test_several_columns_are_a_vector(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"label is \['x', 'x'\]: give each column once"):
         VideoDataset.from_table(tmp_path / "t.csv", label=["x", "x"])
     (tmp_path / "t.csv").write_text("path,x,y\na,0,0.5\nb,1,high\n")
-    with pytest.raises(DatasetError, match=r"t.csv, line 3, column 'y': .*'high': a vector needs numbers"):
+    with pytest.raises(
+        DatasetError, match=r"t.csv, line 3, column 'y': 'high' is not a number: a vector needs numbers"
+    ):
         VideoDataset.from_table(tmp_path / "t.csv", label=["x", "y"])
 
 
@@ -150,7 +157,7 @@ def test_columns_of_segments_may_be_ignored() -> None:
     dataset = VideoDataset.from_table(table, start=None, end=None)
     assert not dataset.has_segments
     assert dataset.columns == {"start": ["a word"], "end": [None]}
-    with pytest.raises(DatasetError, match="no column 'begin', .* in start and end="):
+    with pytest.raises(DatasetError, match="no column 'begin', .* in start= or end="):
         VideoDataset.from_table(table, start="begin")
 
 

@@ -104,9 +104,11 @@ def test_integers_that_pandas_has_made_floats_are_class_indices_if_there_are_cla
 def test_classes_are_those_that_hugging_face_stores() -> None:
     info = '{"info": {"features": {"label": {"names": ["u", "v", "w"], "_type": "ClassLabel"}, "path": {}}}}'
     asked: list[list[str]] = []
-    table = pa.table({"path": [{"path": "a.mp4", "bytes": None}], "label": [1], "other": [2]})
+    files = [{"path": "a.mp4", "bytes": None}, {"path": "b.mp4", "bytes": None}]
+    table = pa.table({"path": files, "label": [1, -1], "other": [2, 3]})
     dataset = VideoDataset.from_table(Dataset(table.replace_schema_metadata({"huggingface": info}), asked), columns=[])
-    assert (dataset.paths, dataset.labels.tolist(), dataset.classes) == (["a.mp4"], [1], ["u", "v", "w"])
+    assert (dataset.paths, dataset.labels.tolist()) == (["a.mp4", "b.mp4"], [1, -1]), "-1 is a missing label"
+    assert dataset.classes == ["u", "v", "w"]
     assert asked == [["path", "label"]], "columns that are not needed, such as the bytes of videos, are not read"
 
 
@@ -126,6 +128,9 @@ def test_classes_are_those_that_hugging_face_stores() -> None:
         ({"path": [1, 2], "label": [1, 2]}, "column 'path' contains int64: give paths as text"),
         ({"path": ["a", None], "label": [1, 2]}, r"row 1 .*, column 'path': the value is missing"),
         ({"path": [{"path": None, "bytes": b"x"}], "label": [1]}, r"row 0 .*, column 'path': the value is missing"),
+        ([{"path": "a", "label": 1, 3: 4}], r"the list has a column 3 \(int\): give it a name of type str"),
+        ({"path": ["a"], "label": [0], "x": [1j]}, "column 'x' has values of type complex that a table cannot contain"),
+        ({"path": ["a"], "label": [-1]}, "label -1 is outside .*: give None for a missing label"),
         ({"path": [{"bytes": b"x"}], "label": [1]}, "column 'path' contains dicts without the entry 'path'"),
         ({"path": ["a"], "label": [True]}, r"column 'label': label True \(bool\) is not a class index"),
     ],

@@ -267,6 +267,12 @@ def test_a_subset_is_in_the_requested_order(three: VideoDataset) -> None:
     assert subset.classes == three.classes
 
 
+@pytest.mark.parametrize("indices", [[True, False], [0.5], np.eye(2, dtype=int)])
+def test_a_subset_of_something_other_than_indices_is_rejected(three: VideoDataset, indices: Any) -> None:
+    with pytest.raises(DatasetError, match="subset got"):
+        three.subset(indices)
+
+
 def test_an_empty_subset_is_rejected(three: VideoDataset) -> None:
     with pytest.raises(DatasetError, match="at least one video"):
         three.subset([])
