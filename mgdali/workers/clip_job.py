@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from mgdali.video.record import VideoRecord, index_name, representation_key
 from mgdali.video.time_range import TimeRange
 from mgdali.workers.protocols import Loader
 
-__all__ = ["Allocate", "ClipConfig", "ClipJob", "ClipLoader", "ClipResult", "reason_unindexed"]
+__all__ = ["Allocate", "ClipConfig", "ClipJob", "ClipLoader", "ClipResult", "JobTimer", "reason_unindexed"]
 
 Allocate = Callable[[tuple[int, ...]], NDArray[np.uint8]]
 """Function that returns memory for a result: uint8 of the given shape."""
@@ -103,6 +103,7 @@ class ClipResult:
         record: New record for the motion index; None unless it was requested and the whole video was measured.
         damage: Error at which decoding ended after T frames, if these were kept; None if the whole video was decoded.
         not_on_gpu: Reason the GPU did not decode it, in a loader whose GPU decodes; otherwise None.
+        wall_seconds: Time from the begin of the job to its end, in seconds.
     """
 
     shape: tuple[int, int, int, int]
@@ -115,6 +116,7 @@ class ClipResult:
     record: VideoRecord | None = None
     damage: VideoDecodeError | None = None
     not_on_gpu: str | None = None
+    wall_seconds: float = 0.0
 
     def __reduce__(self) -> tuple[Any, ...]:
         # As in ClipJob.
@@ -124,6 +126,19 @@ class ClipResult:
 
 def _unpickled_result(shape: tuple[int, int, int, int], flip: bool, picks: bytes, *others: Any) -> ClipResult:
     return ClipResult(shape, flip, np.frombuffer(picks, np.int64), *others)
+
+
+@dataclass(frozen=True)
+class JobTimer:
+    """Times of the moment at which a job began, in seconds.
+
+    Attributes:
+        cpu: CPU time of this thread.
+        wall: Time on the clock, which also runs while the job waits for a disk or a network.
+    """
+
+    cpu: float = field(default_factory=time.thread_time)
+    wall: float = field(default_factory=time.perf_counter)
 
 
 class ClipLoader:
@@ -151,17 +166,17 @@ class ClipLoader:
             VideoDecodeError: If the video cannot be decoded.
             ValueError: If the sampler does not return N indices of frames of the video.
         """
-        started = time.thread_time()
+        started = JobTimer()
         return self.make_clip(job, allocate, reason_unindexed(job, self._representation), started)
 
-    def make_clip(self, job: ClipJob, allocate: Allocate, unindexed: str | None, started: float) -> ClipResult:
+    def make_clip(self, job: ClipJob, allocate: Allocate, unindexed: str | None, started: JobTimer) -> ClipResult:
         """Make the clip of a video whose record was compared with the video before.
 
         Args:
             job: The video.
             allocate: Function that returns the memory for the clip.
             unindexed: Reason the job's record was rejected, from :func:`reason_unindexed`.
-            started: CPU time of this thread when the job began, in seconds.
+            started: When the job began.
 
         Raises:
             VideoDecodeError: If the video cannot be decoded.
@@ -196,10 +211,11 @@ class ClipLoader:
             picks=video.picks,
             num_frames=video.num_frames,
             frames_decoded=video.frames_decoded,
-            seconds=time.thread_time() - started,
+            seconds=time.thread_time() - started.cpu,
             unindexed=unindexed,
             record=new_record,
             damage=video.damage,
+            wall_seconds=time.perf_counter() - started.wall,
         )
 
     def _record(

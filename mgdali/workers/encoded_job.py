@@ -22,7 +22,7 @@ from mgdali.video.packet_bytes import knows_packets
 from mgdali.video.record import VideoRecord
 from mgdali.video.remux import Remuxed, remux_needed, remux_picked, remux_whole
 from mgdali.video.stream_facts import StreamFacts, facts_of_packets, probe
-from mgdali.workers.clip_job import Allocate, ClipConfig, ClipJob, ClipLoader, ClipResult, reason_unindexed
+from mgdali.workers.clip_job import Allocate, ClipConfig, ClipJob, ClipLoader, ClipResult, JobTimer, reason_unindexed
 from mgdali.workers.protocols import Loader
 
 __all__ = ["GRAPH_FAILED", "EncodedConfig", "EncodedLoader", "EncodedResult", "Result"]
@@ -70,6 +70,7 @@ class EncodedResult:
             measures the motion.
         places: Indices of the picked frames among the decoded ones, int64 ``[N]``; None if ``picks`` is None.
         unindexed: Reason the record was rejected; None if it was used or absent.
+        wall_seconds: Time from the begin of the job to its end, in seconds. Decoding on the GPU comes later.
     """
 
     shape: tuple[int]
@@ -84,6 +85,7 @@ class EncodedResult:
     picks: NDArray[np.int64] | None = None
     places: NDArray[np.int64] | None = None
     unindexed: str | None = None
+    wall_seconds: float = 0.0
 
     @property
     def gpu_bytes(self) -> int:
@@ -124,7 +126,7 @@ class EncodedLoader:
             VideoDecodeError: If the file cannot be read or decoded.
             ValueError: If the sampler does not return N indices of frames of the video.
         """
-        started = time.thread_time()
+        started = JobTimer()
         unindexed = reason_unindexed(job, self._sampler.representation)
         if not job.on_gpu:
             return replace(self._clips.make_clip(job, allocate, unindexed, started), not_on_gpu=GRAPH_FAILED)
@@ -140,7 +142,7 @@ class EncodedLoader:
                 order = job.record
             encoded = self._encode(job, order, picks, joined)
             if not isinstance(encoded, str):
-                return self._result(job, encoded, allocate, picks, unindexed)
+                return self._result(job, encoded, allocate, picks, unindexed, started)
             reason = encoded
         return replace(self._clips.make_clip(job, allocate, unindexed, started), not_on_gpu=reason)
 
@@ -219,6 +221,7 @@ class EncodedLoader:
         allocate: Allocate,
         picks: NDArray[np.int64] | None,
         unindexed: str | None,
+        started: JobTimer,
     ) -> EncodedResult:
         facts, shape = encoded.facts, (len(encoded.content),)
         allocate(shape)[:] = np.frombuffer(encoded.content, np.uint8)
@@ -235,6 +238,7 @@ class EncodedLoader:
             picks=picks,
             places=encoded.places,
             unindexed=unindexed,
+            wall_seconds=time.perf_counter() - started.wall,
         )
 
 

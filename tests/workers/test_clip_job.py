@@ -113,11 +113,11 @@ def test_jobs_and_results_arrive_as_they_were_sent() -> None:
     assert found.choices.offsets.tolist() == job.choices.offsets.tolist()
     assert found.record.packets.tolist() == record.packets.tolist()
     damage = VideoDecodeError("a.mp4", 5, "broken")
-    result = ClipResult((4, 3, 8, 8), True, np.array([0, 2, 2, 5]), 6, 7, 0.1, "changed", record, damage, "no codec")
+    result = ClipResult((4, 3, 8, 8), True, np.array([0, 2, 2, 5]), 6, 7, 0.1, "changed", record, damage, "codec", 0.2)
     back = pickle.loads(pickle.dumps(result))
     assert back.picks.dtype == np.int64
     assert back.picks.tolist() == [0, 2, 2, 5]
     assert back.record.path == record.path
     assert str(back.damage) == str(damage)
-    for name in ("shape", "flip", "num_frames", "frames_decoded", "seconds", "unindexed", "not_on_gpu"):
+    for name in ("shape", "flip", "num_frames", "frames_decoded", "seconds", "unindexed", "not_on_gpu", "wall_seconds"):
         assert getattr(back, name) == getattr(result, name)
