@@ -1,4 +1,4 @@
-"""Indices on the command line, as a user meets them: in a separate process."""
+"""Indices on the command line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tarfile
 import time
 from pathlib import Path
@@ -26,17 +25,16 @@ from mgdali.index.build import build_index
 from mgdali.index.inspect import check_index, summarize_index
 from mgdali.index.writer import IndexWriter
 from mgdali.video.media import Media
+from tests.support.commands import ENVIRONMENT, MGDALI, run_here
+from tests.support.commands import run as run_apart
 from tests.support.faulty_server import FaultyServer
 from tests.support.index_records import make_record
 from tests.support.videos import moving_square, write_video
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "COLUMNS": "100"}
-MGDALI = [sys.executable, "-m", "mgdali", "index"]
-
 
 def run(*arguments: str | Path, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [*MGDALI, *map(str, arguments)]
-    return subprocess.run(command, env=ENVIRONMENT, cwd=folder, capture_output=True, text=True)
+    """Run ``mgdali index`` in this process."""
+    return run_here("index", *arguments, folder=folder)
 
 
 @pytest.fixture
@@ -87,7 +85,7 @@ def test_help(command: tuple[str, ...], names: list[str]) -> None:
 
 def test_building_says_what_was_done_and_again_that_nothing_was_left_to_do(videos: Path, tmp_path: Path) -> None:
     path = tmp_path / "new" / "i.parquet"
-    done = run("build", videos, "--out", path, "--motion", "both", "--num-workers", "1")
+    done = run_apart("index", "build", videos, "--out", path, "--motion", "both", "--num-workers", "1")
     assert (done.returncode, done.stderr) == (0, "")
     assert "3/3 videos" in done.stdout
     assert "Measured 3 videos (18 frames) in " in done.stdout
@@ -104,7 +102,8 @@ def test_failed_videos_are_listed_and_end_it_with_1(videos: Path, tmp_path: Path
     for i in range(23):
         (videos / f"bad{i:02}.mp4").write_bytes(b"no video")
     path = tmp_path / "i.parquet"
-    done = run("build", videos, "--out", path, "--num-workers", "1")
+    # In a separate process, stderr would also contain what FFmpeg prints.
+    done = run_apart("index", "build", videos, "--out", path, "--num-workers", "1")
     assert (done.returncode, done.stderr) == (1, "")
     lines = done.stdout.splitlines()
     listed = [line for line in lines if line.startswith(f"  {videos}/bad")]
@@ -137,7 +136,7 @@ def test_ctrl_c_ends_it_with_130_and_the_same_command_goes_on(videos: Path, tmp_
     stuck = tmp_path / "stuck.mp4"
     os.mkfifo(stuck)
     (tmp_path / "list.txt").write_text("".join(f"{file} 0\n" for file in [stuck, *sorted(videos.iterdir())]))
-    command = [*MGDALI, "build", str(tmp_path / "list.txt"), "--out", str(path), "--num-workers", "2"]
+    command = [*MGDALI, "index", "build", str(tmp_path / "list.txt"), "--out", str(path), "--num-workers", "2"]
     with subprocess.Popen(
         command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
