@@ -19,7 +19,7 @@ from mgdali.one_video.clip import PickedClip
 from mgdali.one_video.pictures import ClipPictures
 from mgdali.one_video.source import AnyVideo, opened
 from mgdali.samplers import MotionGuided, Representation, Sampler, check_sampler
-from mgdali.video.decoder import DecodedVideo, Decoder
+from mgdali.video.decoder import DecodedVideo, Decoder, motion_of_part
 from mgdali.video.media import Media
 from mgdali.video.record import VideoRecord
 from mgdali.video.time_range import TimeRange, frame_seconds
@@ -80,6 +80,7 @@ def pick_frames(
         VideoDecodeError: If the video cannot be read or decoded, or has no frame from ``start`` to ``end``.
         DatasetError: If the index cannot be read.
         ImportError: If a URL, or a strategy with filters of your own, needs a package that is not installed.
+        MemoryError: If the picked frames do not fit into memory.
 
     Warns:
         RuntimeWarning: If the index has no valid row of the video. All frames are then decoded.
@@ -97,12 +98,11 @@ def pick_frames(
         check_integer("size", size, least=1)
     if seed is not None:
         check_integer("seed", seed, least=0)
-    if index is not None and not isinstance(video, str | os.PathLike | Media | Video):
-        raise ValueError(f"index={index!r} needs the path or URL of the video, got {type(video).__name__}")
-    offsets = draw(seed or 0, 0, 0, strategy.num_frames, training=seed is not None).offsets
+    motion_index = None if index is None else _open_index(index, video)
     measured = strategy if strategy.representation is not None else _Measured(strategy)
-    with _errors_of_one_video(time_range), opened(video) as media:
-        known = None if index is None else _indexed(media, index, measured, time_range)
+    with _memory_for(strategy.num_frames, size), _errors_of_one_video(video, time_range), opened(video) as media:
+        offsets = draw(seed or 0, 0, 0, strategy.num_frames, training=seed is not None).offsets
+        known = None if motion_index is None else _indexed(media, motion_index, measured, time_range)
         pictures = ClipPictures(strategy.num_frames, size)
         decoder = Decoder(measured, memory_budget=_MEMORY_BUDGET, note_times=True)
         decoded = decoder.decode(
@@ -158,13 +158,28 @@ def _strategy(num_frames: int | None, sampler: Sampler | None) -> Sampler:
     if num_frames is not None:
         check_integer("num_frames", num_frames, least=1)
     if sampler is None:
-        return MotionGuided(_DEFAULT_FRAMES if num_frames is None else num_frames)
+        return MotionGuided(_DEFAULT_FRAMES if num_frames is None else int(num_frames))
     check_sampler(sampler)
     if num_frames not in (None, sampler.num_frames):
         raise ValueError(
             f"num_frames={num_frames!r} and sampler={sampler!r} contradict each other: leave out num_frames"
         )
     return sampler
+
+
+def _open_index(index: str | os.PathLike[str] | MotionIndex, video: object) -> MotionIndex:
+    from mgdali.index.reader import MotionIndex
+
+    if not isinstance(index, str | os.PathLike | MotionIndex):
+        raise ValueError(f"index must be a path, a URL or a MotionIndex, got {index!r}")
+    if not _is_named(video):
+        raise ValueError(f"index={index!r} needs the path or URL of the video, got {type(video).__name__}")
+    return index if isinstance(index, MotionIndex) else MotionIndex(index)
+
+
+def _is_named(video: object) -> bool:
+    """Return whether a video is given by its location, and not by its content."""
+    return isinstance(video, str | os.PathLike | Media | Video)
 
 
 def _time_range(video: object, start: float | None, end: float | None) -> TimeRange | None:
@@ -177,13 +192,28 @@ def _time_range(video: object, start: float | None, end: float | None) -> TimeRa
 
 
 @contextmanager
-def _errors_of_one_video(time_range: TimeRange | None) -> Iterator[None]:
+def _memory_for(num_frames: int, size: int | None) -> Iterator[None]:
+    """Name the arguments if the memory is not sufficient."""
+    try:
+        yield
+    except MemoryError as error:
+        reason = f": {error}" if str(error) else ""
+        raise MemoryError(
+            f"num_frames={num_frames!r} and size={size!r} need more memory than there is; pick fewer or smaller frames"
+            f"{reason}"
+        ) from error
+
+
+@contextmanager
+def _errors_of_one_video(video: object, time_range: TimeRange | None) -> Iterator[None]:
     """Replace the advice in errors, which is for videos of a data set."""
     try:
         yield
     except VideoDecodeError as error:
-        if error.frame == 0:
+        if error.frame == 0 and _is_named(video):
             advice = "Check that the file exists, can be read, and is a video."
+        elif error.frame == 0:
+            advice = "Check that it has the whole content of a video file."
         elif time_range is not None:
             advice = "Check that start= and end= are within the video, and encode it again if it is damaged."
         else:
@@ -191,14 +221,9 @@ def _errors_of_one_video(time_range: TimeRange | None) -> Iterator[None]:
         raise VideoDecodeError(error.path, error.frame, error.reason, advice) from error
 
 
-def _indexed(
-    media: Media, index: str | os.PathLike[str] | MotionIndex, sampler: Sampler, time_range: TimeRange | None
-) -> _Known | None:
+def _indexed(media: Media, index: MotionIndex, sampler: Sampler, time_range: TimeRange | None) -> _Known | None:
     """Return what an index tells about a video; warn and return None if this is not sufficient."""
-    from mgdali.index.reader import MotionIndex
-
-    opened_index = index if isinstance(index, MotionIndex) else MotionIndex(index)
-    record = opened_index.find(media.path)
+    record = index.find(media.path)
     reason = "is not in the index"
     if record is not None:
         choices = draw(0, 0, 0, sampler.num_frames, training=False)
@@ -219,9 +244,7 @@ def _known(record: VideoRecord, sampler: Sampler, time_range: TimeRange | None) 
     motion = record.motion_of(sampler.representation)
     if seconds is None or part is None or motion is None:
         return None
-    own = motion[slice(*part)].copy()
-    own[:1] = 0.0
-    return _Known(record, part, seconds, own)
+    return _Known(record, part, seconds, motion_of_part(motion, *part))
 
 
 def _clip(

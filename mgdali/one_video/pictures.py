@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import av
+import av.error
 import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
@@ -62,9 +63,15 @@ class ClipPictures:
         if (width, height) == (frame.width, frame.height):
             return self._to_rgb(frame)
         # In planes, as in Cropper: libswscale's packed RGB is darker if it resizes.
-        planes = self._resizer.reformat(
-            frame, width=width, height=height, format="gbrp", interpolation="BILINEAR", threads=1
-        )
+        try:
+            planes = self._resizer.reformat(
+                frame, width=width, height=height, format="gbrp", interpolation="BILINEAR", threads=1
+            )
+        except (av.error.FFmpegError, OverflowError) as error:
+            raise ValueError(
+                f"size={self._size!r}: FFmpeg cannot make frames of {width} x {height} pixels from {frame.width} x "
+                f"{frame.height} ({error}); give another size"
+            ) from error
         return np.rot90(colour_planes(planes).transpose(1, 2, 0), k=quarter_turns(frame))
 
 

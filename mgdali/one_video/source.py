@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,8 +10,8 @@ from typing import IO, Any, TypeAlias
 
 from mgdali.datasets.shards import scan_shard
 from mgdali.datasets.video_dataset import Video
-from mgdali.errors import DatasetError
-from mgdali.video.file_media import FileMedia
+from mgdali.errors import DatasetError, VideoDecodeError
+from mgdali.video.file_media import FileMedia, read_up_to
 from mgdali.video.media import Media, errors_of
 from mgdali.video.part_files import open_member, open_remote
 from mgdali.video.remote import is_url
@@ -76,6 +77,8 @@ def _located(video: Any) -> Media:
     path = os.fspath(video)
     if not isinstance(path, str):
         raise ValueError(f"video must be a path of type str, got {path!r}")
+    if not path or "\0" in path:
+        raise ValueError(f"video must be a path or a URL, got {path!r}")
     if _TAR_ENDING in path and not os.path.exists(path):
         return _member(*path.rpartition("::")[::2])
     return Media(path)
@@ -83,10 +86,15 @@ def _located(video: Any) -> Media:
 
 def _member(shard: str, name: str) -> Media:
     """Return the media of a tar's member."""
-    for member in scan_shard(shard).members:
+    path = f"{shard}::{name}"
+    try:
+        members = scan_shard(shard).members
+    except DatasetError as error:
+        raise VideoDecodeError(path, 0, str(error)) from error
+    for member in members:
         if member.name == name:
-            return Media(f"{shard}::{name}", (member.offset, member.length))
-    raise DatasetError(f"{shard} has no member {name!r}: give the path of a video in this tar")
+            return Media(path, (member.offset, member.length))
+    raise VideoDecodeError(path, 0, f"the tar has no member {name!r}")
 
 
 @contextmanager
@@ -96,11 +104,10 @@ def _file_object(file: Any) -> Iterator[Media]:
     name = name if isinstance(name, str) and name else _FILE_NAME
     if getattr(file, "closed", False):
         raise ValueError(f"the file {name} is closed: keep it open until pick_frames has returned")
+    _check_binary(file, name)
     with errors_of(name):
-        if not isinstance(file.read(0), bytes):
-            raise ValueError(f'the file {name} is not open in binary mode: open it with mode "rb"')
         if not _can_seek(file):
-            media = Media(name, content=file.read())
+            media = Media(name, content=read_up_to(file, None))
             position = None
         else:
             position = file.tell()
@@ -111,6 +118,18 @@ def _file_object(file: Any) -> Iterator[Media]:
         if position is not None:
             with suppress(OSError, ValueError):
                 file.seek(position)
+
+
+def _check_binary(file: Any, name: str) -> None:
+    try:
+        content = file.read(0)
+    except (io.UnsupportedOperation, TypeError) as error:
+        raise ValueError(f'the file {name} is not open for reading: open it with mode "rb" ({error})') from error
+    if not isinstance(content, bytes):
+        raise ValueError(
+            f'the file {name} is not open in binary mode: open it with mode "rb" (its read() returns '
+            f"{type(content).__name__})"
+        )
 
 
 def _can_seek(file: Any) -> bool:

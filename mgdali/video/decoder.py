@@ -28,7 +28,7 @@ from mgdali.video.picked_frames import frames_needed, read_picked
 from mgdali.video.record import VideoRecord
 from mgdali.video.time_range import TimeRange
 
-__all__ = ["MEMORY_BUDGET", "DecodedVideo", "Decoder", "Picture", "known_picks"]
+__all__ = ["MEMORY_BUDGET", "DecodedVideo", "Decoder", "Picture", "known_picks", "motion_of_part"]
 
 Picture = NDArray[np.uint8]
 """Picture of a picked frame, uint8 RGB.
@@ -102,17 +102,15 @@ def known_picks(
     if representation is not None and motion is None:
         return None
     first, end = part or (0, record.num_frames)
-    return (
-        _picks(sampler, None if motion is None else _motion_of_part(motion, first, end), end - first, offsets) + first
-    )
+    return _picks(sampler, None if motion is None else motion_of_part(motion, first, end), end - first, offsets) + first
 
 
-def _motion_of_part(motion: NDArray[np.float64], first: int, end: int) -> NDArray[np.float64]:
+def motion_of_part(motion: NDArray[np.float64], first: int, end: int) -> NDArray[np.float64]:
     """Return S of a part of a video: that of the video, with 0 for the first frame."""
     if (first, end) == (0, len(motion)):
         return motion
     own = motion[first:end].copy()
-    own[0] = 0.0
+    own[:1] = 0.0
     return own
 
 
@@ -279,7 +277,7 @@ class Decoder:
         motion = None if meter is None else np.array(meter.motion, np.float32).astype(np.float64)
         own = motion
         if motion is not None and whole:
-            own = _motion_of_part(motion, bounds.first, bounds.end)
+            own = motion_of_part(motion, bounds.first, bounds.end)
         return _Measured(
             kept=kept.frames,
             checksums=kept.checksums,

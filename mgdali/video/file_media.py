@@ -10,7 +10,7 @@ from typing import IO, BinaryIO, cast
 from mgdali.video.media import Media, errors_of
 from mgdali.video.remote import checked_length, is_url
 
-__all__ = ["FileMedia"]
+__all__ = ["FileMedia", "read_up_to"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class FileMedia(Media):
         assert self.file is not None
         with errors_of(self.path):
             self.file.seek(0)
-            return _read_up_to(self.file, None)
+            return read_up_to(self.file, None)
 
     def read_parts(self, spans: Sequence[tuple[int, int]]) -> list[bytes]:
         """Return parts of the file, as :meth:`Media.read_parts`."""
@@ -54,7 +54,7 @@ class FileMedia(Media):
             parts = []
             for span in spans:
                 self.file.seek(span[0])
-                parts.append(checked_length(_read_up_to(self.file, span[1]), span))
+                parts.append(checked_length(read_up_to(self.file, span[1]), span))
             return parts
 
     def frame_files(self) -> list[str] | None:
@@ -93,15 +93,28 @@ class _Watched:
             return
         if isinstance(failure, OSError) or not isinstance(failure, Exception):
             raise failure
-        raise OSError(f"reading the file failed: {type(failure).__name__}: {failure}") from failure
+        raise _as_os_error(failure) from failure
 
 
-def _read_up_to(file: IO[bytes], size: int | None) -> bytes:
-    """Return the next ``size`` bytes of a file, fewer at its end; None for all. A file may return less at a time."""
+def read_up_to(file: IO[bytes], size: int | None) -> bytes:
+    """Return the next ``size`` bytes of a file, fewer at its end; None for all. A file may return less at a time.
+
+    Raises:
+        OSError: If the file cannot be read, whatever error its own code raises.
+    """
     content = bytearray()
     while size is None or len(content) < size:
-        more = file.read(-1 if size is None else size - len(content))
+        try:
+            more = file.read(-1 if size is None else size - len(content))
+        except OSError:
+            raise
+        except Exception as error:
+            raise _as_os_error(error) from error
         if not more:
             break
         content += more
     return bytes(content)
+
+
+def _as_os_error(error: Exception) -> OSError:
+    return OSError(f"reading the file failed: {type(error).__name__}: {error}")

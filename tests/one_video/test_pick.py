@@ -233,10 +233,19 @@ class Failing(io.BytesIO):
         return super().read(size)
 
 
-def test_an_error_of_the_callers_file_is_named(tmp_path: Path) -> None:
+class FailingPipe(Failing):
+    def seekable(self) -> bool:
+        return False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(size and 1000)
+
+
+@pytest.mark.parametrize("kind", [Failing, FailingPipe])
+def test_an_error_of_the_callers_file_is_named(tmp_path: Path, kind: type[Failing]) -> None:
     content = CODED["mpeg2-ts"].write(tmp_path).read_bytes()
     with pytest.raises(VideoDecodeError, match="cannot decode <file>: .*RuntimeError: the tape is torn"):
-        pick_frames(Failing(content), 4)
+        pick_frames(kind(content), 4)
 
 
 # --- Parts ------------------------------------------------------------------------------------------------------------
@@ -342,6 +351,10 @@ def test_times_that_an_index_cannot_hold_are_found_by_decoding(tmp_path: Path) -
         ({"start": -1}, "start must be a number of seconds >= 0, got -1"),
         ({"start": 2, "end": 1}, "end must be greater than start, got start=2 and end=1"),
         ({"video": b"", "index": "a.parquet"}, "index='a.parquet' needs the path or URL of the video, got bytes"),
+        ({"index": 5}, "index must be a path, a URL or a MotionIndex, got 5"),
+        ({"size": 10**5}, "size=100000: FFmpeg cannot make frames of 150000 x 100000 pixels from 96 x 64"),
+        ({"video": ""}, "video must be a path or a URL, got ''"),
+        ({"video": "a\0b.mp4"}, r"video must be a path or a URL, got 'a\\x00b.mp4'"),
         ({"video": 5}, "video must be a path, a URL, bytes or a file that is open in binary mode, got int"),
         ({"video": io.StringIO("text")}, "<file> is not open in binary mode"),
     ],
@@ -354,8 +367,12 @@ def test_wrong_arguments_are_named_with_their_values(video: Path, given: dict[st
 def test_errors_of_videos_name_the_file_and_what_to_do(video: Path, tmp_path: Path) -> None:
     with pytest.raises(VideoDecodeError, match=r"missing\.mp4: No such file.* Check that the file exists"):
         pick_frames(tmp_path / "missing.mp4")
-    with pytest.raises(VideoDecodeError, match="cannot decode <bytes>: .*before its first frame"):
+    with pytest.raises(VideoDecodeError, match="cannot decode <bytes>: .*before its first frame.* whole content of"):
         pick_frames(b"no video")
+    with pytest.raises(VideoDecodeError, match=r"missing\.tar::a\.mp4: cannot read the shard"):
+        pick_frames(tmp_path / "missing.tar::a.mp4")
+    with (tmp_path / "new").open("wb") as file, pytest.raises(ValueError, match=r'new is not open .* mode "rb"'):
+        pick_frames(file)
     with pytest.raises(
         VideoDecodeError, match=r"no frame in the part seconds 9 to the end.*Check that start= and end="
     ):
@@ -364,6 +381,11 @@ def test_errors_of_videos_name_the_file_and_what_to_do(video: Path, tmp_path: Pa
     with pytest.raises(VideoDecodeError, match=r"zeros\.mp4: .*after 25 frames.*before the damage with end="):
         pick_frames(damaged)
     assert len(pick_frames(damaged, end=0.5).motion) == 15
+
+
+def test_arguments_that_need_too_much_memory_are_named(video: Path) -> None:
+    with pytest.raises(MemoryError, match="num_frames=1000000000000000 and size=None need more memory"):
+        pick_frames(video, 10**15)
 
 
 # --- Processes and threads --------------------------------------------------------------------------------------------
