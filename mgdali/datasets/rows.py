@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mgdali.datasets.segments import SegmentTable
 from mgdali.errors import DatasetError
 
-__all__ = ["NO_SPAN", "Rows", "column_lists", "path_strings", "span_table"]
+__all__ = ["NO_SPAN", "Rows", "check_members", "column_lists", "path_strings", "span_table"]
 
 NO_SPAN = (-1, -1)
 """The span of a video that is not a member of a tar."""
@@ -91,11 +91,27 @@ def path_strings(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     """Return paths as strings, ``[N]``.
 
     Raises:
-        DatasetError: If ``paths`` is one path, or something is not a path.
+        DatasetError: If ``paths`` is one path, something is not a path, or a path contains a null character.
     """
     if isinstance(paths, str | bytes | os.PathLike):
         raise DatasetError(f"paths is one path, {paths!r}: give a list of paths, such as [{paths!r}]")
-    return [path if isinstance(path, str) else _path_string(path) for path in paths]
+    found = [path if isinstance(path, str) else _path_string(path) for path in paths]
+    bad = next((path for path in found if "\0" in path), None)
+    if bad is not None:
+        raise DatasetError(f"path {bad!r} contains a null character, which no file's name contains: correct it")
+    return found
+
+
+def check_members(paths: Sequence[str], spans: NDArray[np.int64] | None) -> None:
+    """Raise a DatasetError if a path names a member of a tar whose position is not given."""
+    others = paths if spans is None else [paths[row] for row in np.flatnonzero(spans[:, 0] < 0).tolist()]
+    for path in (path for path in others if "::" in path):
+        tar = path.rpartition("::")[0]
+        if os.path.isfile(tar) and not os.path.exists(path):
+            raise DatasetError(
+                f"{path}: the position of this member in its tar is missing: read {tar} by VideoDataset.from_shards, "
+                "or give spans="
+            )
 
 
 def column_lists(columns: Mapping[str, Sequence[Any]], length: int) -> dict[str, Sequence[Any]]:

@@ -16,7 +16,7 @@ from mgdali.datasets.dataset_view import as_html, as_text
 from mgdali.datasets.label_kinds import Labels, read_labels, stored_labels
 from mgdali.datasets.labels import ClassNames, class_names
 from mgdali.datasets.registry import PublishedDataSets
-from mgdali.datasets.rows import NO_SPAN, Rows, column_lists, path_strings, span_table
+from mgdali.datasets.rows import NO_SPAN, Rows, check_members, column_lists, path_strings, span_table
 from mgdali.datasets.segments import SegmentTable
 from mgdali.errors import DatasetError
 from mgdali.video.media import VIDEO_EXTENSIONS, Media
@@ -118,6 +118,7 @@ class VideoDataset(Constructors, PublishedDataSets, Sequence[Video]):
         self._labels = found.values
         self.classes: list[str] = found.classes
         self._spans = None if spans is None else span_table(spans, self._paths)
+        check_members(self._paths, self._spans)
         self.columns = column_lists(columns or {}, len(self._paths))
         if time_ranges is None or isinstance(time_ranges, SegmentTable):
             self._time_ranges = time_ranges

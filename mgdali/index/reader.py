@@ -9,8 +9,11 @@ at a URL is stored in the user's cache folder.
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import glob
 import hashlib
 import os
+import time
 import uuid
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
@@ -35,6 +38,8 @@ _KEYS = [pa.field("key", pa.uint64()), pa.field("key_row", pa.int64())]
 _STAMP = b"mgdali.source"
 # The end of the stamp. Copies of other versions, whose columns are not these, end otherwise and are created again.
 _COPY_FORMAT = " copy 3"
+# Age of an unfinished copy from which on it may be removed, if no process holds its lock.
+_ABANDONED_SECONDS = 60.0
 
 
 class MotionIndex:
@@ -197,9 +202,14 @@ def _stamp_of(copy: Path) -> bytes | None:
 
 
 def _make_copy(path: Path, target: Path, stamp: bytes) -> None:
+    _remove_abandoned(target)
     temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex}")
     try:
-        with open_parquet(path) as parquet, pa.OSFile(str(temporary), "wb") as file:
+        with (
+            _locked_if_possible(temporary),
+            open_parquet(path) as parquet,
+            pa.OSFile(str(temporary), "wb") as file,
+        ):
             root = root_metadata(parquet.schema_arrow.metadata)
             schema = pa.schema([*SCHEMA, *_KEYS], {_STAMP: stamp, **root})
             keys, rows = _sorted_keys(parquet)
@@ -213,6 +223,25 @@ def _make_copy(path: Path, target: Path, stamp: bytes) -> None:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _locked_if_possible(path: Path) -> Iterator[None]:
+    """Create a file and lock it, so that :func:`_remove_abandoned` keeps it."""
+    with open(path, "xb") as file:
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
+def _remove_abandoned(target: Path) -> None:
+    """Remove unfinished copies of processes that were killed; each is as large as the index."""
+    for path in map(Path, glob.glob(f"{glob.escape(str(target))}.{'?' * 32}")):
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            # The age protects a copy on a file system without locks, or one that is created, but not yet locked.
+            if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
 
 
 def _sorted_keys(parquet: Any) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:

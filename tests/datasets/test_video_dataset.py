@@ -471,3 +471,12 @@ def test_a_decoding_error_names_the_file_the_place_the_reason_and_the_fix(frame:
 def test_a_decoding_error_can_be_sent_to_another_process() -> None:
     sent = pickle.loads(pickle.dumps(VideoDecodeError("run/a.mp4", 7, "no such codec")))
     assert (sent.path, sent.frame, sent.reason) == ("run/a.mp4", 7, "no such codec")
+
+
+def test_paths_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    tar = tmp_path / "s.tar"
+    tar.touch()
+    with pytest.raises(DatasetError, match="position of this member .* VideoDataset.from_shards, or give spans="):
+        VideoDataset([f"{tar}::a.mp4"], [0])
+    with pytest.raises(DatasetError, match=r"path 'a\\x00.mp4' contains a null character"):
+        VideoDataset(["a\0.mp4"], [0])

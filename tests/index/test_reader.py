@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -170,6 +171,18 @@ def test_a_copy_that_is_not_whole_is_made_anew(path: Path, content: bytes | None
     copy = Path(f"{path}.map")
     copy.write_bytes(copy.read_bytes()[:-100] if content is None else content)
     assert path_of(MotionIndex(path), tmp_path / "a.mp4") == str(tmp_path / "a.mp4")
+
+
+def test_unfinished_copies_of_killed_processes_are_removed(path: Path) -> None:
+    left = [path.with_name(f"{path.name}.map.{digit * 32}") for digit in "abc"]
+    for each in left:
+        each.touch()
+    for old in left[:2]:
+        os.utime(old, (0, 0))
+    with open(left[1], "rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        MotionIndex(path)
+    assert [each.exists() for each in left] == [False, True, True], "neither a locked copy nor a new one is removed"
 
 
 def test_where_the_copy_cannot_lie_beside_the_file_the_cache_folder_takes_it(
