@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from mgdali import MotionGuided, MotionIndex, VideoDataset, VideoDecodeError, build_index
+from mgdali.errors import VideoCrashError
 from mgdali.loading import tally
 from mgdali.samplers import Representation
 from mgdali.video.time_range import TimeRange
+from tests.support.crashing import KILLED, Crashing
 from tests.support.damaged_videos import write_damaged
 from tests.support.loading import digest, load
 from tests.support.videos import moving_square, write_video
@@ -149,6 +151,51 @@ def test_damage_after_a_segment_changes_nothing(tmp_path: Path) -> None:
         for a, b in zip(good, found, strict=True):
             assert torch.equal(a[0], b[0])
             assert torch.equal(a[2]["frames"], b[2]["frames"])
+
+
+@pytest.mark.filterwarnings("ignore:.*is replaced by another video")
+@pytest.mark.parametrize("num_workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_all_segments_that_wait_for_the_record_of_a_broken_file_get_an_outcome(
+    folder: Path, tmp_path: Path, num_workers: int
+) -> None:
+    damaged, _ = write_damaged(tmp_path, "zeros")
+    bounds = [(0, 10), (30, None), (4, 12), (35, None), (28, 38)]
+    parts = [*(TimeRange(start, end, "frames") for start, end in bounds), None]
+    dataset = VideoDataset([*[damaged] * 5, folder / "a.mp4"], range(6), time_ranges=parts)
+    arguments: dict[str, Any] = {"batch_size": 6, "on_error": "replace"}
+    grows = {"index": "auto", "cache_dir": tmp_path, "num_workers": num_workers}
+    expected = batches(dataset, 1, **arguments)
+    found = batches(dataset, 1, **arguments, **grows)
+    assert [digest(batch) for batch in found] == [digest(batch) for batch in expected]
+    assert set(found[0][1].tolist()) <= {0, 2, 5}
+    with pytest.raises(VideoDecodeError, match="after 25 frames"):
+        batches(dataset, 1, batch_size=6, **grows)
+
+
+@pytest.mark.slow
+def test_segments_wait_no_longer_if_the_worker_that_measures_their_file_dies(folder: Path, tmp_path: Path) -> None:
+    parts = [TimeRange(0, 7, "frames"), *(TimeRange(i, i + 10, "frames") for i in range(4)), None]
+    dataset = VideoDataset([*[folder / "a.mp4"] * 5, folder / "b.avi"], range(6), time_ranges=parts)
+    sampler = Crashing({7: KILLED})
+    arguments: dict[str, Any] = {"sampler": sampler, "num_workers": 1, "index": "auto", "shuffle": False}
+    with pytest.warns(RuntimeWarning, match="replaced"):
+        (batch,) = batches(dataset, 1, batch_size=6, on_error="replace", cache_dir=tmp_path / "replace", **arguments)
+    assert batch[1].tolist()[1:] == [1, 2, 3, 4, 5]
+    with pytest.raises(VideoCrashError):
+        batches(dataset, 1, batch_size=6, cache_dir=tmp_path / "raise", **arguments)
+
+
+def test_an_epoch_may_end_while_segments_wait_for_a_record(folder: Path, tmp_path: Path) -> None:
+    parts = [TimeRange(i, i + 9, "frames") for i in range(12)]
+    dataset = VideoDataset([folder / "a.mp4"] * 12, range(12), time_ranges=parts)
+    found = []
+    for arguments in ({}, {"index": "auto", "cache_dir": tmp_path}):
+        with load(dataset, batch_size=2, shuffle=True, training=True, return_meta=True, **arguments) as loader:
+            for _ in range(2):
+                # The loader is left with jobs under way and segments that wait.
+                next(iter(loader))
+            found.append([digest(batch) for batch in loader])
+    assert found[0] == found[1]
 
 
 def test_decoding_a_long_way_to_a_segment_is_reported_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
