@@ -39,7 +39,9 @@ def pick(
             help="Folder for the images: of a single video in DIR, of several in one folder per video in DIR.",
         ),
     ],
-    num_frames: Annotated[int, typer.Option("--num-frames", "-n", min=1, help="Number of frames to pick.")] = 8,
+    num_frames: Annotated[
+        int, typer.Option("--num-frames", "-n", min=1, max=100_000, help="Number of frames to pick.")
+    ] = 8,
     format: Annotated[Literal["jpg", "png"], typer.Option(help="Format of the images.")] = "jpg",
     size: Annotated[
         int | None,

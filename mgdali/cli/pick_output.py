@@ -55,8 +55,11 @@ def check_free(folder: Path, count: int, image_format: ImageFormat, *, picture: 
         picture: Whether the picture is written too.
 
     Raises:
-        ValueError: If a file in the folder has the name of a file of the output, and no earlier run wrote it.
+        ValueError: If the folder is a file, or a file in it has the name of a file of the output, and no earlier run
+            wrote it.
     """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file: move it, or choose another folder with --out")
     earlier = _earlier_files(folder)
     for name in (*image_names(count, image_format), TABLE, *([PICTURE] if picture else [])):
         if name not in earlier and os.path.lexists(folder / name):
@@ -143,5 +146,7 @@ def _write(path: Path, content: bytes) -> None:
     try:
         temporary.write_bytes(content)
         os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -79,6 +79,8 @@ def pick_with_progress(
         bar.start(len(videos))
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", RuntimeWarning)
+            # The title of a picture has boxes for letters that matplotlib's font lacks.
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")
             failed |= _run(videos, options, bar)
     _say_warnings(errors, list(dict.fromkeys(str(warning.message) for warning in caught)))
     done = len(videos) - sum(video.path in failed for video in videos)
@@ -131,7 +133,7 @@ def _pick_one(video: NamedVideo, options: PickOptions, drawing: threading.Lock) 
         )
     except VideoDecodeError as error:
         return error.details if error.frame else error.reason
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, MemoryError) as error:
         return str(error)
     picture = None
     if options.draw is not None:

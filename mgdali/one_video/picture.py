@@ -92,8 +92,9 @@ def draw_explanation(explanation: Explanation, frames: Mapping[int, NDArray[np.u
     every = -(-len(explanation.rows[0].frames) // _MOST_FRAMES)
     images = [[frames[int(t)] for t in row.frames[::every]] for row in rows]
     page = _Page(explanation, images)
-    # The font of a long title is smaller, so that the whole title fits. A $ in a file name must not start a formula.
-    title = explanation.title
+    # The font of a long title is smaller, so that the whole title fits. A $ in a file name must not start a formula,
+    # and matplotlib cannot draw the bytes of a name that is not UTF-8.
+    title = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in explanation.title)
     page.text(0.28, title, fontsize=min(14.0, 14.0 * 85 / max(len(title), 1)), parse_math=False)
     _draw_positions(page.axes(page.positions_top, page.positions_height), page, explanation)
     if explanation.running_sum is not None:

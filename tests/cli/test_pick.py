@@ -115,6 +115,10 @@ def test_output_replaces_output_only(videos: Path, tmp_path: Path) -> None:
     assert f"{out / '004.jpg'} exists and was not written by mgdali pick" in done.stderr
     assert len(table(out)["picks"]) == 3
     assert (out / "004.jpg").read_bytes() == b"a photo"
+    (tmp_path / "a").write_bytes(b"a file with the name of a folder")
+    done = pick(videos / "a.mp4", videos / "sub", "--out", tmp_path, "-n", 4)
+    assert (done.returncode, (tmp_path / "sub" / "b" / "004.jpg").is_file()) == (1, True)
+    assert f"{videos / 'a.mp4'}: {tmp_path / 'a'} is a file: move it" in done.stderr
     # The images of an earlier run are not a video that consists of JPEG files.
     assert name_videos([str(tmp_path)], out) == ([], {str(tmp_path): "the folder and its subfolders contain no videos"})
 
@@ -127,6 +131,7 @@ def test_other_strategies_and_options_that_do_not_apply(videos: Path, tmp_path: 
     assert wrong.returncode == 2
     assert "--mu does not apply to --strategy segment" in wrong.stderr
     assert pick(videos / "a.mkv", "--out", tmp_path, "--start", 2, "--end", 1).returncode == 1
+    assert pick(videos / "a.mkv", "--out", tmp_path, "-n", 10**13).returncode == 2
     wrong = pick(videos / "a.mkv", "--out", videos / "a.mp4")
     assert (wrong.returncode, wrong.stderr) == (1, f"error: --out {videos / 'a.mp4'} is a file: name a folder\n")
 

@@ -97,8 +97,9 @@ def test_a_still_video_and_a_single_frame_are_drawn(tmp_path: Path) -> None:
         assert len(find(picture, (0, 255, 128))) > 1000 or total > 1
 
 
-def test_a_file_name_is_no_formula_and_a_long_one_stays_within_the_picture(tmp_path: Path) -> None:
-    picture = draw(tmp_path / "picks.png", bell(31, 9), 4, title="a$b_$c\\frac{" + "/long" * 40)
+def test_any_file_name_can_be_drawn_and_a_long_one_stays_within_the_picture(tmp_path: Path) -> None:
+    # No formula; a byte that is not UTF-8; two lines.
+    picture = draw(tmp_path / "picks.png", bell(31, 9), 4, title="a$b_$c\\frac{\udcff\n" + "/long" * 40)
     assert (picture[:, -20:] == 255).all()
 
 
