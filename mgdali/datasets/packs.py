@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,9 +64,9 @@ class PackListing:
         paths: ``<shard>::<key>.mp4`` of each video, ``[N]``.
         labels: Class indices int64 ``[N]``, numbers float32 ``[N]``, or vectors float32 ``[N, C]``.
         spans: Offset and length in the shard, in bytes, int64 ``[N, 2]``.
-        columns: Further values of each video by name, ``[N]`` each; None where a video has no value. If the pack has
-            segments of files, their ``start``, ``end`` and ``unit`` are among them, unless the data set that was packed
-            had columns with these names.
+        columns: Further values of each video by name, ``[N]`` each; None where a video has no value, or NaN if the
+            other values are floats, as in a data set from a table. If the pack has segments of files, their ``start``,
+            ``end`` and ``unit`` are among them, unless the data set that was packed had columns with these names.
     """
 
     pack: Pack
@@ -123,6 +124,11 @@ def read_pack(root: str | os.PathLike[str]) -> PackListing:
     table = read_table(pack.root).select(_NEEDED)
     rows = {name: table.column(name).to_pylist() for name in ("key", "shard", "columns")}
     shards = [shard.name for shard in pack.manifest.shards]
+    if not len(table):
+        raise DatasetError(
+            f"the packed data set {pack.root} contains no video, and {len(pack.manifest.left_out)} originals were left "
+            f"out: `mgdali pack show {pack.root} --failed` lists the reasons"
+        )
     if len(table) != pack.manifest.videos or not set(rows["shard"]) <= set(range(len(shards))):
         raise DatasetError(
             f"{join(pack.root, TABLE)} lists {len(table)} videos, but the manifest {pack.manifest.videos}, or shards "
@@ -205,4 +211,12 @@ def _columns(rows: list[str | None]) -> dict[str, list[Any]]:
     """Return the values of each column from one JSON object per video."""
     values = [{} if row is None else json.loads(row) for row in rows]
     names = dict.fromkeys(name for row in values for name in row)
-    return {name: [row.get(name) for row in values] for name in names}
+    return {name: _with_nan([row.get(name) for row in values]) for name in names}
+
+
+def _with_nan(values: list[Any]) -> list[Any]:
+    """Return a column with NaN for missing numbers, which are null in JSON, if its values are floats."""
+    kinds = set(map(type, values))
+    if float not in kinds or not kinds <= {int, float, type(None)}:
+        return values
+    return [math.nan if value is None else value for value in values]

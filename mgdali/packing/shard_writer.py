@@ -281,4 +281,6 @@ def _plain(value: Any) -> Any:
     plain = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(plain, list | tuple):
         return [_plain(each) for each in plain]
+    if isinstance(plain, dict):
+        return {str(key): _plain(each) for key, each in plain.items()}
     return None if isinstance(plain, float) and not math.isfinite(plain) else plain

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mgdali import MotionIndex, TimeRange, VideoDataset, pack
+from mgdali import DatasetError, MotionIndex, TimeRange, VideoDataset, pack
 from mgdali.datasets.pack_format import INDEX, read_manifest
 from mgdali.packing import plan as plan_module
 from mgdali.packing.report import summarize_pack
@@ -148,6 +149,25 @@ def test_columns_named_like_the_bounds_of_segments_keep_their_values(folder: Pat
     data = VideoDataset([folder / "a.mp4"], [0], columns={"start": ["0:00"]}, time_ranges=[TimeRange(0.0, 0.5)])
     pack(data, tmp_path, num_workers=0)
     assert VideoDataset.from_pack(tmp_path).columns == {"start": ["0:00"], "end": [0.5], "unit": ["seconds"]}
+
+
+def test_missing_values_of_a_table_are_the_same_in_its_pack(folder: Path, tmp_path: Path) -> None:
+    values = {"score": [0.5, None], "count": [1, None], "who": [None, "p1"]}
+    data = VideoDataset.from_table(
+        {"path": ["a.mp4", "a.mp4"], "label": [0, 1], "start": [0, 3], "end": [3, 6], **values},
+        root=folder,
+        unit="frames",
+    )
+    pack(data, tmp_path, num_workers=0)
+    for dataset in (data, VideoDataset.from_pack(tmp_path)):
+        assert [math.isnan(value) for value in dataset.columns["score"]] == [False, True]
+        assert [list(dataset.columns[name]) for name in ("count", "who")] == [values["count"], values["who"]]
+
+
+def test_a_pack_without_videos_says_how_to_see_the_reasons(folder: Path, tmp_path: Path) -> None:
+    pack(segments(folder, [("a.mp4", TimeRange(9.0, 10.0))]), tmp_path, num_workers=0)
+    with pytest.raises(DatasetError, match="contains no video, and 1 originals were left out: `mgdali pack show .*--f"):
+        VideoDataset.from_pack(tmp_path)
 
 
 @pytest.mark.parametrize("stop", [1, 3, 6])

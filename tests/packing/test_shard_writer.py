@@ -142,4 +142,6 @@ def test_a_full_disk_loses_nothing_that_was_added(tmp_path: Path) -> None:
 
 def test_columns_become_plain_json() -> None:
     fields = {"a": np.int64(3), "b": np.array([1.5]), "c": float("nan"), "d": "ü", 5: None, "e": np.float32("inf")}
-    assert json.loads(as_json(fields)) == {"a": 3, "b": [1.5], "c": None, "d": "ü", "5": None, "e": None}
+    fields["f"] = {1: float("nan")}
+    plain = {"a": 3, "b": [1.5], "c": None, "d": "ü", "5": None, "e": None, "f": {"1": None}}
+    assert json.loads(as_json(fields)) == plain
