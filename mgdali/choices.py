@@ -6,7 +6,7 @@ and after a resume.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
 from typing import Any
@@ -24,6 +24,10 @@ class Purpose(IntEnum):
     REPLACE = 1
     DRAW = 2
     SPLIT = 3
+    RESIZED_CROP = 4
+
+
+_NO_NUMBERS = np.empty(0)
 
 
 @dataclass(frozen=True)
@@ -34,19 +38,22 @@ class Draw:
         offsets: Position of each pick within its part of the cumulative distribution, float64 ``[N]``.
         crop: Choice of the crop's size and of its position, float64 ``[2]``.
         flip: Choice of whether the clip is mirrored.
+        resized_crop: Choices of the tries and of the position of a random resized crop, float64 ``[K]``; empty if the
+            clip has another crop.
     """
 
     offsets: NDArray[np.float64]
     crop: NDArray[np.float64]
     flip: float
+    resized_crop: NDArray[np.float64] = field(default_factory=lambda: _NO_NUMBERS)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Pickle takes ten times as long for an array as for its bytes.
-        return _unpickled, (self.offsets.tobytes(), self.crop.tobytes(), self.flip)
+        return _unpickled, (self.offsets.tobytes(), self.crop.tobytes(), self.flip, self.resized_crop.tobytes())
 
 
-def _unpickled(offsets: bytes, crop: bytes, flip: float) -> Draw:
-    return Draw(np.frombuffer(offsets), np.frombuffer(crop), flip)
+def _unpickled(offsets: bytes, crop: bytes, flip: float, resized_crop: bytes) -> Draw:
+    return Draw(np.frombuffer(offsets), np.frombuffer(crop), flip, np.frombuffer(resized_crop))
 
 
 def generator(purpose: Purpose, seed: int, epoch: int, *video: int) -> np.random.Generator:
@@ -61,7 +68,7 @@ def generator(purpose: Purpose, seed: int, epoch: int, *video: int) -> np.random
     return np.random.default_rng([int(purpose), seed, epoch, *video])
 
 
-def draw(seed: int, epoch: int, index: int, num_frames: int, *, training: bool) -> Draw:
+def draw(seed: int, epoch: int, index: int, num_frames: int, *, training: bool, resized_crop: int = 0) -> Draw:
     """Return the random choices for the video at ``index`` of the data set.
 
     Args:
@@ -70,11 +77,14 @@ def draw(seed: int, epoch: int, index: int, num_frames: int, *, training: bool) 
         index: The video's index in the data set.
         num_frames: Number of frames to pick, N.
         training: Whether to draw at random; otherwise every choice is 0.5.
+        resized_crop: Number of choices for a random resized crop, K. They have their own stream, so the other choices
+            do not depend on it.
     """
     if not training:
         return _middles(num_frames)
     numbers = generator(Purpose.DRAW, seed, epoch, index).random(num_frames + 3)
-    return Draw(numbers[3:], numbers[:2], float(numbers[2]))
+    tries = generator(Purpose.RESIZED_CROP, seed, epoch, index).random(resized_crop) if resized_crop else _NO_NUMBERS
+    return Draw(numbers[3:], numbers[:2], float(numbers[2]), tries)
 
 
 @lru_cache

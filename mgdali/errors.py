@@ -44,6 +44,14 @@ class VideoDecodeError(RuntimeError):
         return f"cannot decode {self.path}: {self.details}. {self.advice}"
 
 
+class VideoSizeError(VideoDecodeError):
+    """A video whose frames are smaller than the clip that is taken from them without resizing."""
+
+    @property
+    def details(self) -> str:
+        return self.reason
+
+
 class VideoCrashError(VideoDecodeError):
     """A video whose decoding ended a worker process, or took longer than ``timeout``, in two tries.
 

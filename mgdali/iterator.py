@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import torch
 
@@ -27,7 +27,7 @@ from mgdali.loading.source import ClipSource
 from mgdali.loading.tally import Tally
 from mgdali.loading.torch_arguments import check_torch_arguments
 from mgdali.samplers import Sampler
-from mgdali.transforms import CropPosition, DType, Layout, OutputFormat, SpatialTransform
+from mgdali.transforms import Crop, CropPosition, DType, Layout, OutputFormat, SpatialTransform
 from mgdali.video.decoder import MEMORY_BUDGET
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ __all__ = ["MGDaliIterator"]
 class MGDaliIterator:
     """Batches of clips whose frames are picked by motion.
 
-    Each epoch yields tuples ``(clips, labels)``: clips ``[N, T, 3, crop_size, crop_size]`` in ``dtype`` and ``layout``,
-    labels ``[N]`` or ``[N, C]`` as in the data set (:attr:`VideoDataset.labels`), with N videos per batch and T frames
-    per clip. With ``return_meta=True`` a dict follows: ``path`` (list of str, ``[N]``), ``frames`` (the picks, as
-    indices of frames of the file, int64 ``[N, T]``), ``num_frames`` (of each video or segment, int64 ``[N]``), and the
-    data set's columns: tensors ``[N]`` of numbers, or lists ``[N]``.
+    Each epoch yields tuples ``(clips, labels)``: clips ``[N, T, 3, H, W]`` of height and width ``crop_size`` in
+    ``dtype`` and ``layout``, labels ``[N]`` or ``[N, C]`` as in the data set (:attr:`VideoDataset.labels`), with N
+    videos per batch and T frames per clip. With ``return_meta=True`` a dict follows: ``path`` (list of str, ``[N]``),
+    ``frames`` (the picks, as indices of frames of the file, int64 ``[N, T]``), ``num_frames`` (of each video or
+    segment, int64 ``[N]``), and the data set's columns: tensors ``[N]`` of numbers, or lists ``[N]``.
 
     Every random choice is a function of ``(seed, epoch, video)``: any number of workers gives the same batches.
 
@@ -59,8 +59,8 @@ class MGDaliIterator:
         batch_size: Number of videos per batch, >= 1.
         shuffle: Whether each epoch has a new random order.
         drop_last: Whether to drop the last batch if it is incomplete.
-        training: Whether to draw random offsets, a multi-scale corner crop and a flip. Otherwise the loader picks the
-            middle of each part, crops one square and does not flip.
+        training: Whether to draw random offsets, a crop and a flip. Otherwise the loader picks the middle of each part,
+            takes one crop of each frame and does not flip.
         seed: Seed of all random choices, >= 0.
         device: Device of the clips: ``"cpu"`` or ``"cuda"``. None uses the GPU if it can decode and pick, otherwise the
             CPU; if the GPU lacks something, one warning names it.
@@ -73,13 +73,21 @@ class MGDaliIterator:
             decoded.
         rank, world_size: This process's share of the data set. By default ``torch.distributed``'s, if it is
             initialized when an epoch begins.
-        crop_size: Height and width of the clips, in pixels.
-        resize: In testing, the size of the shorter side before a square is cropped, in pixels; by default 256, or
-            ``crop_size`` if that is larger.
-        crop_position: In testing, the position of that square along the frame's longer side: ``"start"`` (left of a
+        crop_size: Height and width of the clips, in pixels: an integer for a square, or ``(height, width)``.
+        resize: In testing, the size of the shorter side before the clip is cropped, in pixels. ``"auto"`` is 256, or
+            the shorter side of ``crop_size`` if that is larger. With None, frames are not resized in testing: the crop
+            is taken from frames in their own size, and a video with smaller frames counts as one that cannot be
+            decoded.
+        crop_position: In testing, the position of that crop along the frame's longer side: ``"start"`` (left of a
             wide frame, top of a tall one), ``"center"`` or ``"end"``. To take three crops of each video, use three
             loaders; with ``crop_size=resize`` the crops cover the whole frame.
-        scales: In training, sizes of the crop window relative to the frame's shorter side, each in (0, 1].
+        crop: In training, the kind of crop: ``"multiscale"`` (of the paper), or ``"random_resized"`` (torchvision's
+            ``RandomResizedCrop``, with one window for all frames of a clip);
+            :class:`~mgdali.transforms.SpatialTransform` describes both.
+        scales: For ``"multiscale"``, sizes of the crop window relative to the largest window of the clip's shape (for
+            squares: the frame's shorter side), each in (0, 1].
+        crop_scale: For ``"random_resized"``, the least and the largest share of the frame's area, in (0, 1].
+        crop_ratio: For ``"random_resized"``, the least and the largest width / height of the window, > 0.
         flip_prob: In training, probability that a clip is mirrored, in [0, 1]. Use 0 if labels mention left or right.
         dtype: Data type of the clips: ``"float32"``, ``"float16"``, ``"uint8"``, or torch's.
         layout: Order of the axes: ``"NTCHW"``, ``"NCTHW"`` or ``"NTHWC"``.
@@ -152,10 +160,13 @@ class MGDaliIterator:
         timeout: float = 0.0,
         rank: int | None = None,
         world_size: int | None = None,
-        crop_size: int = 224,
-        resize: int | None = None,
+        crop_size: int | tuple[int, int] = 224,
+        resize: int | Literal["auto"] | None = "auto",
         crop_position: CropPosition = "center",
+        crop: Crop = "multiscale",
         scales: tuple[float, ...] = (1.0, 0.875, 0.75, 0.66),
+        crop_scale: tuple[float, float] = (0.08, 1.0),
+        crop_ratio: tuple[float, float] = (3 / 4, 4 / 3),
         flip_prob: float = 0.5,
         dtype: DType | torch.dtype = "float32",
         layout: Layout = "NTCHW",
@@ -184,18 +195,21 @@ class MGDaliIterator:
             drop_last=drop_last,
             seed=seed,
         )
-        transform = SpatialTransform(
+        spatial = SpatialTransform(
             training=training,
+            crop=crop,
             crop_size=crop_size,
-            resize=max(256, crop_size) if resize is None else resize,
+            resize=resize,
             crop_position=crop_position,
             scales=scales,
+            crop_scale=crop_scale,
+            crop_ratio=crop_ratio,
             flip_prob=flip_prob,
         )
         self._settings = LoaderSettings(
             sampler=sampler,
             order=order,
-            transform=transform,
+            transform=spatial,
             output=OutputFormat(dtype=dtype, layout=layout, mean=mean, std=std),  # type: ignore[arg-type]
             route=route,
             num_workers=default_workers() if num_workers is None else num_workers,

@@ -816,7 +816,7 @@ def test_arguments_of_a_torch_dataloader_are_accepted_where_they_say_what_happen
 
 def test_clips_larger_than_256_need_no_resize(dataset: VideoDataset) -> None:
     with (
-        load(dataset, crop_size=300, resize=None, return_meta=True, num_workers=0) as given,
+        load(dataset, crop_size=300, resize="auto", return_meta=True, num_workers=0) as given,
         load(dataset, crop_size=300, resize=300, return_meta=True, num_workers=0) as expected,
     ):
         assert digest(next(given)) == digest(next(expected))

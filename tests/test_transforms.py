@@ -1,4 +1,5 @@
 import itertools
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -7,9 +8,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from mgdali.choices import Draw, draw
-from mgdali.transforms import IMAGENET_MEAN, IMAGENET_STD, CropPosition, OutputFormat, SpatialTransform, Window
+from mgdali.transforms import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    CropPosition,
+    FrameSizeError,
+    OutputFormat,
+    SpatialTransform,
+    Window,
+)
 
 SIDES = st.integers(1, 4320)
 UNIFORM = st.floats(0, 1, exclude_max=True)
@@ -145,6 +155,110 @@ def test_training_windows_use_any_pair_of_scales_if_all_distortion_is_allowed() 
     assert {(w.bottom - w.top, w.right - w.left) for w in windows} == set(itertools.product(sides, sides))
 
 
+RECTANGLES = st.tuples(st.integers(1, 600), st.integers(1, 600))
+
+
+@given(SIDES, SIDES, RECTANGLES, st.integers(0, 300), st.sampled_from(POSITIONS))
+def test_the_testing_window_of_a_rectangle_has_its_shape_and_lies_inside_the_frame(
+    height: int, width: int, crop_size: tuple[int, int], more: int, position: CropPosition
+) -> None:
+    resize = min(crop_size) + more
+    transform = SpatialTransform(crop_size=crop_size, resize=resize, crop_position=position)
+    window = transform.window(height, width, choices())
+    assert 0 <= window.top < window.bottom <= height
+    assert 0 <= window.left < window.right <= width
+    # Of the resized frame, or of one that is larger so that the clip fits in.
+    scale = min(min(height, width) / resize, height / crop_size[0], width / crop_size[1])
+    for length, size in zip((window.bottom - window.top, window.right - window.left), crop_size, strict=True):
+        assert abs(length - max(scale * size, 2)) <= 2 or length == 1
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "window"),
+    [
+        (256, 340, Window(64, 20, 192, 320)),
+        (340, 256, Window(114, 0, 224, 256)),
+        (512, 1024, Window(128, 212, 384, 812)),
+    ],
+)
+def test_the_testing_windows_of_a_wide_clip(height: int, width: int, window: Window) -> None:
+    assert SpatialTransform(crop_size=(128, 300)).window(height, width, choices()) == window
+
+
+def test_without_resizing_the_window_has_the_clips_size() -> None:
+    transform = SpatialTransform(crop_size=(99, 120), resize=None)
+    assert transform.window(120, 160, choices()) == Window(10, 20, 109, 140)
+    with pytest.raises(FrameSizeError, match="98 by 160 pixels are smaller than the clip of 99 by 120"):
+        transform.window(98, 160, choices())
+
+
+@given(SIDES, SIDES, RECTANGLES, UNIFORM, UNIFORM)
+def test_a_multiscale_window_of_a_rectangle_lies_inside_the_frame_and_has_its_shape_without_distortion(
+    height: int, width: int, crop_size: tuple[int, int], size: float, place: float
+) -> None:
+    transform = SpatialTransform(training=True, crop_size=crop_size, max_distort=0)
+    window = transform.window(height, width, choices(size, place))
+    assert 0 <= window.top < window.bottom <= height
+    assert 0 <= window.left < window.right <= width
+    largest = min(height / crop_size[0], width / crop_size[1])
+    scale = transform.scales[min(int(4 * size), 3)] * largest
+    for length, side in zip((window.bottom - window.top, window.right - window.left), crop_size, strict=True):
+        assert abs(length - max(scale * side, 2)) <= 2.5 or length == 1
+
+
+@given(SIDES, SIDES, st.lists(UNIFORM, min_size=22, max_size=22))
+def test_a_random_resized_window_is_even_inside_the_frame_and_within_its_ranges(
+    height: int, width: int, numbers: list[float]
+) -> None:
+    transform = SpatialTransform(training=True, crop="random_resized")
+    window = transform.window(height, width, Draw(np.full(1, 0.5), np.full(2, 0.5), 0.5, np.array(numbers)))
+    high, wide = window.bottom - window.top, window.right - window.left
+    assert 0 <= window.top < window.bottom <= height
+    assert 0 <= window.left < window.right <= width
+    assert window.top % 2 == window.left % 2 == 0
+    assert high % 2 == 0 or high == height
+    assert wide % 2 == 0 or wide == width
+    if min(height, width) >= 200:
+        assert 0.7 < wide / high < 1.4
+        assert 0.07 * min(height, width) ** 2 < high * wide
+
+
+def random_resized(transform: SpatialTransform, height: int, width: int) -> NDArray[np.float64]:
+    """Return the windows of 2000 videos, ``[2000, 4]``."""
+    assert transform.resized_crop == 22
+    draws = (draw(0, 0, i, 8, training=True, resized_crop=transform.resized_crop) for i in range(2000))
+    return np.array([transform.window(height, width, each) for each in draws], np.float64)
+
+
+def test_areas_ratios_and_places_of_random_resized_windows_are_uniform() -> None:
+    transform = SpatialTransform(training=True, crop="random_resized", crop_scale=(0.2, 0.45), crop_ratio=(0.5, 2))
+    top, left, bottom, right = random_resized(transform, 1000, 1000).T
+    high, wide = bottom - top, right - left
+    shares, ratios = high * wide / 1e6, np.log2(wide / high)
+    down, right = top / (1000 - high), left / (1000 - wide)
+    # Quarters of the ranges have a quarter of the windows each.
+    for values, least, most in ((shares, 0.2, 0.45), (ratios, -1, 1), (down, 0, 1), (right, 0, 1)):
+        counts, _ = np.histogram(values, 4, (least - 0.01, most + 0.01))
+        assert counts.sum() == 2000
+        assert counts.min() > 400
+
+
+def test_a_random_resized_window_that_never_fits_is_the_largest_in_the_middle() -> None:
+    transform = SpatialTransform(training=True, crop="random_resized", crop_scale=(0.9, 1))
+    assert {tuple(window) for window in random_resized(transform, 100, 1000).tolist()} == {(0, 432, 100, 566)}
+    assert {tuple(window) for window in random_resized(transform, 1000, 100).tolist()} == {(432, 0, 566, 100)}
+
+
+def test_other_choices_do_not_depend_on_the_kind_of_crop() -> None:
+    one, other = (draw(3, 1, 4, 8, training=True, resized_crop=count) for count in (0, 22))
+    assert (one.offsets.tolist(), one.crop.tolist(), one.flip) == (
+        other.offsets.tolist(),
+        other.crop.tolist(),
+        other.flip,
+    )
+    assert pickle.loads(pickle.dumps(other)).resized_crop.tolist() == other.resized_crop.tolist()
+
+
 def test_every_place_and_size_occurs_in_an_epochs_draws() -> None:
     transform = SpatialTransform(training=True)
     drawn = {transform.window(200, 300, draw(0, 0, index, 8, training=True)) for index in range(1000)}
@@ -168,6 +282,15 @@ def test_clips_are_mirrored_with_the_requested_probability() -> None:
     [
         (lambda: SpatialTransform(crop_size=0), "crop_size must be .* >= 1, got 0"),
         (lambda: SpatialTransform(crop_size=112.5), "crop_size must be .* got 112.5"),
+        (lambda: SpatialTransform(crop_size=(224, 0)), "crop_size must be .* >= 1, got 0"),
+        (lambda: SpatialTransform(crop_size=(1, 2, 3)), r"crop_size must be .*\(height, width\), got \(1, 2, 3\)"),
+        (lambda: SpatialTransform(resize="none"), "resize must be .* got 'none'"),
+        (lambda: SpatialTransform(crop_size=(224, 300), resize=223), "resize must be .* >= 224, got 223"),
+        (lambda: SpatialTransform(crop="random"), "crop must be one of .*'random_resized'.* got 'random'"),
+        (lambda: SpatialTransform(crop_scale=(0, 1)), r"crop_scale must be .* at most 1.* got \(0, 1\)"),
+        (lambda: SpatialTransform(crop_scale=(0.5, 1.5)), r"crop_scale must be .* got \(0.5, 1.5\)"),
+        (lambda: SpatialTransform(crop_ratio=(2, 1)), r"crop_ratio must be .* smaller one first, got \(2, 1\)"),
+        (lambda: SpatialTransform(crop_ratio=1), "crop_ratio must be .* got 1"),
         (lambda: SpatialTransform(resize=223), "resize must be .* >= 224, got 223"),
         (lambda: SpatialTransform(crop_position="left"), "crop_position must be one of .*'start'.* got 'left'"),
         (lambda: SpatialTransform(crop_position=None), "crop_position must be one of .* got None"),

@@ -75,7 +75,7 @@ def label_input(labels: NDArray[Any]) -> GraphInput:
 def clip_inputs(label: GraphInput = LABEL) -> tuple[GraphInput, ...]:
     """Return the inputs of the graph that gets finished clips.
 
-    They are pixels ``[N, 3, S, S]``, whether to mirror them, the label, the picks ``[N]`` and the number of frames in
+    They are pixels ``[N, 3, H, W]``, whether to mirror them, the label, the picks ``[N]`` and the number of frames in
     the video.
 
     Args:

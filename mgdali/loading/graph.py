@@ -71,7 +71,7 @@ def decoding_pipeline(source: Callable[[], Arrays], settings: LoaderSettings, fu
     """
     build = pipeline_def(**_execution(settings))(_decoding_graph)
     on_gpu = settings.route.device_id is not None
-    return build(source, settings.label, functions, on_gpu, settings.transform.crop_size, settings.output)
+    return build(source, settings.label, functions, on_gpu, settings.transform.size, settings.output)
 
 
 def to_torch_tensor(tensor: Any) -> torch.Tensor:
@@ -116,7 +116,7 @@ def _decoding_graph(
     label: GraphInput,
     functions: FrameFunctions,
     on_gpu: bool,
-    crop_size: int,
+    size: tuple[int, int],
     output: OutputFormat,
 ) -> tuple[Any, ...]:
     given = _inputs(source, encoded_inputs(label))
@@ -142,7 +142,7 @@ def _decoding_graph(
             num_frames = video.shape()[0]
     if on_gpu:
         num_frames = num_frames.gpu()
-    clips = fn.resize(frames, roi_start=window[:2], roi_end=window[2:], size=(crop_size, crop_size))
+    clips = fn.resize(frames, roi_start=window[:2], roi_end=window[2:], size=size)
     return _finished(clips, given["flip"], output), labels, picks, num_frames
 
 

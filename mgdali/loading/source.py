@@ -327,8 +327,9 @@ class ClipSource:
             return
         if self._must_wait(sample):
             return
-        num_frames, training = self._settings.sampler.num_frames, self._settings.transform.training
-        choices = draw(self._order.seed, self._epoch, sample.index, num_frames, training=training)
+        num_frames, transform = self._settings.sampler.num_frames, self._settings.transform
+        random = {"training": transform.training, "resized_crop": transform.resized_crop}
+        choices = draw(self._order.seed, self._epoch, sample.index, num_frames, **random)
         self._under_way[sample.slot] = sample
         on_gpu = self._may_use_gpu(sample)
         video = sample.video

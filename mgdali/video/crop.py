@@ -29,7 +29,7 @@ class Cropper:
     Only one thread may use a cropper at a time.
 
     Args:
-        transform: Crop window and size S of the clips.
+        transform: Crop window and size of the clips.
     """
 
     def __init__(self, transform: SpatialTransform) -> None:
@@ -41,13 +41,14 @@ class Cropper:
         self._use = OneThreadAtATime(self)
 
     def crop(self, frame: av.VideoFrame, choices: Draw) -> NDArray[np.uint8]:
-        """Return the crop window of a frame, upright and resized: uint8 RGB ``[3, S, S]``, values from 0 to 255.
+        """Return the crop window of a frame, upright and resized: uint8 RGB ``[3, H, W]``, values from 0 to 255.
 
         Args:
             frame: A decoded frame.
             choices: Random choices for the video.
 
         Raises:
+            FrameSizeError: If the frame is not resized and is smaller than the clip.
             RuntimeError: If another thread is using the cropper.
         """
         with self._use:
@@ -59,11 +60,12 @@ class Cropper:
         upright = (width, height) if turns % 2 else (height, width)
         window = self._transform.window(*upright, choices)
         cut = self._cut_out(frame, _as_decoded(window, height, width, turns))
-        size = self._transform.crop_size
+        # The size before the frame is turned.
+        high, wide = self._transform.size[::-1] if turns % 2 else self._transform.size
         # If libswscale does not resize, it writes planes in blocks of 16 columns and leaves the rest unwritten.
-        in_planes = (cut.height, cut.width) != (size, size) or size % 16 == 0
+        in_planes = (cut.height, cut.width) != (high, wide) or wide % 16 == 0
         resized = self._resizer.reformat(
-            cut, width=size, height=size, format="gbrp" if in_planes else "rgb24", interpolation="BILINEAR", threads=1
+            cut, width=wide, height=high, format="gbrp" if in_planes else "rgb24", interpolation="BILINEAR", threads=1
         )
         return np.rot90(colour_planes(resized), k=turns, axes=(1, 2))
 

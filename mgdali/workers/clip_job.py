@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -12,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mgdali.choices import Draw
-from mgdali.errors import VideoDecodeError
+from mgdali.errors import VideoDecodeError, VideoSizeError
 from mgdali.samplers import Representation, Sampler
-from mgdali.transforms import SpatialTransform
+from mgdali.transforms import FrameSizeError, SpatialTransform
 from mgdali.video.crop import Cropper
 from mgdali.video.decoder import Decoder
 from mgdali.video.media import Fingerprint, Media
@@ -23,7 +24,16 @@ from mgdali.video.record import VideoRecord, index_name, representation_key
 from mgdali.video.time_range import TimeRange
 from mgdali.workers.protocols import Loader
 
-__all__ = ["Allocate", "ClipConfig", "ClipJob", "ClipLoader", "ClipResult", "JobTimer", "reason_unindexed"]
+__all__ = [
+    "Allocate",
+    "ClipConfig",
+    "ClipJob",
+    "ClipLoader",
+    "ClipResult",
+    "JobTimer",
+    "naming_small_frames",
+    "reason_unindexed",
+]
 
 Allocate = Callable[[tuple[int, ...]], NDArray[np.uint8]]
 """Function that returns memory for a result: uint8 of the given shape."""
@@ -93,7 +103,7 @@ class ClipResult:
     """Facts about a clip that PyAV decoded. Its pixels are in the memory that the loader allocated.
 
     Attributes:
-        shape: Shape of the pixels, uint8 RGB ``[N, 3, S, S]``, for N picks and clips of size S.
+        shape: Shape of the pixels, uint8 RGB ``[N, 3, H, W]``, for N picks.
         flip: Whether the graph must mirror the clip.
         picks: Indices of the picked frames in the video, int64 ``[N]``.
         num_frames: Number of frames in the video or its part, T.
@@ -188,17 +198,17 @@ class ClipLoader:
             log, fingerprint = StreamLog(), job.media.fingerprint()
         record = job.record if unindexed is None else None
         picture = partial(self._cropper.crop, choices=job.choices)
-        video = self._decoder.decode(
-            job.media,
-            job.choices.offsets,
-            picture=picture,
-            record=record,
-            time_range=job.time_range,
-            part=job.part,
-            log=log,
-        )
-        size = self._transform.crop_size
-        shape = (len(video.picks), 3, size, size)
+        with naming_small_frames(job.path):
+            video = self._decoder.decode(
+                job.media,
+                job.choices.offsets,
+                picture=picture,
+                record=record,
+                time_range=job.time_range,
+                part=job.part,
+                log=log,
+            )
+        shape = (len(video.picks), 3, *self._transform.size)
         clip = allocate(shape)
         for i, pick in enumerate(video.picks.tolist()):
             clip[i] = video.frames[pick]
@@ -228,6 +238,23 @@ class ClipLoader:
         if before is None or before.fingerprint != fingerprint:
             return record
         return replace(record, motion={**before.motion, **record.motion}, filters=record.filters or before.filters)
+
+
+@contextmanager
+def naming_small_frames(path: str) -> Iterator[None]:
+    """Let the error of frames that are too small for the clip name their video.
+
+    Raises:
+        VideoSizeError: In place of a FrameSizeError.
+    """
+    try:
+        yield
+    except FrameSizeError as error:
+        advice = (
+            'Pass resize="auto" or a number, or a smaller crop_size; with on_error="replace" the loader uses another '
+            "video instead."
+        )
+        raise VideoSizeError(path, 0, str(error), advice) from error
 
 
 def reason_unindexed(job: ClipJob, representation: Representation | None) -> str | None:

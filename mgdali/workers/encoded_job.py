@@ -22,7 +22,16 @@ from mgdali.video.packet_bytes import knows_packets
 from mgdali.video.record import VideoRecord
 from mgdali.video.remux import Remuxed, remux_needed, remux_picked, remux_whole
 from mgdali.video.stream_facts import StreamFacts, facts_of_packets, probe
-from mgdali.workers.clip_job import Allocate, ClipConfig, ClipJob, ClipLoader, ClipResult, JobTimer, reason_unindexed
+from mgdali.workers.clip_job import (
+    Allocate,
+    ClipConfig,
+    ClipJob,
+    ClipLoader,
+    ClipResult,
+    JobTimer,
+    naming_small_frames,
+    reason_unindexed,
+)
 from mgdali.workers.protocols import Loader
 
 __all__ = ["GRAPH_FAILED", "EncodedConfig", "EncodedLoader", "EncodedResult", "Result"]
@@ -224,10 +233,12 @@ class EncodedLoader:
         started: JobTimer,
     ) -> EncodedResult:
         facts, shape = encoded.facts, (len(encoded.content),)
+        with naming_small_frames(job.path):
+            window = self._transform.window(facts.height, facts.width, job.choices)
         allocate(shape)[:] = np.frombuffer(encoded.content, np.uint8)
         return EncodedResult(
             shape=shape,
-            window=self._transform.window(facts.height, facts.width, job.choices),
+            window=window,
             flip=self._transform.flip(job.choices),
             offsets=job.choices.offsets,
             num_frames=facts.num_packets if job.part is None else job.part[1] - job.part[0],

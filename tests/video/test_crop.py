@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mgdali.choices import Draw, draw
-from mgdali.transforms import SpatialTransform, Window
+from mgdali.transforms import Crop, SpatialTransform, Window
 from mgdali.video.crop import Cropper, colour_planes
 from mgdali.video.frames import RGBConverter, read_frames
 from tests.support.videos import moving_square, rotate_by_metadata, write_video
@@ -47,8 +47,8 @@ def one_frame(pixel_format: str, height: int, width: int, seed: int = 0) -> av.V
 class At(SpatialTransform):
     """A transform with a fixed window."""
 
-    def __init__(self, window: Window, size: int) -> None:
-        super().__init__(crop_size=size, resize=size)
+    def __init__(self, window: Window, size: int | tuple[int, int]) -> None:
+        super().__init__(crop_size=size)
         object.__setattr__(self, "place", window)
 
     def window(self, height: int, width: int, choices: Draw) -> Window:
@@ -59,8 +59,8 @@ class At(SpatialTransform):
 MIDDLE = draw(0, 0, 0, 1, training=False)
 
 
-def cropped(frame: av.VideoFrame, window: Window, size: int) -> NDArray[np.uint8]:
-    """Return the window of a frame, uint8 ``[S, S, 3]``."""
+def cropped(frame: av.VideoFrame, window: Window, size: int | tuple[int, int]) -> NDArray[np.uint8]:
+    """Return the window of a frame, uint8 ``[H, W, 3]``."""
     return Cropper(At(window, size)).crop(frame, MIDDLE).transpose(1, 2, 0)
 
 
@@ -150,6 +150,8 @@ def test_windows_are_those_of_the_upright_frame(tmp_path: Path, quarter_turns: i
     for top, left in ((0, 0), (8, 4), (16, 0)):
         window = Window(top, left, top + 32, left + 32)
         assert (cropped(frame, window, 32) == whole[top : top + 32, left : left + 32]).all()
+        low = Window(top, left, top + 16, left + 32)
+        assert (cropped(frame, low, (16, 32)) == whole[top : top + 16, left : left + 32]).all()
 
 
 @pytest.mark.parametrize(("height", "width", "size"), [(64, 64, 48), (40, 64, 56), (24, 24, 48), (200, 160, 40)])
@@ -169,16 +171,19 @@ def test_resizing_is_antialiased_bilinear(height: int, width: int, size: int) ->
     height=st.integers(1, 90),
     width=st.integers(1, 90),
     training=st.booleans(),
+    wide=st.booleans(),
     seed=st.integers(0, 100),
     pixel_format=st.sampled_from(FORMATS),
 )
 def test_any_window_of_any_frame_gives_a_clip(
-    height: int, width: int, training: bool, seed: int, pixel_format: str
+    height: int, width: int, training: bool, wide: bool, seed: int, pixel_format: str
 ) -> None:
     frame = one_frame(pixel_format, height, width)
-    transform = SpatialTransform(training=training, crop_size=16, resize=18)
-    picture = Cropper(transform).crop(frame, draw(seed, 0, 0, 1, training=training))
-    assert picture.shape == (3, 16, 16)
+    crop: Crop = "random_resized" if wide else "multiscale"
+    transform = SpatialTransform(training=training, crop=crop, crop_size=(16, 40) if wide else 16, resize=18)
+    choices = draw(seed, 0, 0, 1, training=training, resized_crop=transform.resized_crop)
+    picture = Cropper(transform).crop(frame, choices)
+    assert picture.shape == (3, *transform.size)
     # The patches have values from 40 to 200. Unwritten memory and pixels outside the frame have others.
     assert picture.min() > 10
     assert picture.max() < 245

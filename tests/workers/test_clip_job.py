@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mgdali import MotionGuided, VideoDataset
+from mgdali import MotionGuided, Segment, VideoDataset
 from mgdali.choices import draw
-from mgdali.errors import VideoDecodeError
+from mgdali.errors import VideoDecodeError, VideoSizeError
 from mgdali.gpu.driver import DecoderCaps
 from mgdali.index.measure import measure_video
 from mgdali.samplers import Representation
@@ -23,6 +23,7 @@ from mgdali.workers.clip_job import ClipConfig, ClipJob, ClipLoader, ClipResult
 from mgdali.workers.encoded_job import EncodedConfig
 from tests.support.damaged_videos import Damage, write_damaged
 from tests.support.index_records import make_record
+from tests.support.videos import moving_square, write_video
 
 
 def test_a_clip_is_the_window_of_each_picked_frame(dataset: VideoDataset) -> None:
@@ -121,3 +122,32 @@ def test_jobs_and_results_arrive_as_they_were_sent() -> None:
     assert str(back.damage) == str(damage)
     for name in ("shape", "flip", "num_frames", "frames_decoded", "seconds", "unindexed", "not_on_gpu", "wall_seconds"):
         assert getattr(back, name) == getattr(result, name)
+
+
+@pytest.mark.parametrize("nvdec", [None, NVDEC])
+def test_without_resizing_frames_that_are_too_small_are_an_error_that_names_the_video(
+    tmp_path: Path, nvdec: Any
+) -> None:
+    path = write_video(tmp_path / "small.mp4", moving_square(8, 48, 64))
+    choices = draw(0, 0, 0, 5, training=False)
+    memory: list[NDArray[np.uint8]] = []
+
+    def allocate(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        memory.append(numpy_memory(shape))
+        return memory[-1]
+
+    def result_for(crop_size: tuple[int, int]) -> Any:
+        transform = SpatialTransform(crop_size=crop_size, resize=None)
+        shared: dict[str, Any] = {"sampler": Segment(num_frames=5), "transform": transform, "memory_budget": 1 << 30}
+        config = ClipConfig(**shared) if nvdec is None else EncodedConfig(nvdec=nvdec, **shared)
+        return config.make_loader().load(ClipJob(Media(str(path)), choices), allocate)
+
+    with pytest.raises(VideoSizeError, match=r"small\.mp4: its frames of 48 by 64 pixels .* 64 by 48\. Pass resize="):
+        result_for((64, 48))
+    result = result_for((40, 62))
+    if nvdec is None:
+        frames = [frame.to_ndarray(format="rgb24") for frame in read_frames(path)]
+        expected = np.stack([frames[t][4:44, :62] for t in result.picks.tolist()])
+        assert (memory[-1].transpose(0, 2, 3, 1) == expected).all()
+    else:
+        assert result.window == (4, 0, 44, 62)
