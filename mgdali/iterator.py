@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import torch
 
 from mgdali.datasets.video_dataset import VideoDataset
-from mgdali.errors import VideoDecodeError, check_integer
+from mgdali.errors import check_integer
 from mgdali.loading.batch import label_input
 from mgdali.loading.batch_format import Batch, BatchFormat
 from mgdali.loading.feed import Feed
 from mgdali.loading.order import EpochOrder
 from mgdali.loading.progress import EpochSetter, Progress
 from mgdali.loading.ranks import default_workers, find_share, given_share, warn_if_ranks_are_unknown
+from mgdali.loading.reports import LoaderReports
 from mgdali.loading.route import Decode, Route, choose_route
 from mgdali.loading.settings import LoaderSettings, OnError
 from mgdali.loading.source import ClipSource
+from mgdali.loading.stats import EpochMeter
 from mgdali.loading.tally import Tally
 from mgdali.loading.torch_arguments import check_torch_arguments
 from mgdali.samplers import Sampler
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["MGDaliIterator"]
 
 
-class MGDaliIterator:
+class MGDaliIterator(LoaderReports):
     """Batches of clips whose frames are picked by motion.
 
     Each epoch yields tuples ``(clips, labels)``: clips ``[N, T, 3, H, W]`` of height and width ``crop_size`` in
@@ -228,7 +230,9 @@ class MGDaliIterator:
         self._format = BatchFormat(
             return_meta=return_meta, keys=batch_keys, paths=dataset.paths, columns=dataset.columns
         )
+        self._index = index
         self._tally = Tally()
+        self._meter = EpochMeter(self._tally)
         self._find_share = find_share if share is None else lambda: share
         self._progress = Progress(order, self._find_share)
         found, self._growing = _open_index(index, cache_dir, dataset, sampler)
@@ -239,7 +243,7 @@ class MGDaliIterator:
             index=self._growing or found,
             on_record=None if self._growing is None else self._growing.add,
         )
-        self._feed = Feed(self._settings, make_source)
+        self._feed = Feed(self._settings, make_source, meter=self._meter)
         self._finalizer = weakref.finalize(self, _end, self._feed, self._growing)
         # What is looked up again when the workers start: a framework may set the ranks and the GPU in between.
         self._default_workers = num_workers is None
@@ -271,26 +275,6 @@ class MGDaliIterator:
         To train or to resume: ``for epoch in range(loader.epoch, epochs): loader.set_epoch(epoch); …``.
         """
         return self._progress.epoch
-
-    @property
-    def bad_videos(self) -> dict[str, VideoDecodeError]:
-        """Videos that were replaced so far because they could not be decoded, or used up to a damage: path to error."""
-        return dict(self._tally.bad_videos)
-
-    @property
-    def unindexed(self) -> dict[str, str]:
-        """Videos without a valid record in the index so far: path to reason. Empty with ``index="auto"``."""
-        return dict(self._tally.unindexed)
-
-    @property
-    def decoded_by_pyav(self) -> dict[str, str]:
-        """Videos that PyAV decoded so far although this loader's GPU decodes others: path to reason."""
-        return dict(self._tally.by_pyav)
-
-    @property
-    def frames_decoded(self) -> int:
-        """Number of frames that decoders returned so far, including those of clips that are prepared ahead."""
-        return self._tally.frames_decoded
 
     def __len__(self) -> int:
         """Return the number of batches per epoch on this rank."""

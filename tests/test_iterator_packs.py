@@ -54,6 +54,7 @@ def picks(dataset: VideoDataset, **arguments: Any) -> list[Any]:
     with load(dataset, **{**TRAINING, **arguments}) as loader:
         batches = [(labels.tolist(), meta["frames"].tolist()) for _ in range(2) for _, labels, meta in loader]
         assert not loader.unindexed
+        assert dataset.pack is None or set(loader.stats().by_route) == {"PyAV, pack"}
     return batches
 
 

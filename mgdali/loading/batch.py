@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mgdali.datasets.video_dataset import Video
+from mgdali.loading.stats import ClipWork
 from mgdali.workers.clip_job import ClipResult
 from mgdali.workers.encoded_job import Result
 
@@ -127,6 +128,7 @@ class Part:
         indices: Indices of the clips' videos in the data set.
         gpu_bytes: Number of bytes that the GPU needs to decode it; 0 if the graph decodes nothing of it.
         gpu_limit: Number of bytes that parts may need together while they are in the graphs, this one included.
+        work: How each clip was made.
     """
 
     arrays: Arrays
@@ -135,6 +137,7 @@ class Part:
     indices: list[int] = field(default_factory=list)
     gpu_bytes: int = 0
     gpu_limit: float = math.inf
+    work: list[ClipWork] = field(default_factory=list)
 
 
 def arrange_clips(

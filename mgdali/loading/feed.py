@@ -18,6 +18,8 @@ from mgdali.loading.order import Share
 from mgdali.loading.read_ahead import ReadAhead
 from mgdali.loading.settings import LoaderSettings
 from mgdali.loading.source import ClipSource
+from mgdali.loading.stats import ClipWork, EpochMeter
+from mgdali.loading.tally import Tally
 from mgdali.workers.pool import start_pool
 from mgdali.workers.protocols import Pool
 
@@ -54,6 +56,7 @@ class Feed:
         make_source: Creates the source that uses a pool, with the settings.
         make_pool: Starts the workers.
         make_functions: Creates the functions of one graph that decodes; by default a :class:`FrameFunctions`.
+        meter: Counts the batches of each epoch.
     """
 
     def __init__(
@@ -63,8 +66,10 @@ class Feed:
         *,
         make_pool: Callable[[LoaderSettings], Pool] = make_pool,
         make_functions: Callable[[], FrameFunctions] | None = None,
+        meter: EpochMeter | None = None,
     ) -> None:
         self._settings = settings
+        self._meter = meter or EpochMeter(Tally())
         self._make_source = make_source
         self._make_pool = make_pool
         self._make_functions = make_functions or partial(FrameFunctions, settings.sampler)
@@ -90,6 +95,7 @@ class Feed:
 
     def start(self, epoch: int, share: Share, taken: int = 0) -> None:
         """Begin an epoch, after the videos of it that all ranks together have loaded before."""
+        self._meter.begin(epoch, share, self._settings.num_workers)
         self.stop()
         if self._source is None:
             self._pool = self._make_pool(self._settings)
@@ -116,8 +122,10 @@ class Feed:
         """
         assert self._graphs is not None
         assert self._source is not None
+        self._meter.request()
         parts: list[dict[str, torch.Tensor]] = []
         indices: list[int] = []
+        work: list[ClipWork] = []
         complete = False
         while not complete:
             self._guarded(self._give)
@@ -125,16 +133,20 @@ class Feed:
                 self._drained = True
                 if self._source.error is not None:
                     raise self._source.error from None
+                self._meter.end()
                 return None
             part, outputs = self._guarded(self._take)
             parts.append(outputs)
             indices += part.indices
+            work += part.work
             complete = part.last
             self._guarded(self._give)
             # Started only now, because the thread would slow the graph down while it takes its inputs.
             if self._ahead is not None and self._pending is None and not self._exhausted:
                 self._guarded(self._ahead.begin)
-        return _joined(parts), indices
+        batch = _joined(parts), indices
+        self._meter.count(work)
+        return batch
 
     def stop(self) -> None:
         """End the current epoch, if there is one. Nothing runs in the background until the next epoch begins."""

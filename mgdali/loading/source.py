@@ -24,6 +24,7 @@ from mgdali.gpu.decoder_memory import session_cache_bytes
 from mgdali.loading.batch import Part, arrange_clips, arrange_encoded
 from mgdali.loading.order import WHOLE, Share
 from mgdali.loading.settings import LoaderSettings
+from mgdali.loading.stats import ClipWork, route_name
 from mgdali.loading.tally import NOT_INDEXED, Tally
 from mgdali.video.record import VideoRecord
 from mgdali.workers.clip_job import ClipJob, ClipResult
@@ -63,6 +64,8 @@ class _Sample:
         self.on_gpu = True
         # The file that its job measures for the index, while other samples wait for the record.
         self.measures: str | None = None
+        # Whether its video replaces another one.
+        self.replaced = False
 
     @property
     def done(self) -> bool:
@@ -252,6 +255,24 @@ class ClipSource:
             indices=[sample.index for sample in samples],
             gpu_bytes=sum(result.gpu_bytes for result in files),
             gpu_limit=self._gpu_room(self._decoded),
+            work=[self._work(sample, result) for sample, result in zip(samples, results, strict=True)],
+        )
+
+    def _work(self, sample: _Sample, result: Result) -> ClipWork:
+        """Return how a finished sample was made."""
+        if isinstance(result, ClipResult):
+            known = sample.record is not None and (sample.video.time_range is None or sample.part is not None)
+            indexed, not_on_gpu = known and result.unindexed is None, result.not_on_gpu
+        else:
+            indexed, not_on_gpu = result.picks is not None, None
+        packed = self._dataset.pack is not None
+        return ClipWork(
+            path=sample.video.path,
+            route=route_name(on_gpu=isinstance(result, EncodedResult), indexed=indexed, packed=packed),
+            not_on_gpu=not_on_gpu,
+            frames=result.frames_decoded,
+            seconds=result.wall_seconds,
+            replaced=sample.replaced,
         )
 
     def _next_samples(self) -> list[_Sample]:
@@ -395,6 +416,7 @@ class ClipSource:
     def _note(self, sample: _Sample, result: Result) -> None:
         """Note the facts about a result that are of interest beyond its batch."""
         self._tally.frames_decoded += result.frames_decoded
+        self._tally.job_seconds += result.wall_seconds
         if result.unindexed is not None and self._on_record is None:
             self._tally.note_unindexed(sample.video.path, result.unindexed)
         if sample.video.time_range is not None:
@@ -416,6 +438,7 @@ class ClipSource:
             advice = "No other video of this rank can be decoded either: check the data set's paths and files."
             sample.error = VideoDecodeError(error.path, error.frame, error.reason, advice)
         else:
+            sample.replaced = True
             self._assign(sample, other)
             self._submit(sample)
 

@@ -39,6 +39,7 @@ class Tally:
             them from then on, also in a resumed run.
         graph_failures: Number of times that a graph failed.
         frames_decoded: Number of frames that decoders returned.
+        job_seconds: Time that workers, or this process without workers, have spent on videos, in seconds.
         long_way_noted: Whether there was a warning about many frames that were decoded for a short part of a video.
     """
 
@@ -49,6 +50,7 @@ class Tally:
     failed_on_gpu: dict[int, str] = field(default_factory=dict)
     graph_failures: int = 0
     frames_decoded: int = 0
+    job_seconds: float = 0.0
     long_way_noted: bool = False
 
     def note_replaced(self, index: int, error: VideoDecodeError) -> None:

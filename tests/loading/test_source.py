@@ -202,6 +202,8 @@ def test_a_part_on_which_the_graph_failed_is_decoded_again_in_its_slots() -> Non
     assert tally.failed_on_gpu == dict.fromkeys([0, 1, 5], GRAPH_FAILED)
     assert set(tally.by_pyav) == {"0.mp4", "1.mp4", "5.mp4"}
     assert tally.graph_failures == 1
+    assert [clip.route for clip in failed.work] == ["NVDEC, whole video"] * 2
+    assert [(clip.route, clip.not_on_gpu) for clip in again.work] == [("PyAV, whole video", GRAPH_FAILED)] * 2
     assert other.gpu_bytes == 2 * 57_000
     # The next epoch begins with these videos.
     pool.jobs.clear()

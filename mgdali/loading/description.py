@@ -1,0 +1,64 @@
+"""A loader as text: what it will load, and how."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+from mgdali.loading.settings import LoaderSettings
+
+if TYPE_CHECKING:
+    from mgdali.datasets.video_dataset import VideoDataset
+    from mgdali.loading.order import Share
+
+__all__ = ["describe_loader"]
+
+
+def describe_loader(
+    settings: LoaderSettings, dataset: VideoDataset, *, batches: int, share: Share, index: object
+) -> str:
+    """Return what a loader will do, as in its ``repr``.
+
+    Args:
+        settings: Settings of the loader.
+        dataset: Its data set.
+        batches: Number of batches per epoch on this rank.
+        share: This process's share of the videos.
+        index: The loader's argument ``index``.
+    """
+    order, transform, output, route = settings.order, settings.transform, settings.output, settings.route
+    rank = f" on rank {share.rank} of {share.world_size}" if share.world_size > 1 else ""
+    size: Any = transform.crop_size
+    height, width = size if isinstance(size, tuple) else (size, size)
+    decoder = "" if route.nvdec is None else ", decoded by NVDEC"
+    facts = [
+        _counted(len(dataset), "segment" if dataset.has_segments else "video"),
+        f"{_counted(batches, 'batch', 'batches')} of {order.batch_size}{rank}",
+        _sampler(settings.sampler),
+        "training" if transform.training else "testing",
+        *(["shuffled"] if order.shuffle else []),
+        f"{height}x{width} {output.dtype} {output.layout} on {route.device}{decoder}",
+        _counted(settings.num_workers, "worker"),
+        f"index={_index(index)}" if dataset.pack is None else "index of the pack",
+        f"seed={order.seed}",
+    ]
+    return f"MGDaliIterator({', '.join(facts)})"
+
+
+def _sampler(sampler: Any) -> str:
+    """Return a strategy in short: its number of frames, and the fields that differ from their defaults."""
+    changed: list[str] = []
+    if is_dataclass(sampler):
+        shown = [each for each in fields(sampler) if each.repr and each.name != "num_frames"]
+        values = [(each.name, getattr(sampler, each.name), each.default) for each in shown]
+        changed = [f"{name}={value!r}" for name, value, default in values if value != default]
+    return f"{type(sampler).__name__}({', '.join([str(sampler.num_frames), *changed])})"
+
+
+def _index(index: object) -> str:
+    return repr(os.fspath(index) if isinstance(index, os.PathLike) else index)
+
+
+def _counted(number: int, name: str, plural: str = "") -> str:
+    return f"{number:,} {name if number == 1 else plural or name + 's'}"
