@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mgdali import motion, sampling
+    from mgdali.datasets.mixing import mixing_weights
     from mgdali.datasets.video_dataset import Video, VideoDataset
     from mgdali.errors import DatasetError, VideoDecodeError, WorkerError
     from mgdali.index.build import build_index
@@ -42,6 +43,7 @@ __all__ = [
     "VideoDecodeError",
     "WorkerError",
     "build_index",
+    "mixing_weights",
     "motion",
     "pack",
     "pick_frames",
@@ -66,6 +68,7 @@ _MODULES = {
     "VideoDecodeError": "errors",
     "WorkerError": "errors",
     "build_index": "index.build",
+    "mixing_weights": "datasets.mixing",
     "pack": "packing.pack",
     "pick_frames": "one_video.pick",
 }

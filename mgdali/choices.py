@@ -25,6 +25,7 @@ class Purpose(IntEnum):
     DRAW = 2
     SPLIT = 3
     RESIZED_CROP = 4
+    WEIGHTED = 5
 
 
 _NO_NUMBERS = np.empty(0)
@@ -63,12 +64,15 @@ def generator(purpose: Purpose, seed: int, epoch: int, *video: int) -> np.random
         purpose: What the numbers are used for.
         seed: The loader's seed, >= 0.
         epoch: The epoch, >= 0.
-        video: The video's index in the data set, for choices that concern one video.
+        video: For choices that concern one video: its index in the data set; if it occurs again in the epoch, then the
+            number of its occurrence, >= 1.
     """
     return np.random.default_rng([int(purpose), seed, epoch, *video])
 
 
-def draw(seed: int, epoch: int, index: int, num_frames: int, *, training: bool, resized_crop: int = 0) -> Draw:
+def draw(
+    seed: int, epoch: int, index: int, num_frames: int, *, training: bool, occurrence: int = 0, resized_crop: int = 0
+) -> Draw:
     """Return the random choices for the video at ``index`` of the data set.
 
     Args:
@@ -77,13 +81,15 @@ def draw(seed: int, epoch: int, index: int, num_frames: int, *, training: bool, 
         index: The video's index in the data set.
         num_frames: Number of frames to pick, N.
         training: Whether to draw at random; otherwise every choice is 0.5.
+        occurrence: How often the video has occurred before in this epoch. Each occurrence has its own choices.
         resized_crop: Number of choices for a random resized crop, K. They have their own stream, so the other choices
             do not depend on it.
     """
     if not training:
         return _middles(num_frames)
-    numbers = generator(Purpose.DRAW, seed, epoch, index).random(num_frames + 3)
-    tries = generator(Purpose.RESIZED_CROP, seed, epoch, index).random(resized_crop) if resized_crop else _NO_NUMBERS
+    video = (index, occurrence) if occurrence else (index,)
+    numbers = generator(Purpose.DRAW, seed, epoch, *video).random(num_frames + 3)
+    tries = generator(Purpose.RESIZED_CROP, seed, epoch, *video).random(resized_crop) if resized_crop else _NO_NUMBERS
     return Draw(numbers[3:], numbers[:2], float(numbers[2]), tries)
 
 

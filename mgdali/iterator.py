@@ -17,6 +17,7 @@ from mgdali.datasets.video_dataset import VideoDataset
 from mgdali.errors import check_integer
 from mgdali.loading.batch import label_input
 from mgdali.loading.batch_format import Batch, BatchFormat
+from mgdali.loading.chosen_videos import OrderFunction, Weights, choose_videos
 from mgdali.loading.feed import Feed
 from mgdali.loading.order import EpochOrder
 from mgdali.loading.progress import EpochSetter, Progress
@@ -49,7 +50,8 @@ class MGDaliIterator(LoaderReports):
     ``frames`` (the picks, as indices of frames of the file, int64 ``[N, T]``), ``num_frames`` (of each video or
     segment, int64 ``[N]``), and the data set's columns: tensors ``[N]`` of numbers, or lists ``[N]``.
 
-    Every random choice is a function of ``(seed, epoch, video)``: any number of workers gives the same batches.
+    Every random choice is a function of ``(seed, epoch, video)``: any number of workers gives the same batches. If an
+    epoch contains a video several times, each occurrence has its own choices.
 
     The loader starts nothing before the first batch is requested. A loader cannot be pickled or copied, because it owns
     processes; frameworks that start processes by pickling (``ddp_spawn``) must create it in each process.
@@ -61,6 +63,15 @@ class MGDaliIterator(LoaderReports):
         batch_size: Number of videos per batch, >= 1.
         shuffle: Whether each epoch has a new random order.
         drop_last: Whether to drop the last batch if it is incomplete.
+        weights: One number >= 0 per video, ``[M]``: each epoch draws videos with replacement, with probabilities in
+            proportion to them, as torch's ``WeightedRandomSampler`` does. The order is then random, with or without
+            ``shuffle``. :func:`~mgdali.mixing_weights` returns weights for data sets that were joined.
+        samples_per_epoch: With ``weights``, the number of videos that all ranks together load per epoch, >= 1; by
+            default the number of videos in the data set.
+        order: A function of the epoch that returns the indices of its videos over all ranks, in order: a list, an array
+            or a tensor of any length >= 1, with repetitions or without. The ranks share them as they share a shuffled
+            order. Each rank calls it once per epoch, when the epoch begins or its length is needed. It must return the
+            same on each rank and in a resumed run.
         training: Whether to draw random offsets, a crop and a flip. Otherwise the loader picks the middle of each part,
             takes one crop of each frame and does not flip.
         seed: Seed of all random choices, >= 0.
@@ -153,6 +164,9 @@ class MGDaliIterator(LoaderReports):
         batch_size: int = 1,
         shuffle: bool = False,
         drop_last: bool = False,
+        weights: Weights | None = None,
+        samples_per_epoch: int | None = None,
+        order: OrderFunction | None = None,
         training: bool = False,
         seed: int = 0,
         device: str | torch.device | None = None,
@@ -190,12 +204,16 @@ class MGDaliIterator(LoaderReports):
             raise ValueError(f"dataset must be a VideoDataset, such as VideoDataset.from_folder(…), got {dataset!r}")
         share = given_share(rank, world_size)
         route = choose_route(device, decode)
-        order = EpochOrder(
+        epoch_order = EpochOrder(
             num_videos=len(dataset),
             batch_size=batch_size,
-            shuffle=shuffle,
+            # The same draws with and without it, so that a state does not depend on it.
+            shuffle=shuffle and weights is None,
             drop_last=drop_last,
             seed=seed,
+            chosen=choose_videos(
+                len(dataset), weights=weights, order=order, samples_per_epoch=samples_per_epoch, shuffle=shuffle
+            ),
         )
         spatial = SpatialTransform(
             training=training,
@@ -210,7 +228,7 @@ class MGDaliIterator(LoaderReports):
         )
         self._settings = LoaderSettings(
             sampler=sampler,
-            order=order,
+            order=epoch_order,
             transform=spatial,
             output=OutputFormat(dtype=dtype, layout=layout, mean=mean, std=std),  # type: ignore[arg-type]
             route=route,
@@ -234,7 +252,7 @@ class MGDaliIterator(LoaderReports):
         self._tally = Tally()
         self._meter = EpochMeter(self._tally)
         self._find_share = find_share if share is None else lambda: share
-        self._progress = Progress(order, self._find_share)
+        self._progress = Progress(epoch_order, self._find_share)
         found, self._growing = _open_index(index, cache_dir, dataset, sampler)
         make_source = partial(
             ClipSource,
@@ -251,7 +269,8 @@ class MGDaliIterator(LoaderReports):
         # The process whose workers the feed uses.
         self._owner: int | None = None
         self._warned = False
-        self._warn_if_empty(stacklevel=3)
+        if order is None:
+            self._warn_if_empty(stacklevel=3)
 
     @property
     def device(self) -> torch.device:
@@ -277,8 +296,8 @@ class MGDaliIterator(LoaderReports):
         return self._progress.epoch
 
     def __len__(self) -> int:
-        """Return the number of batches per epoch on this rank."""
-        return self._settings.order.num_batches(self._find_share())
+        """Return the number of batches per epoch on this rank; with ``order=``, those of the epoch :attr:`epoch`."""
+        return self._settings.order.num_batches(self.epoch, self._find_share())
 
     def __iter__(self) -> Iterator[Batch]:
         """Return an iterator over an epoch, which begins when its first batch is requested.
@@ -360,7 +379,8 @@ class MGDaliIterator(LoaderReports):
             state: A state from :meth:`state_dict`, of this version or of version 0.1.
 
         Raises:
-            ValueError: If the state belongs to a loader with another order of videos than this one.
+            ValueError: If the state belongs to a loader with another order of videos than this one: other ``weights``,
+                or an ``order`` that returns other indices in the epoch of the state.
         """
         self._progress.load(state)
         self._tally.restore_crashes(state.get("crashed", ()), self.dataset.paths)
@@ -397,8 +417,8 @@ class MGDaliIterator(LoaderReports):
         """Begin an epoch and return its token."""
         self._check_usable()
         warn_if_ranks_are_unknown()
-        self._warn_if_empty(stacklevel=4)
         start = self._progress.next_start()
+        self._warn_if_empty(stacklevel=4)
         if self._growing is not None:
             # Workers may still measure videos of an epoch that was not finished.
             self._feed.stop()
@@ -421,12 +441,12 @@ class MGDaliIterator(LoaderReports):
         self._feed.use(settings)
 
     def _warn_if_empty(self, *, stacklevel: int) -> None:
+        order = self._settings.order
         if len(self) == 0 and not self._warned:
             self._warned = True
-            order = self._settings.order
             warnings.warn(
                 f"drop_last=True leaves no batch: this rank has fewer videos than batch_size={order.batch_size} "
-                f"({order.num_videos} videos in the data set); reduce batch_size or set drop_last=False",
+                f"({order.num_samples(self.epoch)} videos in the epoch); reduce batch_size or set drop_last=False",
                 RuntimeWarning,
                 stacklevel=stacklevel,
             )

@@ -34,6 +34,15 @@ def test_draws_differ_between_seeds_epochs_and_videos() -> None:
     assert len(set(everything)) == len(everything)
 
 
+def test_the_draw_of_a_first_occurrence_stays_and_later_ones_differ() -> None:
+    first, *later = (draw(3, 2, 7, 2, training=True, occurrence=occurrence) for occurrence in range(4))
+    pinned = [0.83761046, 0.14578774, 0.10589357, 0.56118784, 0.89306771]
+    assert numbers(first) == pytest.approx(pinned, abs=1e-8)
+    assert numbers(draw(3, 2, 7, 2, training=True)) == numbers(first)
+    everything = [number for choices in (first, *later) for number in numbers(choices)]
+    assert len(set(everything)) == len(everything)
+
+
 def test_draws_are_uniform() -> None:
     draws = np.array([numbers(draw(0, 0, index, 4, training=True)) for index in range(4000)])
     for column in draws.T:

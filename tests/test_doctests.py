@@ -19,9 +19,11 @@ MODULES = [
     "mgdali.published_samplers",
     "mgdali.samplers",
     "mgdali.datasets.constructors",
+    "mgdali.datasets.mixing",
     "mgdali.datasets.video_dataset",
     "mgdali.index.reader",
     "mgdali.iterator",
+    "mgdali.loading.chosen_videos",
     "mgdali.one_video.pick",
 ]
 

@@ -11,8 +11,10 @@ from mgdali.loading.order import WHOLE, EpochOrder, Share
 
 __all__ = ["EpochSetter", "Progress", "Start"]
 
-_VERSION = 2
-_IDENTITY = ("num_videos", "shuffle", "drop_last", "seed")
+# States of loaders whose epochs contain chosen videos have the later version: version 2 would ignore the choice.
+_VERSION, _VERSION_CHOSEN = 2, 3
+# In the order in which they are compared: the first difference is reported, and the first ones explain later ones.
+_IDENTITY = ("num_videos", "order", "samples_per_epoch", "weights", "shuffle", "drop_last", "seed")
 
 
 class EpochSetter:
@@ -103,7 +105,7 @@ class Progress:
 
     def count_batch(self) -> None:
         """Note that a batch was yielded."""
-        self._taken = self._order.taken_after(self._share, self._taken, 1)
+        self._taken = self._order.taken_after(self._epoch, self._share, self._taken, 1)
 
     def end(self) -> None:
         """Note that the running epoch has ended."""
@@ -126,17 +128,20 @@ class Progress:
         if not self._chosen:
             self._leave_epoch()
         share = self._find_share()
-        left = self._order.num_batches(share, self._taken)
+        left = self._order.num_batches(self._epoch, share, self._taken)
         if batches > left:
             raise ValueError(f"cannot skip {batches} batches: epoch {self._epoch} has {left} batches left on this rank")
         if batches:
-            self._taken = self._order.taken_after(share, self._taken, batches)
+            self._taken = self._order.taken_after(self._epoch, share, self._taken, batches)
         self._chosen = False
 
     def state(self) -> dict[str, Any]:
         """Return the position after the batches that were yielded."""
-        identity = {name: getattr(self._order, name) for name in _IDENTITY}
-        return {"version": _VERSION, "epoch": self._epoch, "videos": self._taken, **identity}
+        version = _VERSION if self._order.chosen is None else _VERSION_CHOSEN
+        position = {"version": version, "epoch": self._epoch, "videos": self._taken, **self._order.identity}
+        # Before an epoch's first batch, its order is not settled.
+        digest = self._order.digest(self._epoch) if self._taken else None
+        return position if digest is None else {**position, "order_digest": digest}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Continue from a state.
@@ -144,25 +149,32 @@ class Progress:
         Raises:
             ValueError: If the state is not one of a loader, or belongs to a loader with another order.
         """
-        if state.get("version", 1) not in (1, _VERSION) or "epoch" not in state:
+        position = {"epoch", "videos"} if "version" in state else {"epoch"}
+        if state.get("version", 1) not in (1, _VERSION, _VERSION_CHOSEN) or position - state.keys():
             raise ValueError(
                 f"this is not a state that this version of mgdali can load: version {state.get('version')!r}, keys "
                 f"{sorted(map(str, state))}; pass what state_dict() returned, or update mgdali"
             )
+        identity = self._order.identity
         for name in _IDENTITY:
-            own = getattr(self._order, name)
-            if state.get(name) != own:
+            if state.get(name) != identity.get(name):
                 raise ValueError(
-                    f"the state was taken with {name}={state.get(name)!r}, this loader has {name}={own!r}: "
+                    f"the state was taken with {_setting(name, state)}, this loader has {_setting(name, identity)}: "
                     "create the loader with the same value to resume"
                 )
-        self._go_to(int(state["epoch"]))
+        epoch = int(state["epoch"])
+        if "order_digest" in state and state["order_digest"] != self._order.digest(epoch):
+            raise ValueError(
+                f"order({epoch}) returns other indices than when the state was taken in the middle of this epoch: it "
+                "must return the same ones to resume"
+            )
+        self._go_to(epoch)
         self._taken = _videos_of(state, self._order)
         self._chosen = False
 
     def _is_complete(self) -> bool:
         """Whether all batches of the epoch were yielded."""
-        return self._taken > 0 and self._order.num_batches(self._find_share(), self._taken) == 0
+        return self._taken > 0 and self._order.num_batches(self._epoch, self._find_share(), self._taken) == 0
 
     def _leave_epoch(self) -> None:
         """Go to the next epoch if the current one was begun in this process, or if all of its batches were yielded."""
@@ -172,6 +184,16 @@ class Progress:
     def _go_to(self, epoch: int) -> None:
         """Go to the start of an epoch."""
         self._epoch, self._taken, self._begun, self.running = epoch, 0, False, None
+
+
+def _setting(name: str, settings: Mapping[str, Any]) -> str:
+    """Return a setting as a part of a message."""
+    value = settings.get(name)
+    if name == "weights":
+        return f"weights={value and f'(digest {value})'}"
+    if name == "order":
+        return f"order={value and '(a function)'}"
+    return f"{name}={value!r}"
 
 
 def _videos_of(state: Mapping[str, Any], order: EpochOrder) -> int:
@@ -184,4 +206,4 @@ def _videos_of(state: Mapping[str, Any], order: EpochOrder) -> int:
         drop_last=order.drop_last, seed=order.seed,
     )  # fmt: skip
     batches = int(state["batch"])
-    return before.taken_after(Share(0, int(state["world_size"])), 0, batches) if batches else 0
+    return before.taken_after(0, Share(0, int(state["world_size"])), 0, batches) if batches else 0

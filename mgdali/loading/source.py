@@ -49,9 +49,11 @@ class Index(Protocol):
 class _Sample:
     """One position in a batch: its slot, the video that fills it, and the result for that video."""
 
-    def __init__(self, slot: int, others: Iterator[int]) -> None:
+    def __init__(self, slot: int, others: Iterator[int], occurrence: int) -> None:
         self.slot = slot
         self.others = others
+        # How often its video has occurred before in the epoch: each occurrence has its own random choices.
+        self.occurrence = occurrence
         self.index: int
         self.video: Video
         self.record: VideoRecord | None
@@ -126,6 +128,7 @@ class ClipSource:
         # Files that are being measured, with the samples of other segments that wait for the record.
         self._waiting: dict[str, list[_Sample]] = {}
         self._todo: NDArray[np.int64] = np.empty(0, np.int64)
+        self._occurrences = self._todo
         self._submitted = 0
         # CPU time that each video took when it was last loaded; 0 if unknown. It takes 4 bytes per video.
         self._seconds = np.zeros(len(dataset), np.float32)
@@ -147,8 +150,9 @@ class ClipSource:
             self._release(self._held.popleft().samples)
         self._epoch = epoch
         self._share = share
-        most = self._order.num_batches(share, taken) * self._order.batch_size
+        most = self._order.num_batches(epoch, share, taken) * self._order.batch_size
         self._todo = self._order.indices(epoch, share, taken)[:most]
+        self._occurrences = self._order.occurrences(epoch, share, taken)[:most]
         self._submitted = 0
         self._fill()
 
@@ -303,15 +307,18 @@ class ClipSource:
         while self._free and self._submitted < len(self._todo):
             of_the_batch = self._order.batch_size - self._submitted % self._order.batch_size
             end = self._submitted + min(of_the_batch, len(self._free))
-            new = [self._sample(index) for index in self._todo[self._submitted : end].tolist()]
+            indices = self._todo[self._submitted : end].tolist()
+            occurrences = self._occurrences[self._submitted : end].tolist()
+            new = [self._sample(*video) for video in zip(indices, occurrences, strict=True)]
             self._submitted += len(new)
             self._ahead.extend(new)
             # A batch is complete when its last video is: the videos that take longest are begun first.
             for sample in sorted(new, key=self._expected_seconds, reverse=True):
                 self._submit(sample)
 
-    def _sample(self, index: int) -> _Sample:
-        sample = _Sample(self._free.popleft(), self._order.replacements(self._epoch, index, self._share))
+    def _sample(self, index: int, occurrence: int) -> _Sample:
+        others = self._order.replacements(self._epoch, index, self._share, occurrence)
+        sample = _Sample(self._free.popleft(), others, occurrence)
         self._assign(sample, index)
         return sample
 
@@ -350,7 +357,7 @@ class ClipSource:
             return
         num_frames, transform = self._settings.sampler.num_frames, self._settings.transform
         random = {"training": transform.training, "resized_crop": transform.resized_crop}
-        choices = draw(self._order.seed, self._epoch, sample.index, num_frames, **random)
+        choices = draw(self._order.seed, self._epoch, sample.index, num_frames, occurrence=sample.occurrence, **random)
         self._under_way[sample.slot] = sample
         on_gpu = self._may_use_gpu(sample)
         video = sample.video

@@ -3,10 +3,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DistributedSampler
 
+from mgdali.loading.chosen_videos import ListedVideos
 from mgdali.loading.order import WHOLE, EpochOrder, Share
 
 SEEDS = st.integers(0, 2**64)
@@ -34,7 +35,7 @@ def test_ranks_divide_the_videos_as_torchs_distributed_sampler_does(num_videos: 
     order = EpochOrder(num_videos=num_videos)
     for share in shares(world_size):
         expected = DistributedSampler(range(num_videos), world_size, share.rank, shuffle=False)
-        assert order.num_batches(share) == len(expected)
+        assert order.num_batches(0, share) == len(expected)
         assert order.indices(0, share).tolist() == list(expected)
 
 
@@ -43,9 +44,9 @@ def test_the_length_is_the_number_of_batches(num_videos: int, world_size: int, b
     for share in shares(world_size):
         order = EpochOrder(num_videos=num_videos, batch_size=batch_size)
         samples = len(order.indices(0, share))
-        assert order.num_batches(share) == len(range(0, samples, batch_size))
+        assert order.num_batches(0, share) == len(range(0, samples, batch_size))
         order = EpochOrder(num_videos=num_videos, batch_size=batch_size, drop_last=True)
-        assert order.num_batches(share) == samples // batch_size
+        assert order.num_batches(0, share) == samples // batch_size
 
 
 @given(VIDEOS, WORLDS, st.integers(1, 9), st.booleans(), st.data())
@@ -55,10 +56,10 @@ def test_the_rest_of_an_epoch_is_what_follows_the_batches_that_were_yielded(
     order = EpochOrder(num_videos=num_videos, batch_size=batch_size, shuffle=True, drop_last=drop_last)
     for share in shares(world_size):
         whole = order.indices(2, share).tolist()
-        done = data.draw(st.integers(0, order.num_batches(share)))
-        taken = order.taken_after(share, 0, done) if done else 0
-        assert order.num_batches(share, taken) == order.num_batches(share) - done
-        if done < order.num_batches(share):
+        done = data.draw(st.integers(0, order.num_batches(0, share)))
+        taken = order.taken_after(0, share, 0, done) if done else 0
+        assert order.num_batches(0, share, taken) == order.num_batches(0, share) - done
+        if done < order.num_batches(0, share):
             assert order.indices(2, share, taken).tolist() == whole[done * batch_size :]
 
 
@@ -67,8 +68,8 @@ def test_other_ranks_load_each_remaining_video_once(
     num_videos: int, before: int, after: int, batch_size: int, data: st.DataObject
 ) -> None:
     order = EpochOrder(num_videos=num_videos, batch_size=batch_size, shuffle=True)
-    done = data.draw(st.integers(0, order.num_batches(Share(0, before))))
-    taken = order.taken_after(Share(0, before), 0, done) if done else 0
+    done = data.draw(st.integers(0, order.num_batches(0, Share(0, before))))
+    taken = order.taken_after(0, Share(0, before), 0, done) if done else 0
     everything = order.indices(5, WHOLE).tolist()
     turns = list(zip(*(order.indices(5, share, taken).tolist() for share in shares(after)), strict=True))
     loaded = [index for turn in turns for index in turn]
@@ -105,6 +106,41 @@ def test_shuffling_moves_every_video_to_every_place() -> None:
         (place, video) for epoch in range(100) for place, video in enumerate(order.indices(epoch, WHOLE).tolist())
     }
     assert len(places) == 16
+
+
+def test_the_usual_order_and_replacements_stay_as_they_are() -> None:
+    order = EpochOrder(num_videos=12, shuffle=True, seed=3)
+    assert order.indices(2, Share(1, 2)).tolist() == [6, 3, 11, 4, 5, 1]
+    assert list(order.replacements(2, 7, WHOLE))[:6] == [5, 1, 3, 11, 0, 10]
+
+
+@settings(max_examples=40)
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=40), WORLDS, st.data())
+def test_ranks_divide_chosen_videos_with_the_numbers_of_their_occurrences(
+    listed: list[int], world_size: int, data: st.DataObject
+) -> None:
+    order = EpochOrder(num_videos=7, batch_size=2, chosen=ListedVideos(lambda epoch: listed, 7))
+    taken = data.draw(st.integers(0, len(listed)))
+    turns = [
+        pair
+        for turn in zip(
+            *(zip(order.indices(4, s, taken), order.occurrences(4, s, taken), strict=True) for s in shares(world_size)),
+            strict=True,
+        )
+        for pair in turn
+    ]
+    everything = [(index, listed[:place].count(index)) for place, index in enumerate(listed)]
+    left = len(listed) - taken
+    assert turns[:left] == everything[taken:]
+    # Videos that fill up the last round repeat the first ones of the epoch, with their choices.
+    assert turns[left:] == [everything[i % len(everything)] for i in range(len(turns) - left)]
+    assert len(turns) - left < world_size
+
+
+def test_a_video_that_occurs_twice_has_two_replacements() -> None:
+    order = EpochOrder(num_videos=100)
+    firsts = {next(order.replacements(0, 3, WHOLE, occurrence)) for occurrence in range(5)}
+    assert len(firsts) > 2
 
 
 @given(VIDEOS, WORLDS, SEEDS, st.integers(0, 100), st.data())

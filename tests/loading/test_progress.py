@@ -80,7 +80,7 @@ def test_a_complete_state_continues_with_the_next_epoch_and_is_empty_if_chosen()
     assert progress.epoch == 0
     with pytest.warns(RuntimeWarning, match=r"set_epoch\(0\): all batches"):
         start = progress.next_start()
-    assert ORDER.num_batches(start.share, start.taken) == 0
+    assert ORDER.num_batches(start.epoch, start.share, start.taken) == 0
     progress.begin(start)
     progress.end()
     assert progress.epoch == 1
