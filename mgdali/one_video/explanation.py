@@ -202,7 +202,7 @@ def _running_sum(
     else:
         levels = (part + np.asarray(offsets, np.float64)) / sampler.num_frames
     return RunningSum(
-        title=_sum_title(sampler, centred=np.allclose(levels, middles, rtol=0, atol=1e-9)),
+        title=_sum_title(sampler, still=not motion.any(), centred=np.allclose(levels, middles, rtol=0, atol=1e-9)),
         inverse=sampler.inverse,
         x=first_frame + np.arange(len(y)),
         y=y,
@@ -222,12 +222,14 @@ def _levels_of(
     return np.append(0.0, between)[places], np.append(between, 1.0)[places]
 
 
-def _sum_title(sampler: MotionGuided, *, centred: bool) -> str:
+def _sum_title(sampler: MotionGuided, *, still: bool, centred: bool) -> str:
     place = "its middle" if centred else "a point of it"
     summed = f"$S^{{{sampler.mu:g}}}$"
     if sampler.even:
         summed = f"{summed} with {sampler.even:.3g} of it spread evenly"
     rule = f"at which {place} is passed" if sampler.inverse == "step" else f"nearest to {place}"
+    if still:
+        summed = "equal weights (nothing moves)"
     return f"Running sum of {summed}: each part of the sum picks the frame {rule}"
 
 

@@ -222,11 +222,13 @@ def _draw_positions(axes: Axes, page: _Page, explanation: Explanation) -> None:
 
 
 def _draw_motion(axes: Axes, motion: NDArray[np.float64], first_frame: int) -> None:
-    x = first_frame + np.arange(len(motion))
-    axes.fill_between(x, motion, step="mid", color=_PALE)
-    axes.step(x, motion, where="mid", color=_CURVE, linewidth=1.2)
+    # Each frame is one step, half a frame to both sides of its index.
+    edges = first_frame - 0.5 + np.arange(len(motion) + 1)
+    axes.stairs(motion, edges, fill=True, color=_PALE)
+    axes.stairs(motion, edges, baseline=None, color=_CURVE, linewidth=1.2)
     axes.set_ylim(0, max(float(motion.max()), 1.0) * 1.08)
     axes.set_ylabel("motion S")
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.yaxis.set_major_formatter(EngFormatter(sep=""))
 
 
@@ -268,7 +270,7 @@ def _draw_sum(axes: Axes, running_sum: RunningSum, explanation: Explanation) -> 
 
 def _frame_axis(axes: Axes, explanation: Explanation) -> None:
     axes.set_xlim(explanation.first_frame - 0.5, explanation.first_frame + explanation.total - 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.spines[["top", "right"]].set_visible(False)
 
 

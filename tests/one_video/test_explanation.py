@@ -58,6 +58,13 @@ def test_each_level_meets_the_curve_at_the_frame_that_is_picked(mu: float, even:
         assert ("middle" in curve.title) == (places is not offsets)
 
 
+def test_the_curve_of_a_still_video_is_not_called_a_sum_of_motion() -> None:
+    curve = explain(MotionGuided(2), [2, 7], motion=np.zeros(10), total=10).running_sum
+    assert curve is not None
+    assert curve.title.startswith("Running sum of equal weights (nothing moves)")
+    np.testing.assert_allclose(curve.y, np.arange(1, 11) / 10)
+
+
 @pytest.mark.parametrize("inverse", ["step", "nearest"])
 def test_without_the_offsets_a_level_of_the_same_part_leads_to_each_pick(inverse: Inverse) -> None:
     sampler = MotionGuided(7, inverse=inverse)

@@ -95,6 +95,9 @@ def test_a_still_video_and_a_single_frame_are_drawn(tmp_path: Path) -> None:
     for total in (1, 40):
         picture = draw(tmp_path / f"{total}.png", np.zeros(total), 4)
         assert len(find(picture, (0, 255, 128))) > 1000 or total > 1
+    figure = draw_explanation(explained(np.zeros(1), 2), plain_frames(1))
+    (axis,) = (axes.xaxis for axes in figure.axes if axes.get_xlabel() == "frame")
+    assert [label.get_text() for label in axis.get_ticklabels()] == ["−1", "0", "1"]
 
 
 def test_any_file_name_can_be_drawn_and_a_long_one_stays_within_the_picture(tmp_path: Path) -> None:
