@@ -46,16 +46,20 @@ def read_entries(path: AnyPath) -> list[Entry]:
     Raises:
         DatasetError: If the list cannot be read, is empty, or has a line without a label; the message names the line.
     """
+    is_csv = os.fspath(path).lower().endswith((".csv", ".tsv"))
+    table = ". To be read as a table, its first row needs a column 'path'" if is_csv else ""
     entries: list[Entry] = []
     for number, line in enumerate(read_lines(path, "give a text file with one line 'path label' per video"), 1):
         words = line.strip().rsplit(maxsplit=1)
         if not words or words[0].startswith("#"):
             continue
         if len(words) != 2:
-            raise DatasetError(f"{path}, line {number}: {line.strip()!r} has no label; each line is 'path label'")
+            raise DatasetError(
+                f"{path}, line {number}: {line.strip()!r} has no label; each line is 'path label'{table}"
+            )
         entries.append(Entry(number, words[0], words[1]))
     if not entries:
-        raise DatasetError(f"{path} lists no video: each line is a path, a space and a label")
+        raise DatasetError(f"{path} lists no video: each line is a path, a space and a label{table}")
     return entries
 
 

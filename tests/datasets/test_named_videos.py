@@ -146,3 +146,10 @@ def test_a_table_names_each_of_its_files_once(root: Path, tmp_path: Path) -> Non
     assert found == [str(root / "run/my video 3.mp4"), str(root / "jump/b.mp4")]
     with pytest.raises(DatasetError, match="none of the 2 videos in .*segments.csv exists"):
         videos_named(str(table), root=tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize("text", ["", "file,label\na.mp4,0\n"])
+def test_a_csv_file_without_a_column_of_paths_is_an_error_that_mentions_tables(tmp_path: Path, text: str) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(DatasetError, match="To be read as a table, its first row needs a column 'path'"):
+        videos_named(str(tmp_path / "t.csv"))
