@@ -34,13 +34,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import machine
 import torch
 from action_models import make_model
 from bursts import BURSTS, plan_burst_videos, write_burst_videos
 from torch.nn import functional as F
 
 from mgdali import MGDaliIterator, MotionGuided, Segment, Stride, TopMotion, VideoDataset
+from mgdali.bench import machine
 from mgdali.errors import check_integer
 from mgdali.index.build import build_index
 from mgdali.samplers import Representation, Sampler

@@ -20,8 +20,9 @@ from typing import IO, Any
 import numpy as np
 import torch
 from decoders import CROP, DECODERS, RESIZE, Baseline, Picked, Video
-from peers.clip import cut
-from peers.task import Task
+
+from mgdali.bench.peers.clip import cut
+from mgdali.bench.peers.task import Task
 
 Answer = dict[str, Any]
 

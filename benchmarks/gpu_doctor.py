@@ -48,7 +48,7 @@ def main() -> None:
     lines = Lines(arguments.lines)
     library = nvdec_library()
     lines.write("nvdec", **library)
-    import machine
+    from mgdali.bench import machine
 
     lines.write("machine", machine=machine.facts())
     from mgdali.cli import machine_report

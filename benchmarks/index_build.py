@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import av
-import machine
 from figures import heading, in_turn, ratios, spread, table, target, target_rows, with_spread
 
 from mgdali import build_index
+from mgdali.bench import machine
 from mgdali.index.measure import MeasureJob
 from mgdali.samplers import Representation
 from mgdali.video.media import Media, find_media

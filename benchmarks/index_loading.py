@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import machine
 from figures import heading, in_turn, ratios, spread, table, target, target_rows, with_spread
 
 from mgdali import MotionGuided, MotionIndex, Segment, VideoDataset, build_index
+from mgdali.bench import machine
 from mgdali.samplers import Sampler
 from mgdali.video.media import Media, find_media
 from mgdali.video.record import VideoRecord

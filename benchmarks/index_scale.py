@@ -7,11 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import machine
 from figures import heading, spread, table, target, target_rows, with_spread
 from index_build import index_sizes
 from index_processes import ask, look_up, merge_parts, read_all_rows, write_rows
 from index_rows import PART_ROWS, write_parts
+
+from mgdali.bench import machine
 
 PROCESSES = 4
 """Number of processes that open the index at the same time."""

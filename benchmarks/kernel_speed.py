@@ -14,7 +14,6 @@ from typing import Any
 # Measure the package of this checkout.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import machine
 from deadline import Deadline
 from kernel_floors import targets
 from kernel_launches import check
@@ -22,6 +21,7 @@ from kernel_timing import Device, measure_ceilings
 from lines import Lines
 
 from kernels import cases, find_gpu, measure_case
+from mgdali.bench import machine
 from mgdali.gpu.cuda_kernels import Kernels
 
 

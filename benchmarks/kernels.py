@@ -18,7 +18,6 @@ from typing import Any
 # Measure the package of this checkout.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import machine
 from command import write_report
 from kernel_floors import (
     PADDED_TAPS,
@@ -40,6 +39,7 @@ from kernel_floors import (
 from kernel_launches import NUM_PICKS, Batch, check
 from kernel_timing import Device, Launch, measure_ceilings
 
+from mgdali.bench import machine
 from mgdali.gpu.cuda_kernels import Kernels
 
 

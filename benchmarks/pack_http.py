@@ -23,17 +23,18 @@ from typing import Any
 # Measure the package of this checkout.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import machine
 import numpy as np
 from command import say, write_report
 from figures import heading, in_turn, ratios, spread, table, target, target_rows, with_spread
 from pack_server import PackServer, Served
-from peers.packs import make_pack, places_in_pack, read_records
-from peers.process import Epoch, PeerProcess
-from peers.registry import PEERS
-from peers.task import Task, cores
+from peers.packs import make_pack
 from peers.workloads import WORKLOADS, add_places, videos_of
 
+from mgdali.bench import machine
+from mgdali.bench.peers.packs import places_in_pack, read_records
+from mgdali.bench.peers.process import Epoch, PeerProcess
+from mgdali.bench.peers.registry import PEERS
+from mgdali.bench.peers.task import Task, cores
 from mgdali.video.picked_frames import needed_packets
 from mgdali.video.record import VideoRecord
 

@@ -31,12 +31,12 @@ from typing import Any
 # Run the package of this checkout.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import machine
 import pyarrow as pa
 import pyarrow.parquet as pq
 from command import clips_folder, say, write_report
 from figures import heading, spread, target, target_rows
 
+from mgdali.bench import machine
 from mgdali.datasets.pack_format import INDEX, MANIFEST, TABLE
 
 _ROOT = Path(__file__).resolve().parents[1]

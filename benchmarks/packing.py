@@ -32,16 +32,16 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import av
-import machine
 import numpy as np
 from av.video.frame import PictureType
 from command import clips_folder, say, write_report
 from figures import heading, in_turn, ratios, spread, table, target, target_rows, with_spread
-from peers.packs import read_records
-from peers.task import cores
 from peers.workloads import files_to_pack
 
 from mgdali import MotionGuided, Video, VideoDataset
+from mgdali.bench import machine
+from mgdali.bench.peers.packs import read_records
+from mgdali.bench.peers.task import cores
 from mgdali.packing.encoding import Encoding
 from mgdali.packing.pack import PackReport, pack
 from mgdali.packing.report import luma_psnr

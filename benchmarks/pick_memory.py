@@ -21,10 +21,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import av
-import machine
 import numpy as np
 from command import say, write_report
 from numpy.typing import NDArray
+
+from mgdali.bench import machine
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_MIB = 300

@@ -28,19 +28,19 @@ from typing import Any
 # Measure the package of this checkout.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import machine
 from command import clips_folder, say
 from deadline import Deadline
 from decoder_process import link_driver_library
 from figures import in_turn
 from gpu_doctor import loaded_path
 from lines import Lines
-from peers.ffmpeg import link_libraries
 from route_report import rendered, summarized, targets
 from route_variants import BATCH_SIZE, GROUPS, Context, Epoch, Timing, Variant, group_variants
 from route_videos import Workload, find_workloads, with_references
 from utilization import DecoderUtilization
 
+from mgdali.bench import machine
+from mgdali.bench.peers.ffmpeg import link_libraries
 from mgdali.gpu import driver
 
 ROUNDS, QUICK_ROUNDS = 9, 5

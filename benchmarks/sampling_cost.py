@@ -19,11 +19,11 @@ from typing import Any
 # Measure the package of this checkout.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import machine
 from command import write_report
 from figures import in_turn
 
 from mgdali import MGDaliIterator, MotionGuided, Segment, VideoDataset, build_index
+from mgdali.bench import machine
 from mgdali.samplers import Representation, Sampler
 from mgdali.video.media import find_media
 

@@ -21,14 +21,15 @@ from typing import Any
 # Measure the package of this checkout.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import machine
 from command import say, write_report
 from figures import heading, in_turn, spread, table, with_spread
-from peers.process import PeerProcess, Refusal
-from peers.registry import PEERS, Peer
-from peers.task import Task, cores
 from peers.workloads import WORKLOADS, add_places, videos_of
 from throughput import choose, explain, make_index
+
+from mgdali.bench import machine
+from mgdali.bench.peers.process import PeerProcess, Refusal
+from mgdali.bench.peers.registry import PEERS, Peer
+from mgdali.bench.peers.task import Task, cores
 
 BATCH_SIZES = (1, 4, 16, 64)
 ENTRIES = (100, 1_000, 10_000, 100_000)

@@ -12,38 +12,24 @@ import os
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 # Measure the package of this checkout.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import av
-import machine
-import numpy as np
 from command import say, write_report
-from figures import in_turn, table
-from numpy.typing import NDArray
-from peers.floor import count_frames
-from peers.task import Task, cores
+from figures import table
 from peers.workloads import WORKLOADS, add_places, videos_of
 from throughput import make_index
 
 from mgdali import MGDaliIterator, MotionGuided, MotionIndex, VideoDataset
-from mgdali.choices import draw
-from mgdali.samplers import Representation
+from mgdali.bench import machine
+from mgdali.bench.peers.task import Task, cores
+from mgdali.bench.stages import STAGES, StagesWorker, VideoStages
+from mgdali.errors import VideoDecodeError
 from mgdali.transforms import SpatialTransform
-from mgdali.video.decoder import MEMORY_BUDGET, known_picks
-from mgdali.video.frames import read_frames
-from mgdali.video.media import Media
-from mgdali.video.meters import make_meter
-from mgdali.video.opening import open_video
-from mgdali.video.picked_frames import read_picked
-from mgdali.workers.clip_job import ClipConfig, ClipJob, ClipLoader
-from mgdali.workers.pool import WorkerPool
 
 TASK = Task()
 SAMPLER = MotionGuided(num_frames=TASK.num_frames, mu=TASK.mu)
@@ -53,88 +39,25 @@ TRANSFORM = SpatialTransform(training=False, crop_size=TASK.crop_size, resize=TA
 # --- In a worker -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class StagesConfig:
-    """Settings of the worker process that measures the stages."""
-
-    def make_loader(self) -> StagesLoader:
-        return StagesLoader()
-
-
-class StagesLoader:
-    """The worker's side: runs all stages for a video and returns the seconds of each."""
-
-    def __init__(self) -> None:
-        self._loader = ClipLoader(ClipConfig(sampler=SAMPLER, transform=TRANSFORM, memory_budget=MEMORY_BUDGET))
-        self._calls = 0
-
-    def load(self, job: ClipJob, allocate: Callable[[tuple[int, ...]], NDArray[np.uint8]]) -> dict[str, float]:
-        stages: dict[str, Callable[[], object]] = {
-            "decode every frame": lambda: count_frames(job.path),
-            "the same, opened as the loader does": lambda: _decode_opened(job.media),
-            "and hold the frames, measure motion": lambda: _measure(job.media),
-            "all of a worker's, without an index": lambda: self._loader.load(ClipJob(job.media, job.choices), allocate),
-            "decode what the picks need": lambda: _decode_needed(job),
-            "all of a worker's, with an index": lambda: self._loader.load(job, allocate),
-        }
-        self._calls += 1
-        seconds = {name: _seconds(stages[name]) for name in in_turn(list(stages), self._calls)}
-        return {name: seconds[name] for name in stages}
-
-
-def _seconds(stage: Callable[[], object]) -> float:
-    begun = time.thread_time()
-    stage()
-    return time.thread_time() - begun
-
-
-def _decode_opened(media: Media) -> None:
-    with open_video(media) as (container, stream):
-        for _ in container.decode(stream):
-            pass
-
-
-def _measure(media: Media) -> list[av.VideoFrame]:
-    meter = make_meter(Representation())
-    held = []
-    for frame in read_frames(media):
-        meter.add(frame)
-        held.append(frame)
-    return held
-
-
-def _decode_needed(job: ClipJob) -> None:
-    picks = known_picks(SAMPLER, job.record, job.choices.offsets)
-    assert job.record is not None
-    assert picks is not None
-    for _ in read_picked(job.media, job.record, np.unique(picks).tolist()):
-        pass
-
-
 def in_a_worker(paths: Sequence[str], index: MotionIndex, rounds: int) -> dict[str, float]:
     """Return milliseconds per clip of each stage: the mean over the videos of the median over the rounds."""
-    choices = draw(0, 0, 0, TASK.num_frames, training=False)
-    jobs = [ClipJob(Media(path), choices, index.find(path)) for path in paths]
-    seen: list[list[dict[str, float]]] = [[] for _ in jobs]
-    pool = WorkerPool(1, 1, StagesConfig())
-    try:
+    records = [index.find(path) for path in paths]
+    seen: list[list[VideoStages]] = [[] for _ in paths]
+    with StagesWorker(SAMPLER, TRANSFORM) as worker:
         # The first round warms up.
         for number in range(rounds + 1):
             say(f"  round {number} of {rounds}" if number else "  warm-up")
-            for i, job in enumerate(jobs):
-                pool.submit(0, job)
-                while not (done := pool.receive()):
-                    pass
-                ((_, seconds),) = done
-                if not isinstance(seconds, dict):
-                    raise SystemExit(f"stages.py: {seconds}")
+            for i, (path, record) in enumerate(zip(paths, records, strict=True)):
+                assert record is not None
+                try:
+                    measured = worker.measure(path, record)
+                except VideoDecodeError as error:
+                    raise SystemExit(f"stages.py: {error}") from None
                 if number:
-                    seen[i].append(seconds)
-    finally:
-        pool.close()
+                    seen[i].append(measured)
     return {
-        stage: 1e3 * statistics.fmean(statistics.median(each[stage] for each in own) for own in seen)
-        for stage in seen[0][0]
+        stage: 1e3 * statistics.fmean(statistics.median(each.seconds[stage] for each in own) for own in seen)
+        for stage in STAGES
     }
 
 

@@ -27,19 +27,21 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import av
-import machine
 from command import say, write_report
 from figures import in_turn
 from peers.comparisons import compared
-from peers.packs import distinct, make_pack
-from peers.process import Epoch, Missing, PeerProcess, Refusal
+from peers.packs import make_pack
 from peers.reference import Agreement, Expected, compare, expect
-from peers.registry import PEERS, Peer
-from peers.report import fastest, in_order, plot, rendered, row
-from peers.task import Task, cores
+from peers.report import plot, rendered, row
 from peers.workloads import WORKLOADS, add_places, videos_of
 
 from mgdali import VideoDataset, build_index
+from mgdali.bench import machine
+from mgdali.bench.peers.packs import distinct
+from mgdali.bench.peers.process import Epoch, Missing, PeerProcess, Refusal
+from mgdali.bench.peers.registry import PEERS, Peer
+from mgdali.bench.peers.task import Task, cores
+from mgdali.bench.rows import fastest, in_order
 from mgdali.errors import VideoDecodeError
 from mgdali.gpu import driver
 

@@ -26,7 +26,7 @@ import pytest
 from PIL import Image
 
 from mgdali import PickedClip, pick_frames
-from tests.support.benchmark_modules import script
+from mgdali.bench.peers.ffmpeg import link_libraries
 from tests.support.documented_blocks import DOCS, Block, blocks_of, pages_that_run, run_block
 from tests.support.videos import moving_square, write_video
 
@@ -223,7 +223,7 @@ def run_with_ffmpeg(block: Block, folder: Path) -> None:
     """Run and check a block in a process that finds FFmpeg's libraries: PyAV's, or the system's if PyAV has none."""
     libraries = folder / "libraries"
     libraries.mkdir()
-    script("peers.ffmpeg").link_libraries(libraries)
+    link_libraries(libraries)
     environment = {
         **os.environ,
         "PYTHONPATH": str(DOCS.parent),

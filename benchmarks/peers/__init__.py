@@ -1,1 +1,1 @@
-"""The loaders that ``throughput.py`` and ``scaling.py`` compare, one module per family, each in a separate process."""
+"""What the comparison of loaders needs beside them: workloads, the expected results, ratios with targets, tables."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from figures import ratios, table, target, with_spread
 
-from peers.process import Epoch
+from mgdali.bench.peers.process import Epoch
 
 __all__ = ["COMPARISONS", "Comparison", "compared", "compared_table"]
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mgdali.bench.peers.clip import finish, pick
+from mgdali.bench.peers.looks import looks_of
+from mgdali.bench.peers.registry import Peer
+from mgdali.bench.peers.task import Task
 from mgdali.motion import luma_from_rgb
 from mgdali.samplers import Representation
 from mgdali.video.frames import RGBConverter, read_frames
 from mgdali.video.meters import make_meter
-from peers.clip import finish, pick
-from peers.looks import looks_of
-from peers.registry import Peer
-from peers.task import Task
 
 MEAN_TOLERANCE = 0.25
 """Largest accepted difference of the mean of a clip's channel, in standard deviations.
@@ -41,8 +41,8 @@ class Expected:
         plane: Picks by motion of the luma planes.
         rgb: Picks by motion of the luma of RGB frames.
         means: Means of R, G and B of the clip of ``rgb``.
-        looks: Means of the cells of the frames of the clip of ``plane`` (:func:`peers.looks.looks_of`); None if not
-            needed.
+        looks: Means of the cells of the frames of the clip of ``plane`` (:func:`mgdali.bench.peers.looks.looks_of`);
+            None if not needed.
         feature: Picks by motion at the feature level; None if not needed.
         segment: Picks of segment sampling; None if not needed.
     """
@@ -119,8 +119,8 @@ def compare(
         expected: Expected results of each clip.
         picks: Picks of each clip.
         means: Means of R, G and B of each clip.
-        looks: Means of the cells of each clip's frames (:func:`peers.looks.looks_of`). They are compared if the peer
-            loads a packed data set, because its frames, unlike its picks, do not come from the originals.
+        looks: Means of the cells of each clip's frames (:func:`mgdali.bench.peers.looks.looks_of`), compared if
+            the peer loads a packed data set, because its frames, unlike its picks, do not come from the originals.
 
     Raises:
         ValueError: If a pick differs by more than the peer's tolerance, or if the clips look different.

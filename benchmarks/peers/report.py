@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from figures import heading, spread, table
+from figures import heading, table
 
+from mgdali.bench.peers.process import Epoch
+from mgdali.bench.peers.registry import Peer
+from mgdali.bench.rows import row as speed_row
 from peers.comparisons import compared_table
-from peers.process import Epoch
 from peers.reference import Agreement
-from peers.registry import Kind, Peer
 
 _MIB = 1 << 20
-_ORDER: list[Kind] = ["ours", "documented", "by hand", "floor"]
 _HEADS = [
     "loader",
     "clips/s",
@@ -29,18 +28,6 @@ _HEADS = [
 ]
 
 
-def _over(base: Sequence[Epoch] | None, own: Sequence[Epoch]) -> dict[str, Any] | None:
-    """Return the spread of the speed relative to ``base``, each ratio within one round; None without a base."""
-    if base is None:
-        return None
-    return spread([theirs.seconds / ours.seconds for theirs, ours in zip(base, own, strict=True)])
-
-
-def fastest(epochs: dict[str, Sequence[Epoch]]) -> str | None:
-    """Return the name with the largest median of clips per second; None if ``epochs`` is empty."""
-    return max(epochs, key=lambda name: statistics.median(1 / epoch.seconds for epoch in epochs[name]), default=None)
-
-
 def row(
     peer: Peer,
     clips: int,
@@ -51,14 +38,9 @@ def row(
     peak_memory: int,
     agreement: Agreement | None,
 ) -> dict[str, Any]:
-    """Return the results of a peer, ready for JSON."""
-    return {
-        "name": peer.name,
-        "kind": peer.kind,
-        "clips_per_s": spread([clips / epoch.seconds for epoch in epochs]),
-        "over_fastest_peer": _over(fastest_peer, epochs),
-        "over_decoding_alone": _over(floor, epochs),
-        "cpu_seconds_a_clip": spread([epoch.cpu_seconds / clips for epoch in epochs]),
+    """Return the results of a peer, ready for JSON: its speed, memory, and the comparison of its picks."""
+    speed = speed_row(peer, clips, epochs, fastest_peer=fastest_peer, floor=floor)
+    return speed | {
         "peak_memory_bytes": peak_memory,
         "picks": None
         if agreement is None
@@ -69,11 +51,6 @@ def row(
             "most_off": agreement.most_off,
         },
     }
-
-
-def in_order(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Sort rows by kind (ours, documented, by hand, floor), and within a kind by speed, the fastest first."""
-    return sorted(rows, key=lambda own: (_ORDER.index(own["kind"]), -own["clips_per_s"]["median"]))
 
 
 def rendered(report: dict[str, Any]) -> str:

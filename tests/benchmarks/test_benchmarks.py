@@ -19,17 +19,13 @@ import pytest
 import torch
 
 from mgdali import MotionGuided, VideoDataset
+from mgdali.bench import machine
 from mgdali.index.schema import SCHEMA, from_batch
 from tests.support.benchmark_modules import BENCHMARKS, script
 from tests.support.videos import moving_square, write_video
 
 # Nothing of the package is tested here.
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def machine() -> Any:
-    return script("machine")
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +54,7 @@ def ablation() -> Iterator[Any]:
 # --- The machine -----------------------------------------------------------------------------------------------------
 
 
-def test_facts_of_the_machine_can_be_written_as_json(machine: Any) -> None:
+def test_facts_of_the_machine_can_be_written_as_json() -> None:
     facts = json.loads(json.dumps(machine.facts()))
     age = datetime.datetime.now(datetime.timezone.utc) - datetime.datetime.fromisoformat(facts["date"])
     assert datetime.timedelta(0) <= age < datetime.timedelta(minutes=1)
@@ -68,7 +64,7 @@ def test_facts_of_the_machine_can_be_written_as_json(machine: Any) -> None:
     assert {"cpu", "torch", "cupy", "gpu", "driver", "cuda_runtime"} <= set(facts)
 
 
-def test_without_a_driver_the_facts_of_the_gpu_are_none(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_driver_the_facts_of_the_gpu_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> None:
         raise machine.driver.GPUError("no driver")
 
@@ -78,7 +74,7 @@ def test_without_a_driver_the_facts_of_the_gpu_are_none(machine: Any, monkeypatc
     assert [facts[name] for name in absent] == [None] * len(absent)
 
 
-def test_a_gpus_facts(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpus_facts(monkeypatch: pytest.MonkeyPatch) -> None:
     driver = machine.driver
     monkeypatch.setattr(driver, "find_gpus", lambda: [driver.GPU(0, "NVIDIA H100", (9, 0), 80)])
     monkeypatch.setattr(driver, "cuda_version", lambda: (13, 0))
@@ -88,7 +84,7 @@ def test_a_gpus_facts(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (facts["driver"], facts["driver_cuda"]) == ("580.1", "13.0")
 
 
-def test_a_package_that_cannot_be_imported_has_no_version(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_that_cannot_be_imported_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
     assert machine.facts()["cupy"] is None
 
@@ -202,7 +198,7 @@ def test_targets_are_those_of_the_issue(floors: Any, case: Any) -> None:
     }
 
 
-def test_the_table_has_a_line_per_kernel_and_target(floors: Any, kernels: Any, machine: Any, case: Any) -> None:
+def test_the_table_has_a_line_per_kernel_and_target(floors: Any, kernels: Any, case: Any) -> None:
     rows = [
         row(floors, "image luma", floors.image_work(case), 1.25, case.name),
         row(floors, "top motion", floors.Work(), 0.5, case.name),

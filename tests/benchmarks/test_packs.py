@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
+from mgdali.bench.peers import child, packs, process, registry, task
 from mgdali.packing.encoding import Encoding
 from mgdali.packing.pack import pack
 from tests.support.benchmark_modules import BENCHMARKS, script
@@ -24,10 +25,8 @@ from tests.support.videos import moving_square, write_video
 # Nothing of the package is tested here.
 pytestmark = pytest.mark.slow
 
-registry, task, reference = script("peers.registry"), script("peers.task"), script("peers.reference")
-child, process = script("peers.child"), script("peers.process")
-packs, comparisons = script("peers.packs"), script("peers.comparisons")
-workloads = script("peers.workloads")
+make_pack, comparisons = script("peers.packs").make_pack, script("peers.comparisons")
+workloads, reference = script("peers.workloads"), script("peers.reference")
 packing, pack_http, pack_server = script("packing"), script("pack_http"), script("pack_server")
 pack_kills, pack_scale = script("pack_kills"), script("pack_scale")
 
@@ -59,7 +58,7 @@ def paths(clips: Path) -> list[str]:
 def packed(paths: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pack of the videos."""
     folder = tmp_path_factory.mktemp("packed") / "pack"
-    packs.make_pack(paths, folder, "small", 0)
+    make_pack(paths, folder, "small", 0)
     return folder
 
 

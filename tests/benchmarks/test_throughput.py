@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from mgdali import VideoDataset
+from mgdali.bench.peers import cuda_clip, dataloader, process, registry, task, usage
 from mgdali.motion import image_difference, luma_from_rgb
 from mgdali.sampling import sample_motion_guided
 from tests.support.benchmark_modules import BENCHMARKS, script
@@ -23,17 +24,8 @@ from tests.support.videos import moving_square, write_video
 # Nothing of the package is tested here.
 pytestmark = pytest.mark.slow
 
-registry, task, usage = script("peers.registry"), script("peers.task"), script("peers.usage")
-dataloader, reference, process = (
-    script("peers.dataloader"),
-    script("peers.reference"),
-    script("peers.process"),
-)
-workloads, encoding, cuda_clip = (
-    script("peers.workloads"),
-    script("peers.encoding"),
-    script("peers.cuda_clip"),
-)
+reference = script("peers.reference")
+workloads, encoding = script("peers.workloads"), script("peers.encoding")
 throughput, scaling, stages = script("throughput"), script("scaling"), script("stages")
 
 TASK = task.Task(num_frames=4, resize=40, crop_size=32, batch_size=4, workers=1)

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
+from mgdali.bench.peers.clip import finish, grey, motion_of, pick
+from mgdali.bench.peers.task import Batch, Task
 from mgdali.video.media import Media
-from peers.clip import finish, grey, motion_of, pick
-from peers.task import Batch, Task
 
 if TYPE_CHECKING:
     Item = tuple[torch.Tensor, NDArray[np.int64]]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import torch
@@ -27,10 +27,12 @@ class Task:
         batch_size: Number of clips per batch. Clips are in the data set's order.
         workers: Number of processes or threads that decode.
         index: Path of a motion index of the videos, for peers that use one.
-        pack: Folder or URL of a packed data set of the videos, for peers that load one. It contains each video once, in
-            the order of :func:`peers.packs.distinct`.
+        pack: Folder or URL of a packed data set of the videos, for peers that load one.
+        pack_places: Place of each video in it; None if it contains each video once, in the order of
+            :func:`mgdali.bench.peers.packs.distinct`.
         longest: Number of frames of the longest video, for peers that need it.
         least_seconds: Shortest duration of a timed epoch. A fast peer repeats the data set until then.
+        on_error: What this project's loader does with a video that cannot be decoded. Other peers fail on it.
     """
 
     num_frames: int = 8
@@ -41,8 +43,10 @@ class Task:
     workers: int = 1
     index: str | None = None
     pack: str | None = None
+    pack_places: Sequence[int] | None = None
     longest: int = 0
     least_seconds: float = 0.0
+    on_error: Literal["raise", "replace"] = "raise"
 
 
 class Batch(NamedTuple):

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import av
 
+from mgdali.bench.peers.task import Batch, Task
 from mgdali.video.media import Media
-from peers.task import Batch, Task
 
 
 class Decoding:

@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import Any, TextIO
 
-from peers.registry import PEERS, Peer
-from peers.task import Batch, Loader, Task
+from mgdali.bench.peers.registry import PEERS, Peer
+from mgdali.bench.peers.task import Batch, Loader, Task
 
 Answer = dict[str, Any]
 
@@ -37,7 +37,7 @@ class Session:
         """Import the packages and the module of the peer, and return the packages' versions."""
         versions = {name: _version(name) for name in self._peer.needs}
         module, name = self._peer.maker.split(":")
-        self._make = getattr(importlib.import_module(f"peers.{module}"), name)
+        self._make = getattr(importlib.import_module(f"mgdali.bench.peers.{module}"), name)
         return {"versions": versions}
 
     def first(self) -> Answer:
@@ -58,7 +58,7 @@ class Session:
             picks += batch.picks.tolist()
             means += batch.clips.mean((1, 3, 4)).tolist()
             # Imported here, because a peer that only decodes needs no torch.
-            from peers.looks import looks_of
+            from mgdali.bench.peers.looks import looks_of
 
             looks += looks_of(batch.clips).tolist()
         return {"clips": clips, "picks": picks, "means": means, "looks": looks}
@@ -138,6 +138,7 @@ def serve(requests: TextIO, answers: TextIO) -> None:
 
 
 def main() -> None:
+    """Answer the requests on standard input."""
     # Only answers go to the pipe. Output that libraries print is sent to standard error.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

@@ -13,8 +13,8 @@ import torch
 from nvidia.dali import fn, pipeline_def
 from torch.utils.dlpack import from_dlpack
 
-from peers.cuda_clip import clip_of
-from peers.task import Batch, Task
+from mgdali.bench.peers.cuda_clip import clip_of
+from mgdali.bench.peers.task import Batch, Task
 
 
 class ReadersVideo:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,16 +16,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from peers.ffmpeg import link_libraries
-from peers.registry import Peer
-from peers.task import Task
-from peers.usage import cpu_seconds, memory_bytes, worker_cpu_seconds
+from mgdali.bench.peers.ffmpeg import link_libraries
+from mgdali.bench.peers.registry import Peer
+from mgdali.bench.peers.task import Task
+from mgdali.bench.peers.usage import cpu_seconds, memory_bytes, tree, worker_cpu_seconds
+from mgdali.interrupts import CTRL_C_SECONDS
 
-_BENCHMARKS = Path(__file__).resolve().parents[1]
+_ROOT = Path(__file__).resolve().parents[3]
+"""Folder that contains the package, which may be a checkout that is not installed."""
 _SAMPLE_SECONDS = 0.05
 _LIMIT_SECONDS = 900.0
-"""Maximum duration of a request. A peer that takes longer is refused."""
-
+"""Default maximum duration of a request. A peer that takes longer is refused."""
 
 Look = Callable[[], None]
 """Function that is called repeatedly while an answer is awaited."""
@@ -58,10 +60,18 @@ class Epoch:
 
 
 class PeerProcess:
-    """A peer in a separate process. It is idle while other peers are measured."""
+    """A peer in a separate process. It is idle while other peers are measured.
 
-    def __init__(self, peer: Peer, task: Task, paths: Sequence[str]) -> None:
+    Args:
+        peer: The peer.
+        task: The task.
+        paths: Paths of the videos.
+        limit: Longest duration of a request, in seconds. The process of a peer that takes longer is killed.
+    """
+
+    def __init__(self, peer: Peer, task: Task, paths: Sequence[str], *, limit: float = _LIMIT_SECONDS) -> None:
         self.peer = peer
+        self._limit = limit
         self._clips = len(paths)
         self._open = ExitStack()
         self._messages = self._open.enter_context(tempfile.TemporaryFile("w+", errors="replace"))  # noqa: SIM115
@@ -70,12 +80,14 @@ class PeerProcess:
             libraries = Path(self._open.enter_context(tempfile.TemporaryDirectory()))
             link_libraries(libraries)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "peers.child"],
+            [sys.executable, "-m", "mgdali.bench.peers.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._messages,
             text=True,
             env=_environment(libraries),
+            # Ctrl-C in a terminal reaches this process only, which then ends the other.
+            start_new_session=True,
         )
         with suppress(BrokenPipeError):
             self._send({"peer": peer.name, "task": asdict(task), "paths": list(paths)})
@@ -99,7 +111,7 @@ class PeerProcess:
     def check(self) -> tuple[list[list[int]], list[list[float]], list[list[list[float]]]]:
         """Run the warm-up epoch; return the picks, the means of R, G and B, and the looks of each clip.
 
-        :func:`peers.looks.looks_of` describes the looks.
+        :func:`mgdali.bench.peers.looks.looks_of` describes the looks.
         """
         answer = self._counted("check")
         return answer["picks"], answer["means"], answer["looks"]
@@ -144,10 +156,16 @@ class PeerProcess:
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self._kill()
         self._process.stdout.close()
         self._open.close()
+
+    def _kill(self) -> None:
+        """Kill the process and the processes that it started, which may not notice its end while they decode."""
+        for pid in reversed(tree(self._process.pid)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
 
     def _cpu_seconds(self) -> tuple[float, float]:
         return cpu_seconds(self._process.pid), worker_cpu_seconds(self._process.pid)
@@ -159,10 +177,10 @@ class PeerProcess:
             raise Refusal(f"it returned {answer['clips']} clips of {expected}")
         return answer
 
-    def _ask(self, request: str, look: Look | None = None, limit: float = _LIMIT_SECONDS) -> dict[str, Any]:
+    def _ask(self, request: str, look: Look | None = None, limit: float | None = None) -> dict[str, Any]:
         with suppress(BrokenPipeError):
             self._send(request)
-        line = self._read(look, time.monotonic() + limit)
+        line = self._read(look, self._limit if limit is None else limit)
         if not line:
             raise Refusal(f"its process ended: {self._last_message()}")
         answer: dict[str, Any] = json.loads(line)
@@ -170,17 +188,22 @@ class PeerProcess:
             raise Refusal(answer["error"])
         return answer
 
-    def _read(self, look: Look | None, end: float) -> str:
+    def _read(self, look: Look | None, limit: float) -> str:
         assert self._process.stdout is not None
+        end = time.monotonic() + limit
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
             # An answer is one line, written in one piece.
-            while not selector.select(_SAMPLE_SECONDS if look else max(0.0, end - time.monotonic())):
-                if time.monotonic() > end:
-                    self._process.kill()
-                    raise Refusal(f"it did not answer within {_LIMIT_SECONDS:.0f} s")
-                if look:
-                    look()
+            try:
+                while not selector.select(_SAMPLE_SECONDS if look else CTRL_C_SECONDS):
+                    if time.monotonic() > end:
+                        self._kill()
+                        raise Refusal(f"it did not answer within {limit:g} s")
+                    if look:
+                        look()
+            except KeyboardInterrupt:
+                self._kill()
+                raise
         return self._process.stdout.readline()
 
     def _send(self, message: Any) -> None:
@@ -194,7 +217,7 @@ class PeerProcess:
 
 
 def _environment(libraries: Path | None) -> dict[str, str]:
-    paths = [str(_BENCHMARKS), str(_BENCHMARKS.parent), os.environ.get("PYTHONPATH", "")]
+    paths = [str(_ROOT), os.environ.get("PYTHONPATH", "")]
     found = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
     if libraries is not None:
         found["LD_LIBRARY_PATH"] = os.pathsep.join(

@@ -6,9 +6,9 @@ from functools import cache
 
 import torch
 
+from mgdali.bench.peers.clip import MEAN, STD, cut, normalized, pick
+from mgdali.bench.peers.task import Task
 from mgdali.motion import LUMA_WEIGHTS
-from peers.clip import MEAN, STD, cut, normalized, pick
-from peers.task import Task
 
 _AT_ONCE = 16
 """Number of frames whose luma is computed at once. The weighted channels need four times the memory of the frames."""

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from mgdali import MGDaliIterator, MotionGuided, Segment, VideoDataset
+from mgdali.bench.peers.packs import places_in_pack
+from mgdali.bench.peers.task import Batch, Task
 from mgdali.samplers import Sampler
-from peers.packs import places_in_pack
-from peers.task import Batch, Task
 
 
 def image_level(task: Task) -> Sampler:
@@ -57,6 +57,7 @@ class OurLoader:
             crop_size=task.crop_size,
             resize=task.resize,
             device=device,
+            on_error=task.on_error,
             index=task.index if indexed else None,
             return_meta=True,
         )
@@ -76,7 +77,8 @@ class OurLoader:
 
 def _packed_videos(task: Task, paths: Sequence[str]) -> VideoDataset:
     assert task.pack is not None
-    return VideoDataset.from_pack(task.pack).subset(places_in_pack(paths))
+    places = places_in_pack(paths) if task.pack_places is None else task.pack_places
+    return VideoDataset.from_pack(task.pack).subset(places)
 
 
 without_index = OurLoader

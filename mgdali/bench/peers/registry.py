@@ -16,8 +16,8 @@ class Peer:
 
     Attributes:
         name: Name on the command line and in the tables.
-        maker: ``module:function`` below ``peers``. The function takes a task and paths and returns a loader. Only the
-            peer's own process imports the module.
+        maker: ``module:function`` below ``mgdali.bench.peers``. The function takes a task and paths and returns a
+            loader. Only the peer's own process imports the module.
         kind: ``"ours"`` is this project; ``"documented"`` is used as its documentation advises; ``"by hand"`` is code
             that a user can write; ``"floor"`` only decodes.
         needs: Modules to import beyond this project's own dependencies.

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torchcodec.decoders import VideoDecoder
 
-from peers.clip import finish, pick
-from peers.dataloader import TorchLoader
-from peers.packs import motion_of_copies, places_in_pack, unpack
-from peers.task import Task
+from mgdali.bench.peers.clip import finish, pick
+from mgdali.bench.peers.dataloader import TorchLoader
+from mgdali.bench.peers.packs import motion_of_copies, places_in_pack, unpack
+from mgdali.bench.peers.task import Task
 
 if TYPE_CHECKING:
-    from peers.dataloader import Item
+    from mgdali.bench.peers.dataloader import Item
 
 Motions = Mapping[str, NDArray[np.float64]]
 """S of each video at the image level, by the path of its file."""

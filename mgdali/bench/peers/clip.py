@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mgdali.bench.peers.task import Task
 from mgdali.sampling import sample_motion_guided
 from mgdali.transforms import IMAGENET_MEAN, IMAGENET_STD
-from peers.task import Task
 
 MEAN = 255 * torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
 STD = 255 * torch.tensor(IMAGENET_STD).view(3, 1, 1)
@@ -38,6 +38,7 @@ def grey(frames: Iterable[NDArray[Any]], code: int = cv2.COLOR_RGB2GRAY) -> Iter
 
 
 def pick(motion: list[float], task: Task) -> NDArray[np.int64]:
+    """Return the picks, int64 ``[T]``, of a video with the given S."""
     # The loader rounds S to float32 as well.
     return sample_motion_guided(np.array(motion, np.float32).astype(np.float64), task.num_frames, mu=task.mu)
 

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 import torch.utils.dlpack
 
-from peers.cuda_clip import clip_of
-from peers.task import Batch, Task
+from mgdali.bench.peers.cuda_clip import clip_of
+from mgdali.bench.peers.task import Batch, Task
 
 Decode = Callable[[str], torch.Tensor]
 """Function that returns all frames of a video, uint8 ``[T, 3, H, W]`` on the GPU."""
@@ -29,6 +29,7 @@ _own = threading.local()
 
 
 def decode_torchcodec(path: str) -> torch.Tensor:
+    """Decode with a new decoder for each file; the package keeps hardware decoders by itself."""
     from torchcodec.decoders import VideoDecoder
 
     frames: torch.Tensor = VideoDecoder(path, device="cuda").get_all_frames().data

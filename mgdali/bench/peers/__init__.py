@@ -1,0 +1,1 @@
+"""The loaders that are compared, one module per family, each in a separate process."""
