@@ -273,21 +273,6 @@ class MGDaliIterator(LoaderReports):
             self._warn_if_empty(stacklevel=3)
 
     @property
-    def device(self) -> torch.device:
-        """Device of the clips."""
-        return self._settings.route.device
-
-    @property
-    def num_workers(self) -> int:
-        """Number of decoding processes; 0 means that this process decodes."""
-        return self._settings.num_workers
-
-    @property
-    def batch_size(self) -> int:
-        """Number of videos per batch."""
-        return self._settings.order.batch_size
-
-    @property
     def epoch(self) -> int:
         """The current epoch; between epochs, and in a resumed run, the one that the next iteration yields.
 

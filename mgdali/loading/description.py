@@ -29,8 +29,7 @@ def describe_loader(
     """
     order, transform, output, route = settings.order, settings.transform, settings.output, settings.route
     rank = f" on rank {share.rank} of {share.world_size}" if share.world_size > 1 else ""
-    size: Any = transform.crop_size
-    height, width = size if isinstance(size, tuple) else (size, size)
+    height, width = transform.size
     decoder = "" if route.nvdec is None else ", decoded by NVDEC"
     facts = [
         _counted(len(dataset), "segment" if dataset.has_segments else "video"),

@@ -1,4 +1,4 @@
-"""What a loader reports about itself: its text, its speed, and the videos that were not loaded as planned."""
+"""What a loader reports about itself: settings, text, speed, and the videos that were not loaded as planned."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import weakref
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
+
+import torch
 
 from mgdali.datasets.video_dataset import VideoDataset
 from mgdali.errors import VideoDecodeError
@@ -31,6 +33,21 @@ class LoaderReports:
 
     @abstractmethod
     def __len__(self) -> int: ...
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the clips."""
+        return self._settings.route.device
+
+    @property
+    def num_workers(self) -> int:
+        """Number of decoding processes; 0 means that this process decodes."""
+        return self._settings.num_workers
+
+    @property
+    def batch_size(self) -> int:
+        """Number of videos per batch."""
+        return self._settings.order.batch_size
 
     @property
     def bad_videos(self) -> dict[str, VideoDecodeError]:

@@ -117,8 +117,9 @@ class LoaderStats:
     def limit(self) -> str:
         """A sentence about what limits the speed.
 
-        If the program waits for less than :data:`WAITING` of the time, it is training. Otherwise it is the workers if
-        they are busy for at least :data:`BUSY` of their time.
+        If the program waits for less than :data:`WAITING` of the time, it is training. Otherwise it is this process if
+        it decodes itself, or the workers if they are busy for at least :data:`BUSY` of their time, or else another
+        thing: the GPU's decoder, the start of the workers, or few videos that take long.
         """
         if not self.clips:
             return "No batch was yielded yet."
@@ -135,8 +136,8 @@ class LoaderStats:
         if any(route.startswith(_NVDEC) for route in self.by_route):
             return "The GPU's decoder is probably the limit, because the workers are idle part of the time."
         return (
-            "Neither training nor the workers are busy all the time: a few slow videos or the start of the workers "
-            "delay batches; a larger prefetch_factor may help."
+            "Neither training nor the workers are the limit: the start of the workers, a few slow videos or the copying "
+            "of batches takes the time; a larger prefetch_factor may help."
         )
 
     @property
