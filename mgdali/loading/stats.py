@@ -136,8 +136,8 @@ class LoaderStats:
         if any(route.startswith(_NVDEC) for route in self.by_route):
             return "The GPU's decoder is probably the limit, because the workers are idle part of the time."
         return (
-            "Neither training nor the workers are the limit: the start of the workers, a few slow videos or the copying "
-            "of batches takes the time; a larger prefetch_factor may help."
+            "Neither training nor the workers are the limit: the start of the workers, a few slow videos or copying "
+            "batches takes the time; a larger prefetch_factor may help."
         )
 
     @property
