@@ -78,7 +78,8 @@ def _column(table: Table, name: str) -> pa.ChunkedArray:
             raise DatasetError(f"{table.source}: column {name!r} contains dicts without the entry 'path': give paths")
         column = pc.struct_field(column, "path").cast(pa.large_string())
     if not pa.types.is_large_string(column.type) and column.null_count < len(column):
-        raise DatasetError(f"{table.source}: column {name!r} contains {column.type}: give paths as text")
+        advice = ", one per row" if pa.types.is_list(column.type) else ""
+        raise DatasetError(f"{table.source}: column {name!r} contains {column.type}: give paths as text{advice}")
     return _complete(table, name, column)
 
 

@@ -51,11 +51,12 @@ class Video:
         return Media(self.path, self.span)
 
     def __eq__(self, other: object) -> bool:
-        # The comparison that dataclasses generate fails for vectors.
+        # The comparison that dataclasses generate fails for vectors. Missing labels, which are NaN, are equal.
         if not isinstance(other, Video):
             return NotImplemented
         mine, theirs = (self.path, self.span, self.time_range), (other.path, other.span, other.time_range)
-        return mine == theirs and np.array_equal(self.label, other.label)
+        labels = np.asarray(self.label), np.asarray(other.label)
+        return mine == theirs and np.array_equal(*labels, equal_nan=all(each.dtype.kind == "f" for each in labels))
 
     def __hash__(self) -> int:
         return hash((self.path, self.span, self.time_range))

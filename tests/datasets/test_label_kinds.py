@@ -84,6 +84,10 @@ def test_videos_with_vectors_can_be_compared() -> None:
     assert dataset[0] != Video("a.mp4", np.array([0, 1, 0], np.float32))
     assert dataset[1] in dataset
     assert len({*dataset}) == 3
+    for labels in ([[0.5, 1.0], None, [0.0, 1.0]], [0.5, None, 1.0]):
+        missing = VideoDataset(PATHS, labels)
+        assert missing[1] in missing, "a missing label, which is NaN, equals itself"
+        assert missing[1] != missing[0]
 
 
 @pytest.mark.parametrize(

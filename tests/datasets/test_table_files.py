@@ -119,6 +119,11 @@ def test_a_parquet_file_is_read(tmp_path: Path) -> None:
         ("t.jsonl", '{"path": "a", "label": 1}\n{"path": "b", "label": "x"}\n', "line 2, column 'label': 'x' is a str"),
         ("t.jsonl", '{"x": ' + "[" * 2000 + "]" * 2000 + "}\n", "has no column 'path'|nested too deeply"),
         ("t.json", "[" * 100_000, "t.json: its lists are nested too deeply"),
+        (
+            "t.json",
+            '{"path": ["a"], "label": [1]}',
+            "t.json: column 'path' contains list.*: give paths as text, one per",
+        ),
         ("t.json", '[{"path": "a"},\n', "t.json, line 2: the text is not JSON"),
         ("t.parquet", "x", "cannot read the table .*t.parquet: .*give a Parquet file"),
     ],
