@@ -7,7 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-__all__ = ["RunLog"]
+from mgdali import MGDaliIterator
+
+__all__ = ["RunLog", "loader_values"]
+
+_MISSING = "tensorboard is missing: pip install tensorboard"
 
 
 class RunLog:
@@ -16,18 +20,21 @@ class RunLog:
     Args:
         folder: Folder for the files.
         step: Step from which the run continues. Entries of later steps are removed.
+        events: Folder for the TensorBoard events, which then must be written. By default it is ``folder``, and events
+            are left out if tensorboard is missing (:attr:`notice`).
+
+    Raises:
+        ImportError: If ``events`` is given and tensorboard is missing.
     """
 
-    def __init__(self, folder: Path, step: int) -> None:
+    def __init__(self, folder: Path, step: int, events: Path | None = None) -> None:
+        self._board = _tensorboard(events or folder, step)
+        if events is not None and self._board is None:
+            raise ImportError(f"events cannot be written to {events}, because {_MISSING}")
         self._path = folder / "metrics.jsonl"
         _keep_up_to(self._path, step)
         self._file = self._path.open("a")
-        self._board = _tensorboard(folder, step)
-        self.notice = (
-            ""
-            if self._board
-            else "TensorBoard events are not written, because tensorboard is missing: pip install tensorboard"
-        )
+        self.notice = "" if self._board else f"TensorBoard events are not written, because {_MISSING}"
 
     def add(self, step: int, values: dict[str, float]) -> None:
         """Log values after ``step`` steps. The JSON file contains every digit."""
@@ -42,6 +49,21 @@ class RunLog:
         self._file.close()
         if self._board is not None:
             self._board.close()
+
+
+def loader_values(loader: MGDaliIterator) -> dict[str, float]:
+    """Return the speed of a loader's last epoch on this rank, as values for a :class:`RunLog`.
+
+    Without an epoch, as in a run that was resumed before a test, there are no values.
+    """
+    stats = loader.stats()
+    if not stats.clips:
+        return {}
+    return {
+        "loader/clips_per_second": stats.clips_per_second,
+        "loader/waiting": stats.waiting,
+        "loader/workers_busy": stats.workers_busy,
+    }
 
 
 def _keep_up_to(path: Path, step: int) -> None:

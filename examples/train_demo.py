@@ -30,11 +30,14 @@ def main() -> None:
         "--folder", type=Path, default=Path("mgdali-demo/training"), help="Folder for the videos and the run."
     )
     parser.add_argument("--epochs", type=int, default=24, help="Number of epochs (default: %(default)s).")
+    parser.add_argument("--tensorboard", metavar="DIR", help="Folder for TensorBoard events (needs tensorboard).")
     options = parser.parse_args()
     run = options.folder / "run"
     if run.exists():
         raise SystemExit(f"{run} already contains a run: remove it, or pass another --folder")
     epochs = ["--epochs", str(options.epochs), "--lr-steps", str(options.epochs * 3 // 4)]
+    if options.tensorboard is not None:
+        epochs += ["--tensorboard", options.tensorboard]
     steps = 25 * options.epochs // 2 + 7
     print(f"Training. After {steps} steps, in the middle of an epoch, the run is stopped.")
     _train(options.folder, run, *epochs, "--max-steps", str(steps))

@@ -38,7 +38,7 @@ SIDED = ("something-something-v1", "something-something-v2", "jester")
 SYNTHETIC_VIDEOS = {"train_per_class": 50, "val_per_class": 25}
 # Options that may change when a run is resumed.
 INCIDENTAL = {"out", "resume", "num_workers", "device", "epochs", "max_steps", "save_every", "test_clips", "test_crops"}
-INCIDENTAL |= {"data", "root", "synthetic", "index"}
+INCIDENTAL |= {"data", "root", "synthetic", "index", "tensorboard"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +87,7 @@ class Options:
     test_clips: int = 1
     test_crops: int = 1
     resume: bool = False
+    tensorboard: Path | None = None
 
     def __post_init__(self) -> None:
         if sum(given is not None for given in (self.data, self.dataset, self.synthetic)) != 1:
@@ -280,6 +281,12 @@ def parse_arguments(arguments: list[str] | None = None) -> Options:
     run("--max-steps", type=int, help="Number of steps after which the run saves a checkpoint and stops.")
     run("--save-every", type=int, help="Number of steps between checkpoints. There is also one after each epoch.")
     run("--resume", action="store_true", help="Resume from the checkpoint in --out, if there is one.")
+    run(
+        "--tensorboard",
+        type=Path,
+        metavar="DIR",
+        help="Folder for TensorBoard events; it needs the package tensorboard. Default: --out, if it is installed.",
+    )
     run("--test-clips", type=int, help="Number of clips per video in the test after the last epoch.")
     run(
         "--test-crops",

@@ -7,8 +7,9 @@ To train on one GPU, on eight GPUs, or on a machine without a GPU:
     python examples/train_tsm.py --synthetic videos/ --out runs/small --backbone small --crop-size 56 --batch-size 8
 
 It prints a line per epoch with the loss, the accuracy, the speed and the test accuracy, and writes a checkpoint,
-``metrics.jsonl`` and TensorBoard events to the folder ``--out``. To resume a run that was stopped, add ``--resume``. It
-continues from its last checkpoint, also in the middle of an epoch, and on the CPU with exactly the same losses.
+``metrics.jsonl`` and, if tensorboard is installed, TensorBoard events to the folder ``--out``, or the events to another
+one: ``--tensorboard DIR``. To resume a run that was stopped, add ``--resume``. It continues from its last checkpoint,
+also in the middle of an epoch, and on the CPU with exactly the same losses.
 ``python examples/train_tsm.py --help`` lists all options.
 """
 
@@ -28,7 +29,7 @@ from checkpoints import load_checkpoint, random_state, restore_random_state, sav
 from evaluation import Accuracy, evaluate, loaders_of_views
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from run_log import RunLog
+from run_log import RunLog, loader_values
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
@@ -213,7 +214,7 @@ class Trainer:
         self.log = None
         if self.first:
             self.options.out.mkdir(parents=True, exist_ok=True)
-            self.log = RunLog(self.options.out, self.step)
+            self.log = RunLog(self.options.out, self.step, self.options.tensorboard)
             if self.log.notice:
                 self._say(self.log.notice)
 
@@ -267,7 +268,8 @@ class Trainer:
         means = Totals(*sums).means(ranks.world_size())
         if self.log is not None:
             whole = {name.replace("train/", "epoch/"): value for name, value in means.items()}
-            self.log.add(self.step, {**whole, "test/top1": tested.top1, "test/top5": tested.top5})
+            tests = {"test/top1": tested.top1, "test/top5": tested.top5}
+            self.log.add(self.step, {**whole, **loader_values(self.loader), **tests})
         self._say(
             f"epoch {epoch + 1}/{self.options.epochs}: loss {means['train/loss']:.4f}, "
             f"accuracy {means['train/accuracy']:.1%}, {means['train/clips_per_second']:.1f} clips/s, "
