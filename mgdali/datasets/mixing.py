@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from mgdali.datasets.video_dataset import VideoDataset
 __all__ = ["mixing_weights"]
 
 
-def mixing_weights(datasets: Sequence[VideoDataset], shares: Sequence[float]) -> NDArray[np.float64]:
+def mixing_weights(datasets: Sequence[VideoDataset], shares: Sequence[float] | NDArray[Any]) -> NDArray[np.float64]:
     """Return weights with which each data set has a given share of the draws, whatever its number of videos.
 
     All videos of a data set have the same weight. The weights are for the data sets in this order, joined by
@@ -47,14 +48,15 @@ def mixing_weights(datasets: Sequence[VideoDataset], shares: Sequence[float]) ->
             raise ValueError(f"datasets contains a {type(dataset).__name__}: {advice}")
     if len(datasets) != len(shares):
         raise ValueError(f"shares must have one number per data set, got {len(shares)} for {len(datasets)} data sets")
-    for share in shares:
+    values: list[Any] = list(shares)
+    for share in values:
         if not isinstance(share, Real) or not math.isfinite(share) or share < 0:
             raise ValueError(f"shares must be finite numbers >= 0, got {share!r}")
-    largest = max(shares, default=0)
+    largest = max(values, default=0)
     if not largest:
-        raise ValueError(f"shares must not all be 0, got {list(shares)!r}")
+        raise ValueError(f"shares must not all be 0, got {values!r}")
     # Relative to the largest share, so that the sum does not overflow.
-    parts = np.array([share / largest for share in shares], np.float64)
+    parts = np.array([share / largest for share in values], np.float64)
     lengths = [len(dataset) for dataset in datasets]
     weights: NDArray[np.float64] = np.repeat(parts / parts.sum() / lengths, lengths)
     return weights

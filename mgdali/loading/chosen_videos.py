@@ -99,7 +99,8 @@ class WeightedVideos:
     def indices(self, seed: int, epoch: int) -> NDArray[np.int64]:
         """Return the indices of the videos that an epoch draws, int64 ``[S]``."""
         positions = generator(Purpose.WEIGHTED, seed, epoch).random(self.samples) * self._cumulative[-1]
-        return np.searchsorted(self._cumulative, positions, side="right").astype(np.int64)
+        drawn: NDArray[np.intp] = np.searchsorted(self._cumulative, positions, side="right")
+        return drawn.astype(np.int64)
 
     def digest(self, epoch: int) -> None:
         """Return None: the identity, the seed and the epoch decide what is drawn."""

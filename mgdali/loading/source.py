@@ -356,8 +356,15 @@ class ClipSource:
         if self._must_wait(sample):
             return
         num_frames, transform = self._settings.sampler.num_frames, self._settings.transform
-        random = {"training": transform.training, "resized_crop": transform.resized_crop}
-        choices = draw(self._order.seed, self._epoch, sample.index, num_frames, occurrence=sample.occurrence, **random)
+        choices = draw(
+            self._order.seed,
+            self._epoch,
+            sample.index,
+            num_frames,
+            training=transform.training,
+            occurrence=sample.occurrence,
+            resized_crop=transform.resized_crop,
+        )
         self._under_way[sample.slot] = sample
         on_gpu = self._may_use_gpu(sample)
         video = sample.video
