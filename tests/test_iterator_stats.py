@@ -56,6 +56,12 @@ def test_the_text_of_a_loader_says_what_it_will_do(dataset: VideoDataset) -> Non
             "cpu, 2 workers, index=None, seed=3)"
         )
     assert repr(loader).endswith("seed=3, closed)")
+    with load(dataset, weights=[1.0] * 11, samples_per_epoch=5) as loader:
+        assert repr(loader).startswith(
+            "MGDaliIterator(11 videos, 5 batches of 1, MotionGuided(4), testing, drawn by weights, 32x32"
+        )
+    with load(dataset, order=lambda epoch: [2, 0, 2]) as loader:
+        assert ", 3 batches of 1, MotionGuided(4), testing, in the order of a function, " in repr(loader)
     parts = VideoDataset(list(dataset.paths[:1]), [0], time_ranges=[TimeRange(0, 2, unit="frames")])
     with load(parts, sampler=MotionGuided(2, mu=0.3), rank=1, world_size=4, dtype="uint8") as loader:
         assert repr(loader).startswith(

@@ -6,6 +6,8 @@ import os
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
+from mgdali.loading.chosen_videos import WeightedVideos
+from mgdali.loading.order import EpochOrder
 from mgdali.loading.settings import LoaderSettings
 
 if TYPE_CHECKING:
@@ -36,13 +38,19 @@ def describe_loader(
         f"{_counted(batches, 'batch', 'batches')} of {order.batch_size}{rank}",
         _sampler(settings.sampler),
         "training" if transform.training else "testing",
-        *(["shuffled"] if order.shuffle else []),
+        *_order(order),
         f"{height}x{width} {output.dtype} {output.layout} on {route.device}{decoder}",
         _counted(settings.num_workers, "worker"),
         f"index={_index(index)}" if dataset.pack is None else "index of the pack",
         f"seed={order.seed}",
     ]
     return f"MGDaliIterator({', '.join(facts)})"
+
+
+def _order(order: EpochOrder) -> list[str]:
+    if order.chosen is not None:
+        return ["drawn by weights" if isinstance(order.chosen, WeightedVideos) else "in the order of a function"]
+    return ["shuffled"] if order.shuffle else []
 
 
 def _sampler(sampler: Any) -> str:
