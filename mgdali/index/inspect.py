@@ -22,7 +22,7 @@ from mgdali.index.remote_index import local_file
 from mgdali.index.schema import read_batches
 from mgdali.index.writer import open_parquet
 from mgdali.video.media import Fingerprint, Media
-from mgdali.video.record import index_name
+from mgdali.video.record import index_name, path_named
 
 __all__ = ["IndexCheck", "IndexSummary", "check_index", "failures", "summarize_index"]
 
@@ -230,8 +230,9 @@ class _Finder:
 
     def __call__(self, name: str) -> Media | None:
         """Return the media with a full name; None if the tar file is missing or no longer contains the member."""
-        if "::" not in name or os.path.exists(name):
-            return Media(name)
+        path = path_named(name)
+        if "::" not in name or os.path.exists(path):
+            return Media(path)
         shard = name.rpartition("::")[0]
         if name not in self._known and shard not in self._shards:
             self._shards.add(shard)

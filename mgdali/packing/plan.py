@@ -98,7 +98,7 @@ def make_plan(dataset: VideoDataset, known: Known, retry_failed: bool) -> Plan:
     """
     parts = [dataset[index].time_range for index in range(len(dataset))] if dataset.has_segments else []
     parts = parts or [None] * len(dataset)
-    identities = identities_of([_name_of(path) for path in dataset.paths], parts)
+    identities = identities_of([index_name(path) for path in dataset.paths], parts)
     present = set(identities)
     # All keys are computed again, so that they do not depend on the moment at which an earlier run ended.
     taken = known.complete | {row.key for identity, row in known.packed.items() if identity not in present}
@@ -129,11 +129,6 @@ def columns_of(dataset: VideoDataset, index: int) -> dict[str, Any]:
 
 def _numbered(left_out: Sequence[LeftOut]) -> list[Identity]:
     return identities_of([each.path for each in left_out], [each.part for each in left_out])
-
-
-def _name_of(path: str) -> str:
-    # Names of files need not be valid text, but columns of tables must be.
-    return index_name(path).encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _jobs(dataset: VideoDataset, todo: Sequence[int]) -> list[list[int]]:

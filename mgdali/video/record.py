@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,7 +20,9 @@ from mgdali.video.packets import StreamLog
 from mgdali.video.remote import is_url
 from mgdali.video.separable_motion import luma_bank
 
-__all__ = ["VideoRecord", "filters_digest", "index_name", "representation_key", "was_measured"]
+__all__ = ["VideoRecord", "filters_digest", "index_name", "path_named", "representation_key", "was_measured"]
+
+_ESCAPED = re.compile(r"\\x([89a-f][0-9a-f])")
 
 # Types of the arrays, as in an index file.
 _ARRAYS = {
@@ -185,8 +188,20 @@ def _unpickled(values: dict[str, Any]) -> VideoRecord:
 
 
 def index_name(path: str) -> str:
-    """Return the name of a video in an index: its URL or its absolute path."""
-    return path if is_url(path) else os.path.abspath(path)
+    """Return the name of a video in an index: its URL or its absolute path.
+
+    Names are text. A byte of a path that is not UTF-8 is written as ``\\xNN`` (:func:`path_named`).
+    """
+    name = path if is_url(path) else os.path.abspath(path)
+    return name if name.isascii() else os.fsencode(name).decode(errors="backslashreplace")
+
+
+def path_named(name: str) -> str:
+    """Return the path of a file with a name in an index, or ``name`` itself if that is its path."""
+    if "\\x" not in name or os.path.exists(name):
+        return name
+    parts = _ESCAPED.split(name)
+    return os.fsdecode(b"".join(bytes.fromhex(part) if i % 2 else os.fsencode(part) for i, part in enumerate(parts)))
 
 
 def representation_key(representation: Representation) -> str:

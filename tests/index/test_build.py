@@ -22,6 +22,7 @@ from mgdali import VideoDataset
 from mgdali.datasets.named_videos import media_of
 from mgdali.errors import DatasetError
 from mgdali.index.build import BuildReport, build_index, measure_locally
+from mgdali.index.inspect import check_index
 from mgdali.index.measure import MeasureJob, measure_video
 from mgdali.index.reader import MotionIndex
 from mgdali.index.schema import from_batch
@@ -229,6 +230,15 @@ def test_a_build_ended_by_ctrl_c_goes_on_in_the_same_process(videos: Path, path:
     assert report.kept >= 5
     # As in a notebook, which keeps the last error.
     del caught
+
+
+def test_a_file_whose_name_is_not_utf_8_is_measured_and_found(tmp_path: Path, path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    video = write_video(tmp_path / "videos" / "\udcff.mp4", moving_square(4, 32, 32))
+    build_index(video.parent, path, num_workers=0)
+    assert MotionIndex(path).find(str(video)) is not None
+    assert check_index(path).complete
+    assert build_index(video.parent, path, num_workers=0).kept == 1
 
 
 def test_nothing_new_measures_nothing_and_leaves_the_file(folder: Path, path: Path) -> None:

@@ -16,7 +16,7 @@ from mgdali.index.schema import SCHEMA, from_batch, to_batch
 from mgdali.motion import default_filters
 from mgdali.samplers import Representation
 from mgdali.video.media import Fingerprint
-from mgdali.video.record import VideoRecord, filters_digest, index_name, representation_key
+from mgdali.video.record import VideoRecord, filters_digest, index_name, path_named, representation_key
 from tests.support.index_records import contents, make_record
 
 
@@ -152,3 +152,12 @@ def test_a_videos_name_is_its_absolute_path_or_url(tmp_path: Path, monkeypatch: 
     assert index_name("a/../b.mp4") == str(tmp_path / "b.mp4")
     assert index_name("s.tar::a/b.mp4") == str(tmp_path / "s.tar::a/b.mp4")
     assert index_name("s3://bucket/a/../b.mp4") == "s3://bucket/a/../b.mp4"
+
+
+def test_the_name_of_a_path_that_is_not_utf_8_is_text_and_leads_back_to_the_file(tmp_path: Path) -> None:
+    for name in ("ü\udcff\udce9.mp4", "\\xff ü.mp4", "a.mp4"):
+        path = tmp_path / name
+        path.touch()
+        found = index_name(str(path))
+        assert found.encode().decode() == found
+        assert path_named(found) == str(path)
