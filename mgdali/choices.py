@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Draw", "Purpose", "draw", "generator"]
+__all__ = ["Draw", "Purpose", "draw", "generator", "transform_seed"]
 
 
 class Purpose(IntEnum):
@@ -25,6 +25,7 @@ class Purpose(IntEnum):
     DRAW = 2
     SPLIT = 3
     RESIZED_CROP = 4
+    TRANSFORM = 6
     WEIGHTED = 5
 
 
@@ -91,6 +92,19 @@ def draw(
     numbers = generator(Purpose.DRAW, seed, epoch, *video).random(num_frames + 3)
     tries = generator(Purpose.RESIZED_CROP, seed, epoch, *video).random(resized_crop) if resized_crop else _NO_NUMBERS
     return Draw(numbers[3:], numbers[:2], float(numbers[2]), tries)
+
+
+def transform_seed(seed: int, epoch: int, index: int, occurrence: int = 0) -> int:
+    """Return the seed of the user's function for the video at ``index`` of the data set, in ``[0, 2**63)``.
+
+    Args:
+        seed: The loader's seed, >= 0.
+        epoch: The epoch, >= 0.
+        index: The video's index in the data set.
+        occurrence: How often the video has occurred before in this epoch.
+    """
+    video = (index, occurrence) if occurrence else (index,)
+    return int(generator(Purpose.TRANSFORM, seed, epoch, *video).integers(1 << 63))
 
 
 @lru_cache

@@ -68,6 +68,25 @@ class VideoTimeoutError(VideoCrashError):
     """A video that took longer than ``timeout`` in the second of two tries."""
 
 
+class TransformError(RuntimeError):
+    """An error in a function that was passed as ``transform=``, or a result that it must not return.
+
+    Attributes:
+        path: Path of the video.
+        function: Name of the function.
+        reason: What was wrong; for an exception, its traceback.
+    """
+
+    def __init__(self, path: str, function: str, reason: str) -> None:
+        super().__init__(path, function, reason)
+        self.path = path
+        self.function = function
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"transform={self.function} on the clip of {self.path}: {self.reason}"
+
+
 class WorkerError(RuntimeError):
     """A decoding worker ended, or failed for a reason other than the video.
 

@@ -6,7 +6,7 @@ import math
 import os
 import warnings
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
@@ -32,6 +32,7 @@ from mgdali.loading.torch_arguments import check_torch_arguments
 from mgdali.samplers import Sampler
 from mgdali.transforms import Crop, CropPosition, DType, Layout, OutputFormat, SpatialTransform
 from mgdali.video.decoder import MEMORY_BUDGET
+from mgdali.workers.clip_function import ClipFunction
 
 if TYPE_CHECKING:
     from mgdali.index.growing import GrowingIndex
@@ -102,6 +103,11 @@ class MGDaliIterator(LoaderReports):
         crop_scale: For ``"random_resized"``, the least and the largest share of the frame's area, in (0, 1].
         crop_ratio: For ``"random_resized"``, the least and the largest width / height of the window, > 0.
         flip_prob: In training, probability that a clip is mirrored, in [0, 1]. Use 0 if labels mention left or right.
+        transform: A function of a clip, a torch tensor uint8 ``[T, 3, H, W]``, which returns one of the same type, T
+            and 3, and of one height and width for all videos. Workers call it after cropping, before the flip and the
+            normalization, in training and in testing. If it has a parameter ``generator``, it gets a
+            ``torch.Generator`` there; otherwise torch's global generator is seeded for the call and restored. The seed
+            follows from ``(seed, epoch, video)``. With it, PyAV decodes also where NVDEC could.
         dtype: Data type of the clips: ``"float32"``, ``"float16"``, ``"uint8"``, or torch's.
         layout: Order of the axes: ``"NTCHW"``, ``"NCTHW"`` or ``"NTHWC"``.
         mean, std: Normalization of R, G and B in units of [0, 1]. By default ImageNet's; with uint8 none.
@@ -139,6 +145,8 @@ class MGDaliIterator(LoaderReports):
         DatasetError: If the index cannot be read, or with ``"auto"`` not written; if a packed data set lacks the motion
             that the sampler needs.
         VideoDecodeError: While iterating, with ``on_error="raise"``, if a video cannot be decoded.
+        TransformError: While iterating, if ``transform`` fails or returns something else, whatever ``on_error`` is; it
+            names the video and contains the traceback. (:mod:`mgdali.errors`)
         WorkerError: While iterating, if a worker ends before its first video, or if three workers die within a minute
             on videos that can be decoded.
         RuntimeError: While iterating, if the GPU's decoder fails and PyAV cannot decode the batch within 60 seconds.
@@ -184,6 +192,7 @@ class MGDaliIterator(LoaderReports):
         crop_scale: tuple[float, float] = (0.08, 1.0),
         crop_ratio: tuple[float, float] = (3 / 4, 4 / 3),
         flip_prob: float = 0.5,
+        transform: Callable[..., torch.Tensor] | None = None,
         dtype: DType | torch.dtype = "float32",
         layout: Layout = "NTCHW",
         mean: tuple[float, float, float] | None = None,
@@ -203,7 +212,12 @@ class MGDaliIterator(LoaderReports):
         if not isinstance(dataset, VideoDataset):
             raise ValueError(f"dataset must be a VideoDataset, such as VideoDataset.from_folder(…), got {dataset!r}")
         share = given_share(rank, world_size)
-        route = choose_route(device, decode)
+        function = None if transform is None else ClipFunction(transform)
+        route = _usable_route(choose_route(device, decode), decode, function)
+
+        def find_route() -> Route:
+            return _usable_route(choose_route(device, decode), decode, function)
+
         epoch_order = EpochOrder(
             num_videos=len(dataset),
             batch_size=batch_size,
@@ -230,6 +244,7 @@ class MGDaliIterator(LoaderReports):
             sampler=sampler,
             order=epoch_order,
             transform=spatial,
+            function=function,
             output=OutputFormat(dtype=dtype, layout=layout, mean=mean, std=std),  # type: ignore[arg-type]
             route=route,
             num_workers=default_workers() if num_workers is None else num_workers,
@@ -265,7 +280,7 @@ class MGDaliIterator(LoaderReports):
         self._finalizer = weakref.finalize(self, _end, self._feed, self._growing)
         # What is looked up again when the workers start: a framework may set the ranks and the GPU in between.
         self._default_workers = num_workers is None
-        self._find_route = partial(choose_route, device, decode)
+        self._find_route = find_route
         # The process whose workers the feed uses.
         self._owner: int | None = None
         self._warned = False
@@ -493,6 +508,22 @@ def _end(feed: Feed, growing: GrowingIndex | None) -> None:
     feed.close()
     if growing is not None:
         growing.close()
+
+
+def _usable_route(route: Route, decode: Decode, function: ClipFunction | None) -> Route:
+    """Return a route on which workers make finished clips, if there is a function that workers must call.
+
+    Raises:
+        ValueError: If the user wants NVDEC.
+    """
+    if function is None or route.nvdec is None:
+        return route
+    if decode == "nvdec":
+        raise ValueError(
+            f"transform={function.name} is called by workers, which have no clips with decode='nvdec': pass "
+            "decode='auto' or 'cpu', and PyAV decodes; or change batches on the GPU in your loop"
+        )
+    return replace(route, nvdec=None)
 
 
 def _gpu_budget(route: Route, given: int | None) -> float:

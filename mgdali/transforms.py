@@ -118,12 +118,12 @@ class SpatialTransform:
         if self.crop not in get_args(Crop):
             raise ValueError(f"crop must be one of {get_args(Crop)}, got {self.crop!r}")
         object.__setattr__(self, "crop_size", _checked_size(self.crop_size))
-        if isinstance(self.resize, str):
-            if self.resize != "auto":
-                raise ValueError(f'resize must be an integer, None or "auto", got {self.resize!r}')
-            object.__setattr__(self, "resize", max(256, min(self.size)))
-        if self.resize is not None:
-            check_integer("resize", self.resize, least=1 if self.training else min(self.size))
+        resize = max(256, min(self.size)) if self.resize == "auto" else self.resize
+        if isinstance(resize, str):
+            raise ValueError(f'resize must be an integer, None or "auto", got {resize!r}')
+        if resize is not None:
+            check_integer("resize", resize, least=1 if self.training else min(self.size))
+        object.__setattr__(self, "resize", resize)
         if self.crop_position not in get_args(CropPosition):
             raise ValueError(f"crop_position must be one of {get_args(CropPosition)}, got {self.crop_position!r}")
         if self.training and self.crop_position != "center":
@@ -194,6 +194,8 @@ class SpatialTransform:
                     f"its frames of {height} by {width} pixels are smaller than the clip of {high} by {wide}"
                 )
             return high, wide
+        # "auto" was replaced by a number.
+        assert self.resize != "auto"
         most_high, most_wide = self._largest(height, width)
         side = min(height, width)
         return _even_size(side * high / self.resize, most_high), _even_size(side * wide / self.resize, most_wide)

@@ -13,6 +13,7 @@ from mgdali.loading.route import CPU_ROUTE, Route
 from mgdali.samplers import Sampler, check_sampler
 from mgdali.transforms import OutputFormat, SpatialTransform
 from mgdali.video.decoder import MEMORY_BUDGET
+from mgdali.workers.clip_function import ClipFunction
 from mgdali.workers.clip_job import ClipConfig
 from mgdali.workers.encoded_job import EncodedConfig
 
@@ -35,6 +36,7 @@ class LoaderSettings:
         sampler: Sampling strategy.
         order: Order of the videos, which also has the batch size and the seed.
         transform: Crop window, clip size and flip; it also specifies whether the loader is for training.
+        function: The user's function, which changes each clip; None for no function.
         output: Data type, layout and normalization of the clips.
         route: Device of the clips, and what NVDEC decodes.
         num_workers: Number of decoding processes; 0 decodes in this process.
@@ -56,6 +58,7 @@ class LoaderSettings:
     sampler: Sampler
     order: EpochOrder
     transform: SpatialTransform = field(default_factory=SpatialTransform)
+    function: ClipFunction | None = None
     output: OutputFormat = field(default_factory=OutputFormat)
     route: Route = CPU_ROUTE
     num_workers: int = 0
@@ -133,6 +136,7 @@ class LoaderSettings:
             "memory_budget": self.memory_budget,
             "make_records": self.make_records,
             "keep_damaged": self.on_error == "keep",
+            "function": self.function,
         }
         if self.route.nvdec is None:
             return ClipConfig(**shared)

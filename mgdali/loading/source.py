@@ -17,9 +17,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mgdali.choices import draw
+from mgdali.choices import draw, transform_seed
 from mgdali.datasets.video_dataset import Video, VideoDataset
-from mgdali.errors import VideoDecodeError
+from mgdali.errors import TransformError, VideoDecodeError
 from mgdali.gpu.decoder_memory import session_cache_bytes
 from mgdali.loading.batch import Part, arrange_clips, arrange_encoded
 from mgdali.loading.order import WHOLE, Share
@@ -135,6 +135,8 @@ class ClipSource:
         self._epoch = 0
         self._share = WHOLE
         self._missing = 0
+        # Path and height and width of the first clip that the user's function has returned.
+        self._first_clip: tuple[str, tuple[int, int]] | None = None
         self.error: Exception | None = None
 
     def start(self, epoch: int, share: Share, taken: int = 0) -> None:
@@ -181,7 +183,7 @@ class ClipSource:
         if self._missing <= 0:
             raise StopIteration
         samples = self._next_samples()
-        error = next((sample.error for sample in samples if sample.error), None)
+        error = next((sample.error for sample in samples if sample.error), None) or self._size_error(samples)
         if error is not None:
             self.stop()
             self.error = error
@@ -294,6 +296,22 @@ class ClipSource:
             samples.append(sample)
         return samples
 
+    def _size_error(self, samples: list[_Sample]) -> TransformError | None:
+        """Return an error if the user's function returned clips of several sizes, which cannot form a batch."""
+        if self._settings.function is None:
+            return None
+        for sample in samples:
+            if not isinstance(sample.result, ClipResult):
+                continue
+            path, (height, width) = sample.video.path, sample.result.shape[2:]
+            if self._first_clip is None:
+                self._first_clip = path, (height, width)
+            first, size = self._first_clip
+            if (height, width) != size:
+                reason = f"it returned {height} by {width} pixels, but {size[0]} by {size[1]} for {first}"
+                return TransformError(path, self._settings.function.name, f"{reason}: return one size for all videos")
+        return None
+
     def _gpu_room(self, decoded: Counter[int]) -> float:
         """Return the number of bytes of the GPU's memory budget that NVDEC's sessions leave, >= 0.
 
@@ -365,11 +383,14 @@ class ClipSource:
             occurrence=sample.occurrence,
             resized_crop=transform.resized_crop,
         )
+        seed = 0
+        if self._settings.function is not None:
+            seed = transform_seed(self._order.seed, self._epoch, sample.index, sample.occurrence)
         self._under_way[sample.slot] = sample
         on_gpu = self._may_use_gpu(sample)
         video = sample.video
         self._pool.submit(
-            sample.slot, ClipJob(video.media, choices, sample.record, on_gpu, video.time_range, sample.part)
+            sample.slot, ClipJob(video.media, choices, sample.record, on_gpu, video.time_range, sample.part, seed)
         )
 
     def _must_wait(self, sample: _Sample) -> bool:

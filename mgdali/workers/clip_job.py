@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,10 @@ from mgdali.video.packets import StreamLog
 from mgdali.video.record import VideoRecord, index_name, representation_key
 from mgdali.video.time_range import TimeRange
 from mgdali.workers.protocols import Loader
+
+if TYPE_CHECKING:
+    # Not imported by workers without a function, because it imports torch, which takes a second.
+    from mgdali.workers.clip_function import ClipFunction
 
 __all__ = [
     "Allocate",
@@ -49,6 +53,7 @@ class ClipConfig:
         memory_budget: Number of bytes of decoded frames that a worker may hold for one video.
         make_records: Whether to return a record for the motion index with each video that has no valid one.
         keep_damaged: Whether to make a damaged video's clip of the frames before the damage, if these are at least N.
+        function: The user's function, which changes each clip after it was cropped and resized; None for no function.
     """
 
     sampler: Sampler
@@ -56,6 +61,7 @@ class ClipConfig:
     memory_budget: int
     make_records: bool = False
     keep_damaged: bool = False
+    function: ClipFunction | None = None
 
     def make_loader(self) -> Loader:
         """Return the object that does the jobs in a worker."""
@@ -73,6 +79,7 @@ class ClipJob:
         on_gpu: Whether the GPU may decode it; if not, PyAV decodes it although NVDEC could.
         time_range: The part of the video that is the clip's source; None for the whole video.
         part: That part as indices of frames, if the record tells it: first frame and end; otherwise None.
+        seed: Seed of the user's function for this clip; 0 if there is no function.
     """
 
     media: Media
@@ -81,6 +88,7 @@ class ClipJob:
     on_gpu: bool = True
     time_range: TimeRange | None = None
     part: tuple[int, int] | None = None
+    seed: int = 0
 
     @property
     def path(self) -> str:
@@ -91,7 +99,8 @@ class ClipJob:
         # Pickle's own way, which takes each object apart, takes four times as long.
         media = self.media
         source = (media.path, media.span, media.content)
-        return _unpickled_job, (source, self.choices, self.record, self.on_gpu, self.time_range, self.part)
+        others = (self.choices, self.record, self.on_gpu, self.time_range, self.part, self.seed)
+        return _unpickled_job, (source, *others)
 
 
 def _unpickled_job(source: tuple[str, tuple[int, int] | None, bytes | None], *others: Any) -> ClipJob:
@@ -103,7 +112,7 @@ class ClipResult:
     """Facts about a clip that PyAV decoded. Its pixels are in the memory that the loader allocated.
 
     Attributes:
-        shape: Shape of the pixels, uint8 RGB ``[N, 3, H, W]``, for N picks.
+        shape: Shape of the pixels, uint8 RGB ``[N, 3, H, W]``, for N picks. The user's function may change H and W.
         flip: Whether the graph must mirror the clip.
         picks: Indices of the picked frames in the video, int64 ``[N]``.
         num_frames: Number of frames in the video or its part, T.
@@ -162,6 +171,7 @@ class ClipLoader:
         self._transform = config.transform
         self._representation = config.sampler.representation
         self._make_records = config.make_records
+        self._function = config.function
         self._cropper = Cropper(config.transform)
         self._decoder = Decoder(config.sampler, memory_budget=config.memory_budget, keep_damaged=config.keep_damaged)
 
@@ -174,6 +184,7 @@ class ClipLoader:
 
         Raises:
             VideoDecodeError: If the video cannot be decoded.
+            TransformError: If the user's function fails.
             ValueError: If the sampler does not return N indices of frames of the video.
         """
         started = JobTimer()
@@ -190,6 +201,7 @@ class ClipLoader:
 
         Raises:
             VideoDecodeError: If the video cannot be decoded.
+            TransformError: If the user's function fails.
             ValueError: If the sampler does not return N indices of frames of the video.
         """
         log, fingerprint = None, None
@@ -208,10 +220,7 @@ class ClipLoader:
                 part=job.part,
                 log=log,
             )
-        shape = (len(video.picks), 3, *self._transform.size)
-        clip = allocate(shape)
-        for i, pick in enumerate(video.picks.tolist()):
-            clip[i] = video.frames[pick]
+        shape = self._write_clip(job, [video.frames[pick] for pick in video.picks.tolist()], allocate)
         new_record = None
         if log is not None and fingerprint is not None and video.log_is_complete:
             new_record = self._record(job, fingerprint, log, video.whole_motion)
@@ -227,6 +236,26 @@ class ClipLoader:
             damage=video.damage,
             wall_seconds=time.perf_counter() - started.wall,
         )
+
+    def _write_clip(
+        self, job: ClipJob, pictures: list[NDArray[np.uint8]], allocate: Allocate
+    ) -> tuple[int, int, int, int]:
+        """Write a clip into allocated memory, changed by the user's function, and return its shape.
+
+        Args:
+            job: The video.
+            pictures: Pictures of the picked frames, uint8 ``[3, H, W]`` each.
+            allocate: Function that returns the memory for the clip.
+        """
+        shape = (len(pictures), 3, *self._transform.size)
+        if self._function is None:
+            np.stack(pictures, out=allocate(shape))
+            return shape
+        # In memory of its own, which the function may keep: that of the slot is used again for other clips.
+        changed = self._function(np.stack(pictures), job.seed, job.path)
+        num_frames, _, height, width = changed.shape
+        allocate(changed.shape)[:] = changed
+        return num_frames, 3, height, width
 
     def _record(
         self, job: ClipJob, fingerprint: Fingerprint, log: StreamLog, motion: NDArray[np.float64] | None

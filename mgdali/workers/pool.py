@@ -30,7 +30,7 @@ import cloudpickle
 import numpy as np
 from numpy.typing import NDArray
 
-from mgdali.errors import VideoCrashError, VideoDecodeError, VideoTimeoutError, WorkerError
+from mgdali.errors import TransformError, VideoCrashError, VideoDecodeError, VideoTimeoutError, WorkerError
 from mgdali.workers.outcomes import OutcomePipe, OutcomeWaiter, unread_bytes
 from mgdali.workers.protocols import Job, LoaderConfig, Outcome, Pool
 from mgdali.workers.shared_memory import NUMBER_BYTES, SlotMemory
@@ -109,7 +109,7 @@ class LocalPool:
 
         try:
             return [(slot, self._loader.load(job, allocate))]
-        except VideoDecodeError as error:
+        except (VideoDecodeError, TransformError) as error:
             return [(slot, error)]
 
     def memory(self, slot: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:

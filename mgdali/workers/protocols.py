@@ -12,7 +12,7 @@ __all__ = ["Job", "Loader", "LoaderConfig", "Outcome", "Pool"]
 
 Outcome = Any
 """Result of a job: what the loader returned, a VideoDecodeError (a VideoCrashError if its worker died in two tries), a
-WorkerError, or None if the job was cancelled."""
+TransformError, a WorkerError, or None if the job was cancelled."""
 
 
 class Job(Protocol):
@@ -40,6 +40,7 @@ class Loader(Protocol):
 
         Raises:
             VideoDecodeError: If the video cannot be read or decoded.
+            TransformError: If the user's function fails.
         """
         ...
 

@@ -7,7 +7,7 @@ import pickle
 import traceback
 from functools import partial
 
-from mgdali.errors import VideoDecodeError, WorkerError
+from mgdali.errors import TransformError, VideoDecodeError, WorkerError
 from mgdali.video.frames import keep_decoder_messages
 from mgdali.workers.outcomes import OutcomeSender
 from mgdali.workers.protocols import Outcome
@@ -47,7 +47,7 @@ def run_worker(
         outcome: Outcome
         try:
             outcome = loader.load(job, partial(memory.array, slot)) if job else None
-        except VideoDecodeError as error:
+        except (VideoDecodeError, TransformError) as error:
             outcome = error
         except Exception:
             outcome = WorkerError(f"a decoding worker failed:\n{traceback.format_exc()}")
