@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import mgdali
-from mgdali.cli import data, demo, doctor, index, pack, pick
+from mgdali.cli import bench, data, demo, doctor, index, pack, pick
 
 __all__ = ["main"]
 
@@ -17,6 +17,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(bench.bench)
 app.command()(demo.demo)
 app.command()(doctor.doctor)
 app.command()(pick.pick)
