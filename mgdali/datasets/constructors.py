@@ -227,7 +227,7 @@ class Constructors:
             (TimeRange(start=2.5, end=4.0, unit='seconds'), ['run'], [7])
         """
         # Imported here because it imports pyarrow, which other data sets do not need.
-        from mgdali.datasets.table_videos import TableLayout, read_table_videos
+        from mgdali.datasets.tables.videos import TableLayout, read_table_videos
 
         layout = TableLayout(
             path=path,

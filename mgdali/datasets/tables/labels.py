@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mgdali.datasets.label_kinds import Labels, read_labels
-from mgdali.datasets.table import Table
+from mgdali.datasets.tables.table import Table
 from mgdali.errors import DatasetError
 
 __all__ = ["table_labels"]

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mgdali.datasets.listing import AnyPath, printf_template
-from mgdali.datasets.table import Table
+from mgdali.datasets.tables.table import Table
 from mgdali.errors import DatasetError
 from mgdali.video.remote import is_url
 

@@ -15,7 +15,7 @@ from mgdali.datasets.video_dataset import Video
 from mgdali.video.time_range import TimeRange
 from tests.support.videos import moving_square, write_video
 
-PAGE = Path(__file__).parents[2] / "docs" / "tables.md"
+PAGE = Path(__file__).parents[3] / "docs" / "tables.md"
 SECTIONS = ("Data sets from tables", "Choose, join and split", "EPIC-Kitchens-100", "AVA", "Charades", "FineGym")
 
 _EPIC = (

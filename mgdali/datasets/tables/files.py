@@ -23,7 +23,7 @@ import pyarrow.csv as pacsv
 import pyarrow.json as pajson
 import pyarrow.parquet as pq
 
-from mgdali.datasets.table import Chosen, Table, table_of_dicts
+from mgdali.datasets.tables.table import Chosen, Table, table_of_dicts
 from mgdali.errors import DatasetError
 from mgdali.video.remote import is_url, read_part
 

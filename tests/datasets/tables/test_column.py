@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mgdali.datasets.table_column import TableColumn
+from mgdali.datasets.tables.column import TableColumn
 from mgdali.datasets.video_dataset import VideoDataset
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from mgdali.datasets.table import Chosen, Table, table_of_columns, table_of_dicts
-from mgdali.datasets.table_files import read_table_file
+from mgdali.datasets.tables.files import read_table_file
+from mgdali.datasets.tables.table import Chosen, Table, table_of_columns, table_of_dicts
 from mgdali.errors import DatasetError
 
 __all__ = ["read_table"]

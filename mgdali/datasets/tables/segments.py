@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mgdali.datasets.segments import SegmentTable
-from mgdali.datasets.table import Table
+from mgdali.datasets.tables.table import Table
 from mgdali.errors import DatasetError
 from mgdali.video.time_range import TimeUnit
 

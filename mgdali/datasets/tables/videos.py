@@ -12,12 +12,12 @@ import pyarrow as pa
 from mgdali.datasets.labels import ClassNames, class_names
 from mgdali.datasets.listing import AnyPath
 from mgdali.datasets.rows import Rows
-from mgdali.datasets.table import Table
-from mgdali.datasets.table_column import TableColumn
-from mgdali.datasets.table_labels import table_labels
-from mgdali.datasets.table_paths import path_columns, video_paths
-from mgdali.datasets.table_segments import check_unit, segments_of
-from mgdali.datasets.tables import read_table
+from mgdali.datasets.tables.column import TableColumn
+from mgdali.datasets.tables.labels import table_labels
+from mgdali.datasets.tables.paths import path_columns, video_paths
+from mgdali.datasets.tables.reading import read_table
+from mgdali.datasets.tables.segments import check_unit, segments_of
+from mgdali.datasets.tables.table import Table
 from mgdali.errors import DatasetError
 from mgdali.video.time_range import TimeUnit
 
