@@ -90,7 +90,7 @@ class WeightedVideos:
     @property
     def identity(self) -> dict[str, Any]:
         """Number of videos per epoch and a digest of the weights."""
-        return {"samples_per_epoch": self.samples, "weights": _digest(self.weights)}
+        return {"samples_per_epoch": int(self.samples), "weights": _digest(self.weights)}
 
     def num_samples(self, epoch: int) -> int:
         """Return the number of videos in an epoch."""

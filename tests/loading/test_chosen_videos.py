@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -56,6 +57,14 @@ def test_weights_and_indices_may_be_lists_arrays_or_tensors(kind: Callable[[Any]
     assert weighted.identity == expected.identity
     if "lambda" not in str(kind):
         assert choose(order=lambda epoch: kind([epoch, 1, 1])).indices(0, 3).tolist() == [3, 1, 1]
+
+
+def test_what_a_state_contains_can_be_written_as_json() -> None:
+    weighted = choose(weights=np.ones(5, np.float32), samples_per_epoch=np.int64(3)).identity
+    assert json.loads(json.dumps(weighted)) == weighted
+    assert weighted["samples_per_epoch"] == 3
+    listed = choose(order=lambda epoch: [0])
+    assert json.dumps([listed.identity, listed.digest(0)])
 
 
 def test_a_function_is_called_once_per_epoch_and_its_result_may_change_later() -> None:
