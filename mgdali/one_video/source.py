@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 from mgdali.datasets.shards import scan_shard
@@ -31,8 +32,8 @@ _TAR_ENDING = ".tar::"
 def opened(video: AnyVideo) -> Iterator[Media]:
     """Yield the media of a video, which can be read until the end of the ``with`` block.
 
-    A URL is read in parts. Of a file object, the position is restored at the end; one that cannot seek is read into
-    memory.
+    A URL is read in parts. Of a file object, the position is restored at the end. One that cannot seek is read into
+    memory, and so is the path of a pipe, such as ``/dev/stdin``.
 
     Raises:
         ValueError: If it is something else than :data:`AnyVideo`, or a file that is closed or not opened in binary
@@ -47,6 +48,9 @@ def opened(video: AnyVideo) -> Iterator[Media]:
             yield media
     else:
         media = _located(video)
+        if _is_pipe(media):
+            with errors_of(media.path), open(media.path, "rb") as pipe:
+                media = Media(media.path, content=read_up_to(pipe, None))
         if media.content is not None or (media.span is None and not is_url(media.path)):
             yield media
             return
@@ -130,6 +134,10 @@ def _check_binary(file: Any, name: str) -> None:
             f'the file {name} is not open in binary mode: open it with mode "rb" (its read() returns '
             f"{type(content).__name__})"
         )
+
+
+def _is_pipe(media: Media) -> bool:
+    return media.span is None and not is_url(media.path) and Path(media.path).is_fifo()
 
 
 def _can_seek(file: Any) -> bool:

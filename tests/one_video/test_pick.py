@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
+import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -160,6 +162,9 @@ def test_bytes_and_files_give_the_same_as_the_path(video: Path, tmp_path: Path, 
     assert_equal(from_bytes, expected)
     assert from_bytes.name == "<bytes>"
     assert_equal(pick_frames(Pipe(content), 4, **part), expected)  # type: ignore[arg-type]
+    os.mkfifo(tmp_path / "pipe")
+    threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(content,), daemon=True).start()
+    assert_equal(pick_frames(tmp_path / "pipe", 4, **part), expected)
     with video.open("rb") as file:
         file.seek(7)
         assert_equal(pick_frames(file, 4, **part), expected)
