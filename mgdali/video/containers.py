@@ -34,6 +34,8 @@ _REFER_TO_OTHERS = frozenset(
         *("mlv", "vobsub"),
     }
 )
+# Formats of text, which FFmpeg draws as pictures. It takes every file that ends in .txt for such a text.
+_DRAWN_TEXT = frozenset({"tty", "bin", "xbin", "adf", "idf"})
 # How such files begin. FFmpeg does not recognize them all: it depends on their names, and on how FFmpeg was built.
 _BEGINNINGS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"<?xml", b"v=0", b"# VobSub")
 _ADVICE = "Give the media file itself. A playlist can be joined into one file: ffmpeg -i PLAYLIST -c copy OUT.mp4"
@@ -114,7 +116,7 @@ def _name_for_ffmpeg(path: str) -> str:
 def _formats() -> str:
     """Return the names of the formats that FFmpeg may read, separated by commas."""
     names = []
-    for name in av.formats_available - _REFER_TO_OTHERS:
+    for name in av.formats_available - _REFER_TO_OTHERS - _DRAWN_TEXT:
         # Formats that can only be written raise this error.
         with suppress(ValueError):
             if not av.ContainerFormat(name, "r").no_file:

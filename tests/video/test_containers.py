@@ -161,3 +161,10 @@ def test_formats_that_need_no_file_are_refused() -> None:
             open_container(io.BytesIO(b"nothing"), "a.mp4", format=name),
         ):
             pass
+
+
+def test_a_text_is_not_drawn_as_a_video(tmp_path: Path) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("Notes about videos.\n" * 50)
+    with pytest.raises(VideoDecodeError, match=r"notes\.txt: .*nvalid"):
+        list(read_frames(str(text)))
