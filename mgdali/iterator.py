@@ -107,7 +107,8 @@ class MGDaliIterator(LoaderReports):
             and 3, and of one height and width for all videos. Workers call it after cropping, before the flip and the
             normalization, in training and in testing. If it has a parameter ``generator``, it gets a
             ``torch.Generator`` there; otherwise torch's global generator is seeded for the call and restored. The seed
-            follows from ``(seed, epoch, video)``. With it, PyAV decodes also where NVDEC could.
+            follows from ``(seed, epoch, video)``. If NVDEC decodes, it is called with clips on the GPU, and must have
+            that parameter; for another function PyAV decodes.
         dtype: Data type of the clips: ``"float32"``, ``"float16"``, ``"uint8"``, or torch's.
         layout: Order of the axes: ``"NTCHW"``, ``"NCTHW"`` or ``"NTHWC"``.
         mean, std: Normalization of R, G and B in units of [0, 1]. By default ImageNet's; with uint8 none.
@@ -511,17 +512,19 @@ def _end(feed: Feed, growing: GrowingIndex | None) -> None:
 
 
 def _usable_route(route: Route, decode: Decode, function: ClipFunction | None) -> Route:
-    """Return a route on which workers make finished clips, if there is a function that workers must call.
+    """Return the route, without NVDEC if the user's function draws from torch's global generator.
+
+    The graph that decodes calls the function in a thread, while the training uses that generator in another one.
 
     Raises:
-        ValueError: If the user wants NVDEC.
+        ValueError: If the user wants NVDEC then.
     """
-    if function is None or route.nvdec is None:
+    if function is None or function.takes_generator or route.nvdec is None:
         return route
     if decode == "nvdec":
         raise ValueError(
-            f"transform={function.name} is called by workers, which have no clips with decode='nvdec': pass "
-            "decode='auto' or 'cpu', and PyAV decodes; or change batches on the GPU in your loop"
+            f"transform={function.name} has no parameter generator, which decode='nvdec' needs, because torch's global "
+            "generator belongs to the training: add the parameter, or pass decode='auto' or 'cpu', and PyAV decodes"
         )
     return replace(route, nvdec=None)
 

@@ -107,12 +107,13 @@ def test_clips_of_two_sizes_are_an_error_that_names_both_videos(dataset: VideoDa
             next(loader)
 
 
-def test_pyav_decodes_for_a_function_unless_nvdec_was_requested() -> None:
+def test_nvdec_decodes_for_functions_that_take_a_generator_only() -> None:
     table = {"h264": DecoderCaps("h264", "4:2:0", 8, 7, 16, 16, 4096, 4096, 65536)}
     route, function = Route(torch.device("cuda", 0), table), ClipFunction(shrink_and_add_noise)
     assert _usable_route(route, "auto", function) == Route(torch.device("cuda", 0))
     assert _usable_route(route, "nvdec", None) == route
-    with pytest.raises(ValueError, match="transform=shrink_and_add_noise .* decode='nvdec'"):
+    assert _usable_route(route, "nvdec", ClipFunction(lambda clip, generator: clip)) == route
+    with pytest.raises(ValueError, match="transform=shrink_and_add_noise has no parameter generator.*decode='nvdec'"):
         _usable_route(route, "nvdec", function)
 
 

@@ -85,7 +85,7 @@ def clip_inputs(label: GraphInput = LABEL) -> tuple[GraphInput, ...]:
     return _PIXELS, _FLIP, label, _PICKS, _NUM_FRAMES
 
 
-def encoded_inputs(label: GraphInput = LABEL) -> tuple[GraphInput, ...]:
+def encoded_inputs(label: GraphInput = LABEL, *, transform: bool = False) -> tuple[GraphInput, ...]:
     """Return the inputs of the graph that decodes.
 
     They are those of :func:`clip_inputs` and, in addition, the encoded file, the offsets ``[N]``, the sample's kind,
@@ -95,8 +95,10 @@ def encoded_inputs(label: GraphInput = LABEL) -> tuple[GraphInput, ...]:
 
     Args:
         label: The input of the labels.
+        transform: Whether the graph calls the user's function. A further input is then the seed of the function with
+            the video's index in the data set, ``[2]``.
     """
-    return (*_ENCODED, label)
+    return (*_ENCODED, _TRANSFORM, label) if transform else (*_ENCODED, label)
 
 
 _ENCODED = (
@@ -112,6 +114,8 @@ _ENCODED = (
     GraphInput("window", np.float32, ndim=1),
     _FLIP,
 )
+
+_TRANSFORM = GraphInput("transform", np.int64, ndim=1)
 
 _NOT_NEEDED = {each.name: np.zeros((1,) * each.ndim, each.dtype) for each in _ENCODED if each.ndim}
 _NOT_NEEDED["pixels"] = np.zeros((1, 3, 1, 1), np.uint8)
@@ -163,7 +167,12 @@ def arrange_clips(
 
 
 def arrange_encoded(
-    videos: list[Video], results: list[Result], memory: list[NDArray[np.uint8]], *, label: GraphInput = LABEL
+    videos: list[Video],
+    results: list[Result],
+    memory: list[NDArray[np.uint8]],
+    *,
+    label: GraphInput = LABEL,
+    transform: list[tuple[int, int]] | None = None,
 ) -> Arrays:
     """Return a batch of encoded files and finished clips as the inputs :func:`encoded_inputs`.
 
@@ -172,11 +181,13 @@ def arrange_encoded(
         results: Their results.
         memory: Each file's bytes or clip's pixels.
         label: The input of the labels.
+        transform: Seed of the user's function and index of the video in the data set, for each; None for no function.
     """
     samples = [_encoded_sample(result, content) for result, content in zip(results, memory, strict=True)]
     return _in_order(
-        encoded_inputs(label),
+        encoded_inputs(label, transform=transform is not None),
         **{name: [sample[name] for sample in samples] for name in samples[0]},
+        transform=[np.array(each, np.int64) for each in transform or ()],
         num_frames=[result.num_frames for result in results],
         flip=[result.flip for result in results],
         label=_labels(videos, label),

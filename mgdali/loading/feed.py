@@ -13,6 +13,7 @@ from mgdali.errors import VideoDecodeError, WorkerError
 from mgdali.gpu.picking import FrameFunctions
 from mgdali.loading.batch import Part
 from mgdali.loading.graph import clips_pipeline, decoding_pipeline
+from mgdali.loading.graph_transform import GraphTransform
 from mgdali.loading.graphs import Graph, Graphs
 from mgdali.loading.order import Share
 from mgdali.loading.read_ahead import ReadAhead
@@ -77,6 +78,8 @@ class Feed:
         self._source: ClipSource | None = None
         self._ahead: ReadAhead[Part] | None = None
         self._graphs: Graphs | None = None
+        # The user's function, if graphs call it.
+        self._transform: GraphTransform | None = None
         # The next part, if the GPU's memory does not suffice for it beside the parts in the graphs.
         self._pending: Part | None = None
         # Whether the source has returned all parts of the epoch.
@@ -108,6 +111,8 @@ class Feed:
         self._drained = False
         if self._graphs is None:
             settings = self._settings
+            if settings.function is not None and settings.decodes_in_graph:
+                self._transform = GraphTransform(settings.function, self._source.path)
             make_graphs = partial(Graphs, self._make_graph, settings.graphs, settings.queue_depth)
             self._graphs = self._guarded(make_graphs)
 
@@ -173,7 +178,7 @@ class Feed:
         if not settings.decodes_in_graph:
             return Graph(partial(clips_pipeline, settings=settings))
         functions = self._make_functions()
-        build = partial(decoding_pipeline, settings=settings, functions=functions)
+        build = partial(decoding_pipeline, settings=settings, functions=functions, transform=self._transform)
         return Graph(build, functions=functions, bounded=True)
 
     def _guarded(self, step: Callable[[], Any]) -> Any:
@@ -209,7 +214,9 @@ class Feed:
             if not self._settings.decodes_in_graph:
                 names = ", ".join(self._graphs.paths)
                 raise RuntimeError(f"DALI failed on the clips of {names}: {_reason(error)}") from error
-            return self._recovered(error)
+            taken = self._recovered(error)
+        if self._transform is not None and self._transform.error is not None:
+            raise self._transform.error
         caught = self._graphs.error
         if isinstance(caught, KeyboardInterrupt):
             raise caught

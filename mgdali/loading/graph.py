@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,14 @@ from torch.utils.dlpack import DLDeviceType, from_dlpack
 
 from mgdali.gpu.picking import FrameFunctions
 from mgdali.loading.batch import KIND_CLIP, KIND_PICKS_KNOWN, Arrays, GraphInput, clip_inputs, encoded_inputs
+from mgdali.loading.graph_transform import GraphTransform
 from mgdali.loading.settings import LoaderSettings
 from mgdali.transforms import OutputFormat
 
 try:
     from nvidia.dali import fn, pipeline_def, types
     from nvidia.dali.pipeline import Pipeline
+    from nvidia.dali.plugin.pytorch import fn as torch_fn
 except ImportError as error:
     raise ImportError(
         "MGDaliIterator needs NVIDIA DALI, also on machines without a GPU: pip install 'mgdali[cuda12]', "
@@ -58,7 +61,12 @@ def clips_pipeline(source: Callable[[], Arrays], settings: LoaderSettings) -> Pi
     return build(source, settings.label, settings.route.device_id is not None, settings.output)
 
 
-def decoding_pipeline(source: Callable[[], Arrays], settings: LoaderSettings, functions: FrameFunctions) -> Pipeline:
+def decoding_pipeline(
+    source: Callable[[], Arrays],
+    settings: LoaderSettings,
+    functions: FrameFunctions,
+    transform: GraphTransform | None = None,
+) -> Pipeline:
     """Return the graph that gets encoded files: DALI decodes them, and ``functions`` pick frames and gather them.
 
     If the picks of a video are known, its file contains only the frames that they need. Without a GPU
@@ -68,10 +76,11 @@ def decoding_pipeline(source: Callable[[], Arrays], settings: LoaderSettings, fu
         source: Returns the next batch as :func:`mgdali.loading.batch.arrange_encoded` arranges it; memory as above.
         settings: Settings of the loader.
         functions: What the graph calls with decoded videos. Arrays are CuPy's on DALI's stream; NumPy's without a GPU.
+        transform: The user's function, which the graph calls with each clip before mirroring it; None for no function.
     """
     build = pipeline_def(**_execution(settings))(_decoding_graph)
     on_gpu = settings.route.device_id is not None
-    return build(source, settings.label, functions, on_gpu, settings.transform.size, settings.output)
+    return build(source, settings.label, functions, on_gpu, settings.transform.size, settings.output, transform)
 
 
 def to_torch_tensor(tensor: Any) -> torch.Tensor:
@@ -118,8 +127,9 @@ def _decoding_graph(
     on_gpu: bool,
     size: tuple[int, int],
     output: OutputFormat,
+    transform: GraphTransform | None,
 ) -> tuple[Any, ...]:
-    given = _inputs(source, encoded_inputs(label))
+    given = _inputs(source, encoded_inputs(label, transform=transform is not None))
     files, kind, window = given["file"], given["kind"], given["window"]
     offsets, pixels, labels = given["offsets"], given["pixels"], given["label"]
     known_picks, known_num_frames, places = given["picks"], given["num_frames"], given["places"]
@@ -143,7 +153,32 @@ def _decoding_graph(
     if on_gpu:
         num_frames = num_frames.gpu()
     clips = fn.resize(frames, roi_start=window[:2], roi_end=window[2:], size=size)
+    if transform is not None:
+        clips = _transformed(clips, given["transform"], transform, on_gpu)
     return _finished(clips, given["flip"], output), labels, picks, num_frames
+
+
+def _transformed(clips: Any, seeds: Any, transform: GraphTransform, on_gpu: bool) -> Any:
+    """Return what the user's function makes of the clips."""
+    planes = fn.transpose(clips, perm=[0, 3, 1, 2])
+    if on_gpu:
+        return torch_fn.torch_python_function(
+            planes, seeds.gpu(), function=transform, batch_processing=False, output_layouts="FCHW", device="gpu"
+        )
+    # On the CPU the torch operator does no more than this, but it creates a CUDA stream in any case.
+    return fn.dl_tensor_python_function(
+        planes,
+        seeds,
+        function=partial(_with_torch, transform),
+        batch_processing=False,
+        output_layouts="FCHW",
+        device="cpu",
+    )
+
+
+def _with_torch(transform: GraphTransform, *inputs: Any) -> Any:
+    """Call a function of tensors with capsules of DLPack, and return one."""
+    return transform(*map(from_dlpack, inputs)).__dlpack__()
 
 
 def _called(function: Callable[..., Any], inputs: list[Any], layouts: list[str], on_gpu: bool) -> Any:

@@ -136,8 +136,8 @@ class LoaderSettings:
             "memory_budget": self.memory_budget,
             "make_records": self.make_records,
             "keep_damaged": self.on_error == "keep",
-            "function": self.function,
         }
         if self.route.nvdec is None:
-            return ClipConfig(**shared)
+            return ClipConfig(function=self.function, **shared)
+        # The graph that decodes also calls the function, for all clips.
         return EncodedConfig(nvdec=self.route.nvdec, gpu_memory_budget=self.gpu_memory_budget, **shared)

@@ -10,7 +10,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from typing import Protocol
 
@@ -21,7 +20,7 @@ from mgdali.choices import draw, transform_seed
 from mgdali.datasets.video_dataset import Video, VideoDataset
 from mgdali.errors import TransformError, VideoDecodeError
 from mgdali.gpu.decoder_memory import session_cache_bytes
-from mgdali.loading.batch import Part, arrange_clips, arrange_encoded
+from mgdali.loading.batch import Arrays, Part, arrange_clips, arrange_encoded
 from mgdali.loading.order import WHOLE, Share
 from mgdali.loading.settings import LoaderSettings
 from mgdali.loading.stats import ClipWork, route_name
@@ -118,7 +117,6 @@ class ClipSource:
         self._tally = tally
         self._index = index
         self._on_record = on_record
-        self._arrange = partial(arrange_encoded if settings.decodes_in_graph else arrange_clips, label=settings.label)
         self._free = deque(range(settings.slots))
         self._under_way: dict[int, _Sample] = {}
         self._ahead: deque[_Sample] = deque()
@@ -138,6 +136,10 @@ class ClipSource:
         # Path and height and width of the first clip that the user's function has returned.
         self._first_clip: tuple[str, tuple[int, int]] | None = None
         self.error: Exception | None = None
+
+    def path(self, index: int) -> str:
+        """Return the path of the video at an index of the data set."""
+        return self._dataset[index].path
 
     def start(self, epoch: int, share: Share, taken: int = 0) -> None:
         """Begin an epoch. The graph must have finished all batches that it was given.
@@ -255,7 +257,7 @@ class ClipSource:
         files = [result for result in results if isinstance(result, EncodedResult)]
         self._decoded.update(result.frame_bytes for result in files)
         return Part(
-            self._arrange(videos, results, memory),
+            self._arrange(samples, videos, results, memory),
             [video.path for video in videos],
             last,
             indices=[sample.index for sample in samples],
@@ -281,6 +283,24 @@ class ClipSource:
             replaced=sample.replaced,
         )
 
+    def _arrange(
+        self, samples: list[_Sample], videos: list[Video], results: list[Result], memory: list[NDArray[np.uint8]]
+    ) -> Arrays:
+        """Return the graph's inputs for finished samples."""
+        label = self._settings.label
+        if not self._settings.decodes_in_graph:
+            return arrange_clips(videos, results, memory, label=label)
+        transform = None
+        if self._settings.function is not None:
+            transform = [(self._transform_seed(sample), sample.index) for sample in samples]
+        return arrange_encoded(videos, results, memory, label=label, transform=transform)
+
+    def _transform_seed(self, sample: _Sample) -> int:
+        """Return the seed of the user's function for a sample; 0 if there is no function."""
+        if self._settings.function is None:
+            return 0
+        return transform_seed(self._order.seed, self._epoch, sample.index, sample.occurrence)
+
     def _next_samples(self) -> list[_Sample]:
         """Return the next samples of the current batch, as many as fit into the GPU's memory beside other parts."""
         needed, decoded = 0, Counter(self._decoded)
@@ -298,7 +318,7 @@ class ClipSource:
 
     def _size_error(self, samples: list[_Sample]) -> TransformError | None:
         """Return an error if the user's function returned clips of several sizes, which cannot form a batch."""
-        if self._settings.function is None:
+        if self._settings.function is None or self._settings.decodes_in_graph:
             return None
         for sample in samples:
             if not isinstance(sample.result, ClipResult):
@@ -308,8 +328,7 @@ class ClipSource:
                 self._first_clip = path, (height, width)
             first, size = self._first_clip
             if (height, width) != size:
-                reason = f"it returned {height} by {width} pixels, but {size[0]} by {size[1]} for {first}"
-                return TransformError(path, self._settings.function.name, f"{reason}: return one size for all videos")
+                return self._settings.function.sizes_differ(path, (height, width), first, size)
         return None
 
     def _gpu_room(self, decoded: Counter[int]) -> float:
@@ -383,9 +402,7 @@ class ClipSource:
             occurrence=sample.occurrence,
             resized_crop=transform.resized_crop,
         )
-        seed = 0
-        if self._settings.function is not None:
-            seed = transform_seed(self._order.seed, self._epoch, sample.index, sample.occurrence)
+        seed = self._transform_seed(sample)
         self._under_way[sample.slot] = sample
         on_gpu = self._may_use_gpu(sample)
         video = sample.video

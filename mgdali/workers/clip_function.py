@@ -75,26 +75,42 @@ class ClipFunction:
         Raises:
             TransformError: If the function fails, or returns anything else.
         """
-        given = torch.from_numpy(clip)
+        with _one_thread():
+            changed: NDArray[np.uint8] = self.change(torch.from_numpy(clip), seed, path).numpy()
+        return changed
+
+    def change(self, clip: torch.Tensor, seed: int, path: str) -> torch.Tensor:
+        """Do the same with a tensor on any device. On a GPU, the function must take a generator."""
+        num_frames, device = len(clip), clip.device
         try:
-            with torch.no_grad(), _one_thread():
-                result = self._called(given, seed)
+            with torch.no_grad():
+                result = self._called(clip, seed)
         except Exception as error:
             reason = "".join(traceback.format_exception(error)).rstrip()
             raise TransformError(path, self.name, f"it failed:\n{reason}") from error
-        wrong = _what_is_wrong(result, len(clip))
+        wrong = _what_is_wrong(result, num_frames, device)
         if wrong is not None:
-            raise TransformError(
-                path,
-                self.name,
-                f"it must return a uint8 tensor [T, 3, H, W] with T={len(clip)} on the CPU, got {wrong}",
-            )
-        changed: NDArray[np.uint8] = result.numpy()
+            wanted = f"a uint8 tensor [T, 3, H, W] with T={num_frames} on {device}"
+            raise TransformError(path, self.name, f"it must return {wanted}, got {wrong}")
+        changed: torch.Tensor = result
         return changed
+
+    def sizes_differ(self, path: str, size: tuple[int, ...], first: str, first_size: tuple[int, ...]) -> TransformError:
+        """Return the error about clips of two sizes, which cannot form a batch.
+
+        Args:
+            path: Path of a video.
+            size: Height and width of what the function returned for it.
+            first: Path of an earlier video.
+            first_size: Height and width of what it returned for that.
+        """
+        (high, wide), (first_high, first_wide) = size, first_size
+        reason = f"it returned {high} by {wide} pixels, but {first_high} by {first_wide} for {first}"
+        return TransformError(path, self.name, f"{reason}: return one size for all videos")
 
     def _called(self, clip: torch.Tensor, seed: int) -> Any:
         if self.takes_generator:
-            return self.function(clip, generator=torch.Generator().manual_seed(seed))
+            return self.function(clip, generator=torch.Generator(clip.device).manual_seed(seed))
         with _global_seed(seed):
             return self.function(clip)
 
@@ -127,11 +143,11 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _what_is_wrong(result: Any, num_frames: int) -> str | None:
+def _what_is_wrong(result: Any, num_frames: int, device: torch.device) -> str | None:
     """Describe a result that is not a clip; return None if it is one."""
     if not isinstance(result, torch.Tensor):
         return f"{type(result).__name__}" if result is not None else "None: does it return its result?"
     fine = result.dtype == torch.uint8 and result.ndim == 4 and result.shape[:2] == (num_frames, 3)
-    if fine and result.numel() and result.device.type == "cpu":
+    if fine and result.numel() and result.device == device:
         return None
     return f"{str(result.dtype).removeprefix('torch.')} {list(result.shape)} on {result.device}"

@@ -53,6 +53,10 @@ def test_finished_clips_are_arranged_as_declared() -> None:
 
 def test_clips_and_files_in_one_batch_are_arranged_as_declared() -> None:
     memory = [np.zeros(result.shape, np.uint8) for result in (CLIP, FILE, KNOWN)]
+    transform = [(1 << 62, 7), (3, 8), (4, 9)]
+    arrays = arrange_encoded(VIDEOS, [CLIP, FILE, KNOWN], memory, transform=transform)
+    samples = check(arrays, encoded_inputs(transform=True), 3)
+    assert [tuple(each.tolist()) for each in samples["transform"]] == transform
     samples = check(arrange_encoded(VIDEOS, [CLIP, FILE, KNOWN], memory), encoded_inputs(), 3)
     assert [kind.tolist() for kind in samples["kind"]] == [KIND_CLIP, KIND_MEASURE, KIND_PICKS_KNOWN]
     assert [window.tolist() for window in samples["window"]] == [[0, 0, 8, 8], [2, 4, 10, 12], [6, 2, 14, 10]]

@@ -17,6 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from mgdali import MotionGuided, Segment, Stride, TopMotion, VideoDataset, VideoDecodeError
+from mgdali.choices import transform_seed
+from mgdali.errors import TransformError
 from mgdali.gpu.driver import DecoderCaps
 from mgdali.gpu.picking import FrameFunctions
 from mgdali.index.measure import measure_video
@@ -30,6 +32,7 @@ from mgdali.samplers import Representation, Sampler
 from mgdali.transforms import OutputFormat, SpatialTransform
 from mgdali.video.media import Media
 from mgdali.video.record import VideoRecord
+from mgdali.workers.clip_function import ClipFunction
 from mgdali.workers.clip_job import ClipConfig
 from mgdali.workers.encoded_job import EncodedResult
 from mgdali.workers.pool import LocalPool
@@ -103,12 +106,14 @@ def feed_of(
     index: Any = None,
     tally: Tally | None = None,
     num_graphs: int = 1,
+    function: Any = None,
 ) -> Feed:
     """Return the feed of the decoding graph on the CPU or, without kernels, of the graph that gets finished clips."""
     settings = LoaderSettings(
         sampler=sampler,
         order=EpochOrder(num_videos=len(dataset), batch_size=batch_size, shuffle=training),
         transform=SpatialTransform(training=training, crop_size=CROP, resize=CROP),
+        function=function and ClipFunction(function),
         output=OutputFormat(dtype="uint8"),
         route=Route(torch.device("cpu"), VP9_ONLY if kernels else None),
         num_workers=workers,
@@ -361,6 +366,59 @@ def test_an_epoch_that_ends_within_a_split_batch_is_followed_by_a_complete_one(
     again = epoch_of(feed)
     assert [videos for _, videos in again] == [videos for _, videos in whole]
     assert all((a["clips"] == b["clips"]).all() for (a, _), (b, _) in zip(again, whole, strict=True))
+
+
+def shrunk_noise(clip: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Add noise in place, and return every other column."""
+    return clip.add_(torch.randint(0, 9, clip.shape, generator=generator, dtype=torch.uint8))[..., ::2]
+
+
+@pytest.mark.parametrize("num_graphs", [1, 2])
+def test_the_users_function_changes_clips_of_all_kinds_before_they_are_mirrored(
+    mixed: VideoDataset, graph_kernels: Any, num_graphs: int
+) -> None:
+    feed = partial(feed_of, mixed, Segment(num_frames=3), graph_kernels, training=False)
+    changed = epoch_of(feed(function=shrunk_noise, num_graphs=num_graphs, budget=650_000))
+    seen = []
+    for (outputs, videos), (plain, _) in zip(changed, epoch_of(feed()), strict=True):
+        for clip, before, index in zip(outputs["clips"], plain["clips"], videos, strict=True):
+            expected = ClipFunction(shrunk_noise).change(before.clone(), transform_seed(0, 0, index), "")
+            assert torch.equal(clip, expected)
+            seen.append(index)
+    assert sorted(seen) == list(range(len(mixed)))
+
+    def mark(clip: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        clip[..., 0], clip[..., -1] = 255, 0
+        return clip
+
+    sides = {
+        tuple(clip[0, 0, 0, [0, -1]].tolist())
+        for outputs, _ in epoch_of(feed_of(mixed, Segment(num_frames=3), graph_kernels, function=mark))
+        for clip in outputs["clips"]
+    }
+    assert sides == {(255, 0), (0, 255)}
+
+
+def test_an_error_of_the_users_function_in_the_graph_names_the_video(mixed: VideoDataset, graph_kernels: Any) -> None:
+    count = 0
+
+    def fails(clip: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        nonlocal count
+        count += 1
+        return clip if count < 3 else clip.nonsense()  # type: ignore[attr-defined,no-any-return]
+
+    def narrows(clip: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        nonlocal count
+        count += 1
+        return clip[..., : CROP - count // 3]
+
+    names = [Path(video.path).name for video in mixed]
+    differ = f"24 by 23 .* 24 by 24 for .*{names[0]}"
+    for function, message, at in ((fails, "nonsense", 2), (fails, "nonsense", 0), (narrows, differ, 2)):
+        count = 2 - at
+        feed = feed_of(mixed, Segment(num_frames=2), graph_kernels, training=False, function=function)
+        with pytest.raises(TransformError, match=rf"(?s){function.__name__} on the clip of .*{names[at]}: .*{message}"):
+            epoch_of(feed)
 
 
 class Records:

@@ -13,12 +13,16 @@ from mgdali import MotionGuided
 from mgdali.gpu.nvdec import ANY_GPU
 from mgdali.gpu.picking import FrameFunctions
 from mgdali.loading.graph import Pipeline, clips_pipeline, decoding_pipeline
+from mgdali.loading.graph_transform import GraphTransform
 from mgdali.loading.order import EpochOrder
 from mgdali.loading.route import Route
 from mgdali.loading.settings import LoaderSettings
 from mgdali.transforms import OutputFormat
+from mgdali.workers.clip_function import ClipFunction
 
 SAMPLER = MotionGuided()
+DECODING = partial(decoding_pipeline, functions=FrameFunctions(SAMPLER))
+FUNCTION = GraphTransform(ClipFunction(lambda clip, generator: clip), str)
 
 
 def no_batch() -> Any:
@@ -28,11 +32,16 @@ def no_batch() -> Any:
 @pytest.mark.parametrize("dtype", ["float32", "float16", "uint8"])
 @pytest.mark.parametrize("layout", ["NTCHW", "NCTHW", "NTHWC"])
 @pytest.mark.parametrize(
-    "make", [clips_pipeline, partial(decoding_pipeline, functions=FrameFunctions(SAMPLER))], ids=["clips", "decoding"]
+    "make",
+    [clips_pipeline, DECODING, partial(DECODING, transform=FUNCTION)],
+    ids=["clips", "decoding", "decoding, with a function"],
 )
 def test_graphs_for_a_gpu_are_complete_up_to_the_cuda_driver(
-    make: Callable[..., Pipeline], layout: Any, dtype: Any
+    make: Callable[..., Pipeline], layout: Any, dtype: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if not torch.cuda.is_available():
+        # DALI's torch operator creates one when the graph is defined.
+        monkeypatch.setattr(torch.cuda, "Stream", lambda device: None)
     settings = LoaderSettings(
         sampler=SAMPLER,
         order=EpochOrder(num_videos=4, batch_size=2),

@@ -98,7 +98,7 @@ def test_torch_uses_one_thread_during_the_call_and_as_many_as_before_afterwards(
     ("function", "message"),
     [
         (lambda clip: clip.nonsense(), "(?s)it failed:\nTraceback.*AttributeError.*nonsense"),
-        (lambda clip: None, r"must return a uint8 tensor \[T, 3, H, W\] with T=4 on the CPU, got None"),
+        (lambda clip: None, r"must return a uint8 tensor \[T, 3, H, W\] with T=4 on cpu, got None"),
         (lambda clip: clip.numpy(), "got ndarray"),
         (lambda clip: clip / 255, r"got float32 \[4, 3, 8, 10\] on cpu"),
         (lambda clip: clip[:2], r"got uint8 \[2, 3, 8, 10\] on cpu"),
