@@ -55,6 +55,8 @@ FRAMES_PER_PICK = 5.0
 PACKED_FRAMES_PER_PICK = 3
 LARGE_SIDE = 480
 """Median of the frames' shorter side from which packing is recommended, in pixels. A pack scales it down to 256."""
+PADDING = 1.1
+"""Size of decoded frames in memory, relative to their pixels, about."""
 UNEVEN = 4.0
 """Frames of the longest video relative to the mean from which a batch may wait for one video."""
 SMALL_BATCH = 8
@@ -65,11 +67,11 @@ CACHED = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerTimes:
-    """CPU time of a worker per clip, in seconds, without an index.
+    """CPU time of a worker per clip, in seconds.
 
     Attributes:
-        decode: Decoding every frame.
-        motion: Keeping the frames and measuring motion.
+        decode: Decoding every frame; with the index of a pack, the frames that the picks need.
+        motion: Keeping the frames and measuring motion; 0 with an index.
         rest: Cutting out, resizing, conversion to RGB, and for videos beyond the memory budget decoding again.
     """
 
@@ -101,24 +103,26 @@ class Reading:
 class Measurements:
     """What was measured. Speeds are medians over the rounds.
 
+    "The loader" is the one without an index; for a packed data set, the one that loads the pack, with its index.
+
     Attributes:
         cores: Number of cores that the process may use.
         num_workers: Number of worker processes.
         batch_size: Number of clips per batch.
-        clips_per_s: Speed of the loader without an index.
+        clips_per_s: Speed of the loader.
         workers_busy: CPU time of the loader's workers as a share of the time that passed, in [0, 1].
         main_busy: CPU time of the loader's main process, in seconds per second; its threads may use several cores.
         decoding_busy: Like ``workers_busy``, of the processes of decoding alone; None if they were not measured.
-        index_gain: Ratio of the speeds with and without an index; None if it was not measured.
+        index_gain: Ratio of the speeds with and without an index; None if it was not measured, and for a pack.
         index_seconds: Time per video that building the index took.
         worker: Stages of a worker's job; None if they were not measured.
         decoded_per_pick: Decoded frames per different picked frame, with an index; None if it was not measured.
         mean_frames, longest_frames: Number of frames of the videos.
         short_side: Median of the shorter sides of the frames, in pixels.
         reading: Reading the files; None if it was not measured.
-        decoded_twice: Number of videos that do not fit into the memory budget, of ``staged`` videos.
-        staged: Number of videos whose stages were measured.
-        largest_bytes: Size of the largest video's decoded frames, in bytes, about.
+        videos: Number of videos.
+        decoded_twice: Number of videos whose frames do not fit into the memory budget.
+        largest_bytes: Size of the largest video's decoded frames, in bytes, without padding.
         is_pack: Whether the videos are a packed data set.
     """
 
@@ -137,8 +141,8 @@ class Measurements:
     longest_frames: int = 0
     short_side: float = 0.0
     reading: Reading | None = None
+    videos: int = 0
     decoded_twice: int = 0
-    staged: int = 0
     largest_bytes: float = 0.0
     is_pack: bool = False
 
@@ -186,7 +190,7 @@ class Advice:
 
 
 def bound(measured: Measurements) -> Bound:
-    """Return what limits the loader without an index."""
+    """Return what limits the loader."""
     used = measured.workers_busy * measured.num_workers + measured.main_busy
     relative = measured.workers_busy / max(measured.decoding_busy or 1.0, measured.workers_busy)
     facts = (
@@ -256,7 +260,8 @@ def index_rule(measured: Measurements) -> Advice | None:
         "index",
         'index="auto"',
         f"with an index the loader was {gain:.2f} times as fast; building it took {_seconds(measured.index_seconds)} "
-        f'per video, which {epochs} epochs save. "auto" measures during the first epoch',
+        f'per video, a time that is saved within {epochs} epoch{"s" * (epochs > 1)}. "auto" measures during the '
+        "first epoch",
     )
 
 
@@ -307,12 +312,13 @@ def memory_rule(measured: Measurements) -> Advice | None:
     """Recommend a larger memory budget if videos were decoded twice."""
     if not measured.decoded_twice:
         return None
-    mebibytes = max(1, math.ceil(measured.largest_bytes / 2**20))
+    mebibytes = math.ceil(PADDING * measured.largest_bytes / 2**20)
     return Advice(
         "memory_budget",
         f"memory_budget={mebibytes} << 20",
-        f"{measured.decoded_twice} of {measured.staged} videos did not fit into it and were decoded twice; the frames "
-        f"of the largest take about {mebibytes} MiB, in each worker. With an index, nothing is decoded twice",
+        f"the frames of {measured.decoded_twice} of {measured.videos} videos do not fit into it, so that they are "
+        f"decoded twice; those of the largest take up to {mebibytes} MiB, in each worker. With an index, nothing is "
+        "decoded twice",
     )
 
 

@@ -26,12 +26,14 @@ from mgdali.bench.peers.registry import PEERS, Peer
 from mgdali.bench.peers.task import Task, cores
 from mgdali.bench.rows import fastest, in_order, row
 from mgdali.bench.sample import SEED, Sample, Watch, prepare
-from mgdali.bench.stages import DECODED, MEASURED, WHOLE, StagesWorker, VideoStages
+from mgdali.bench.stages import DECODED, DECODED_NEEDED, FROM_INDEX, MEASURED, STAGES, WHOLE, StagesWorker, VideoStages
 from mgdali.errors import VideoDecodeError, check_integer
 from mgdali.gpu import driver
 from mgdali.loading.route import choose_route
 from mgdali.samplers import MotionGuided
 from mgdali.transforms import SpatialTransform
+from mgdali.video.decoder import MEMORY_BUDGET
+from mgdali.video.record import VideoRecord
 
 __all__ = ["BenchOptions", "run_bench"]
 
@@ -179,10 +181,15 @@ def _entrants() -> tuple[list[Peer], str | None]:
 
 
 def _stages(sample: Sample, task: Task, options: BenchOptions, watch: Watch) -> list[VideoStages]:
-    """Measure the stages of a worker's job for some videos, until about the time of an epoch has passed."""
+    """Measure the stages of a worker's job for some videos, until about the time of two epochs has passed.
+
+    Videos of middle size come first, so that a few of them are typical.
+    """
     sampler = MotionGuided(num_frames=task.num_frames, mu=task.mu)
     transform = SpatialTransform(training=False, crop_size=task.crop_size, resize=task.resize)
-    known = list(zip(sample.paths, sample.records, strict=True))[:_STAGED]
+    known = sorted(zip(sample.paths, sample.records, strict=True), key=lambda each: _frame_bytes(each[1]))
+    middle = (len(known) - 1) / 2
+    known = [known[place] for place in sorted(range(len(known)), key=lambda place: abs(place - middle))[:_STAGED]]
     found: list[VideoStages] = []
     started = time.perf_counter()
     with StagesWorker(sampler, transform, timeout=options.limit) as worker:
@@ -196,7 +203,7 @@ def _stages(sample: Sample, task: Task, options: BenchOptions, watch: Watch) -> 
             except VideoDecodeError:
                 # The loader replaces it.
                 continue
-            if time.perf_counter() - started > options.seconds:
+            if time.perf_counter() - started > 2 * options.seconds:
                 break
     return found
 
@@ -317,44 +324,52 @@ def _measurements(
     entered: Mapping[str, _Entrant], sample: Sample, staged: Sequence[VideoStages], task: Task
 ) -> Measurements | None:
     """Return what the advice follows from; None if this loader has no row."""
-    plain = entered.get(PLAIN)
-    if plain is None or not plain.epochs:
+    loader = entered.get(PLAIN if sample.pack is None else PACKED)
+    if loader is None or not loader.epochs:
         return None
     clips, frames = len(sample.paths), [record.num_frames for record in sample.records]
+    sizes = [_frame_bytes(record) for record in sample.records]
     measured = Measurements(
         cores=cores(),
         num_workers=task.workers,
         batch_size=task.batch_size,
-        clips_per_s=statistics.median(clips / epoch.seconds for epoch in plain.epochs),
-        workers_busy=_busy(plain, task.workers),
+        clips_per_s=statistics.median(clips / epoch.seconds for epoch in loader.epochs),
+        workers_busy=_busy(loader, task.workers),
         main_busy=statistics.median(
-            (epoch.cpu_seconds - epoch.worker_cpu_seconds) / epoch.seconds for epoch in plain.epochs
+            (epoch.cpu_seconds - epoch.worker_cpu_seconds) / epoch.seconds for epoch in loader.epochs
         ),
         index_seconds=sample.index_seconds_a_video,
         mean_frames=statistics.fmean(frames),
         longest_frames=max(frames),
         short_side=statistics.median(min(record.width, record.height) for record in sample.records),
         reading=Reading(first=sample.first_read, again=sample.again, clip_bytes=sample.total_bytes / clips),
-        largest_bytes=max(map(_frame_bytes, sample.records)),
+        videos=clips,
+        decoded_twice=0 if sample.pack else sum(size > MEMORY_BUDGET for size in sizes),
+        largest_bytes=max(sizes),
         is_pack=sample.pack is not None,
     )
     if (floor := entered.get(FLOOR)) is not None:
         measured = replace(measured, decoding_busy=_busy(floor, task.workers))
-    if (indexed := entered.get(INDEXED)) is not None:
-        seconds = ([epoch.seconds for epoch in each.epochs] for each in (plain, indexed))
+    if sample.pack is None and (indexed := entered.get(INDEXED)) is not None:
+        seconds = ([epoch.seconds for epoch in each.epochs] for each in (loader, indexed))
         measured = replace(measured, index_gain=ratios(*seconds)["median"])
     if not staged:
         return measured
-    decode, kept, whole = (
-        statistics.fmean(each.seconds[stage] for each in staged) for stage in (DECODED, MEASURED, WHOLE)
-    )
     return replace(
         measured,
-        worker=WorkerTimes(decode=decode, motion=max(0.0, kept - decode), rest=max(0.0, whole - max(kept, decode))),
+        worker=_worker_times(staged, indexed=sample.pack is not None),
         decoded_per_pick=sum(each.decoded_indexed for each in staged) / sum(each.picked for each in staged),
-        decoded_twice=sum(each.decoded > each.frames for each in staged),
-        staged=len(staged),
     )
+
+
+def _worker_times(staged: Sequence[VideoStages], *, indexed: bool) -> WorkerTimes:
+    """Return the parts of a worker's job, without an index or with one: the means over the videos."""
+    mean = {stage: statistics.fmean(each.seconds[stage] for each in staged) for stage in STAGES}
+    if indexed:
+        decode = mean[DECODED_NEEDED]
+        return WorkerTimes(decode=decode, motion=0.0, rest=max(0.0, mean[FROM_INDEX] - decode))
+    decode, kept = mean[DECODED], max(mean[DECODED], mean[MEASURED])
+    return WorkerTimes(decode=decode, motion=kept - decode, rest=max(0.0, mean[WHOLE] - kept))
 
 
 def _busy(entrant: _Entrant, workers: int) -> float:
@@ -363,9 +378,9 @@ def _busy(entrant: _Entrant, workers: int) -> float:
     return min(1.0, statistics.median(shares))
 
 
-def _frame_bytes(record: Any) -> float:
+def _frame_bytes(record: VideoRecord) -> float:
     """Return the size of all decoded frames of a video, in bytes, without padding."""
-    kind = av.VideoFormat(record.pixel_format)
+    kind = av.VideoFormat(record.pixel_format or "yuv420p")
     bits = max((part.bits for part in kind.components), default=8)
     sample_bytes = 1 if bits <= 8 else 2
     return float(record.num_frames * record.width * record.height * kind.bits_per_pixel / bits * sample_bytes)

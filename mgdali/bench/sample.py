@@ -1,4 +1,4 @@
-"""The videos that are measured: a sample of the user's own, as files that every loader can open, with an index."""
+"""The videos that are measured: a sample, as files that every loader can open, with an index."""
 
 from __future__ import annotations
 

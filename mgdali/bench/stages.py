@@ -31,7 +31,7 @@ from mgdali.video.record import VideoRecord
 from mgdali.workers.clip_job import ClipConfig, ClipJob, ClipLoader
 from mgdali.workers.pool import WorkerPool
 
-__all__ = ["DECODED", "DECODED_NEEDED", "INDEXED", "MEASURED", "STAGES", "WHOLE", "StagesWorker", "VideoStages"]
+__all__ = ["DECODED", "DECODED_NEEDED", "FROM_INDEX", "MEASURED", "STAGES", "WHOLE", "StagesWorker", "VideoStages"]
 
 DECODED = "the same, opened as the loader does"
 """Decoding every frame of a video."""
@@ -41,9 +41,9 @@ WHOLE = "all of its work, without an index"
 """The complete job of a worker without an index."""
 DECODED_NEEDED = "decode the frames needed for the picks"
 """Decoding the frames that the picks need. They are known from the index."""
-INDEXED = "all of its work, with an index"
+FROM_INDEX = "all of its work, with an index"
 """The complete job of a worker with an index."""
-STAGES = ("decode every frame", DECODED, MEASURED, WHOLE, DECODED_NEEDED, INDEXED)
+STAGES = ("decode every frame", DECODED, MEASURED, WHOLE, DECODED_NEEDED, FROM_INDEX)
 """Names of the stages. The first decodes as :mod:`mgdali.bench.peers.floor` does."""
 
 
@@ -53,16 +53,11 @@ class VideoStages:
 
     Attributes:
         seconds: CPU time by stage.
-        frames: Number of frames of the video.
-        decoded: Number of frames that were decoded without an index; more than ``frames`` if the video does not fit
-            into the memory budget and was decoded twice.
         decoded_indexed: Number of frames that were decoded with an index.
         picked: Number of different frames that were picked.
     """
 
     seconds: dict[str, float]
-    frames: int
-    decoded: int
     decoded_indexed: int
     picked: int
 
@@ -99,18 +94,15 @@ class _Loader:
             lambda: _measure(job.media, self._sampler.representation),
             lambda: make(WHOLE, ClipJob(job.media, job.choices)),
             lambda: _decode_needed(self._sampler, job),
-            lambda: make(INDEXED, job),
+            lambda: make(FROM_INDEX, job),
         )
         stages = dict(zip(STAGES, work, strict=True))
         self._calls += 1
         seconds = {name: _seconds(stages[name]) for name in in_turn(STAGES, self._calls)}
-        whole, indexed = made[WHOLE], made[INDEXED]
         return VideoStages(
             {name: seconds[name] for name in STAGES},
-            frames=whole.num_frames,
-            decoded=whole.frames_decoded,
-            decoded_indexed=indexed.frames_decoded,
-            picked=len(np.unique(whole.picks)),
+            decoded_indexed=made[FROM_INDEX].frames_decoded,
+            picked=len(np.unique(made[FROM_INDEX].picks)),
         )
 
 

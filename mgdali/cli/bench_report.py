@@ -20,7 +20,7 @@ from mgdali.cli.video_bar import counted, say_failed
 
 __all__ = ["bench_with_progress", "print_report", "write_report"]
 
-_HEADS = ("clips/s", "least", "most", "over\npeer", "over\ndecoding", "CPU ms\nper clip")
+_HEADS = ("clips/s", "least", "most", "over\npeer", "over\ndecode", "CPU ms\nper clip")
 
 
 def bench_with_progress(options: BenchOptions, console: Console) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def _print_data(data: Mapping[str, Any], console: Console) -> None:
         found += f", {data['copied']} copied to a temporary folder, because other loaders open files"
     say(
         console,
-        f"{data['data']}: {found}; measured with {data['videos']} of {data['frames']} frames and "
+        f"{data['data']}: {found}; {data['videos']} were loaded, with {data['frames']} frames and "
         f"{decimal(data['bytes'])}. Their index was built in {data['index_seconds']:.1f} s",
     )
     say_failed(console, data["failed"], "see --json")

@@ -23,7 +23,7 @@ BUSY = Measurements(
     longest_frames=120,
     short_side=256.0,
     reading=Reading(first=1e9, again=1e9, clip_bytes=1e5),
-    staged=8,
+    videos=8,
 )
 """Measurements that suggest no change."""
 WAITING = replace(BUSY, workers_busy=0.5)
@@ -83,7 +83,7 @@ def test_an_index_is_advised_if_it_is_faster_and_pays_for_itself() -> None:
     found = advice.index_rule(replace(BUSY, index_gain=2.0, index_seconds=0.02))
     assert found is not None
     assert "2.00 times as fast" in found.reason
-    assert "4 epochs" in found.reason
+    assert "within 4 epochs" in found.reason
     assert advice.index_rule(replace(BUSY, index_gain=1.09)) is None
     assert advice.index_rule(replace(BUSY, index_gain=2.0, index_seconds=0.3)) is None
     assert advice.index_rule(replace(BUSY, index_gain=None)) is None
@@ -116,7 +116,7 @@ def test_larger_batches_are_advised_if_the_main_process_is_the_limit() -> None:
 
 def test_a_larger_memory_budget_is_advised_if_videos_were_decoded_twice() -> None:
     (found,) = advise(replace(BUSY, decoded_twice=2, largest_bytes=600 * 2.0**20))
-    assert found.change == "memory_budget=600 << 20"
+    assert found.change == "memory_budget=660 << 20"
     assert "2 of 8 videos" in found.reason
 
 

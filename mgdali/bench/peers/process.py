@@ -202,8 +202,9 @@ class PeerProcess:
             selector.register(self._process.stdout, selectors.EVENT_READ)
             # An answer is one line, written in one piece.
             try:
-                while not selector.select(_SAMPLE_SECONDS if look else CTRL_C_SECONDS):
-                    if time.monotonic() > end:
+                wait = _SAMPLE_SECONDS if look else CTRL_C_SECONDS
+                while not selector.select(min(wait, max(0.0, end - time.monotonic()))):
+                    if time.monotonic() >= end:
                         self._kill()
                         raise Refusal(f"it did not answer within {limit:g} s")
                     if look:
