@@ -107,12 +107,13 @@ def feed_of(
     tally: Tally | None = None,
     num_graphs: int = 1,
     function: Any = None,
+    spatial: SpatialTransform | None = None,
 ) -> Feed:
     """Return the feed of the decoding graph on the CPU or, without kernels, of the graph that gets finished clips."""
     settings = LoaderSettings(
         sampler=sampler,
         order=EpochOrder(num_videos=len(dataset), batch_size=batch_size, shuffle=training),
-        transform=SpatialTransform(training=training, crop_size=CROP, resize=CROP),
+        transform=spatial or SpatialTransform(training=training, crop_size=CROP, resize=CROP),
         function=function and ClipFunction(function),
         output=OutputFormat(dtype="uint8"),
         route=Route(torch.device("cpu"), VP9_ONLY if kernels else None),
@@ -153,6 +154,23 @@ def test_both_graphs_give_the_same_batches(mixed: VideoDataset, graph_kernels: A
     videos = mixed[:5] if feature else mixed
     decoded = epoch_of(feed_of(videos, sampler, graph_kernels))
     assert_near(decoded, epoch_of(feed_of(videos, sampler)))
+
+
+@pytest.mark.parametrize(
+    "spatial",
+    [
+        SpatialTransform(training=True, crop="random_resized", crop_size=(20, 36)),
+        SpatialTransform(crop_size=(30, 38), resize=None),
+    ],
+    ids=["random", "without resizing"],
+)
+def test_both_graphs_give_the_same_rectangular_clips(
+    mixed: VideoDataset, graph_kernels: Any, spatial: SpatialTransform
+) -> None:
+    feed = partial(feed_of, mixed, Segment(num_frames=2), spatial=spatial)
+    decoded = epoch_of(feed(graph_kernels))
+    assert {tuple(outputs["clips"].shape[2:]) for outputs, _ in decoded} == {(3, *spatial.size)}
+    assert_near(decoded, epoch_of(feed()))
 
 
 def test_strategies_of_this_package_never_leave_the_device(mixed: VideoDataset, graph_kernels: Any) -> None:
