@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mgdali.one_video.pick import pick_frames
     from mgdali.packing.encoding import Encoding
     from mgdali.packing.pack import pack
-    from mgdali.samplers import MotionClip, MotionGuided, Representation, Segment, Stride, TopMotion
+    from mgdali.samplers import Fps, MotionClip, MotionGuided, Representation, Segment, Stride, TopMotion
     from mgdali.video.time_range import TimeRange
 
 __version__ = "0.1.0"
@@ -28,6 +28,7 @@ __version__ = "0.1.0"
 __all__ = [
     "DatasetError",
     "Encoding",
+    "Fps",
     "MGDaliIterator",
     "MotionClip",
     "MotionGuided",
@@ -53,6 +54,7 @@ __all__ = [
 _MODULES = {
     "DatasetError": "errors",
     "Encoding": "packing.encoding",
+    "Fps": "samplers",
     "MGDaliIterator": "iterator",
     "MotionClip": "samplers",
     "MotionGuided": "samplers",

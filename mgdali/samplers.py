@@ -22,6 +22,7 @@ from mgdali.sampling import Inverse, PastEnd
 Motion = Literal["image", "feature"]
 
 __all__ = [
+    "Fps",
     "Motion",
     "MotionClip",
     "MotionGuided",
@@ -35,6 +36,8 @@ __all__ = [
     "UniformSample",
     "check_sampler",
     "checked_picks",
+    "needs_times",
+    "sampled_picks",
 ]
 
 
@@ -83,6 +86,10 @@ class Representation:
 class Sampler(Protocol):
     """Members that the loader needs of a sampling strategy.
 
+    A strategy with an attribute ``needs_times`` that is True also gets the times of the frames: its ``pick`` has a
+    further argument ``seconds``, which is given by name: float64 ``[T]``, not decreasing, counted from the first frame
+    of the file, also for a segment of it.
+
     Attributes:
         num_frames: Number of picks per video, N.
         representation: How motion must be measured; None if the strategy does not use motion.
@@ -124,10 +131,36 @@ def check_sampler(sampler: object) -> None:
     if hasattr(sampler, "__iter__") and not isinstance(sampler, str):
         raise ValueError(
             f"sampler picks the frames of each video, but {type(sampler).__name__} chooses videos: pass a strategy "
-            "such as MotionGuided(num_frames=8); choose videos by shuffle=, by rank= and world_size=, or by "
-            "dataset.subset(indices)"
+            "such as MotionGuided(num_frames=8); choose videos by shuffle=, weights= or order=, by rank= and "
+            "world_size=, or by dataset.subset(indices)"
         )
     raise ValueError(f"sampler must have num_frames, representation and pick(), got {sampler!r}")
+
+
+def needs_times(sampler: Sampler) -> bool:
+    """Return whether a strategy needs the times of the frames."""
+    return bool(getattr(sampler, "needs_times", False))
+
+
+def sampled_picks(
+    sampler: Sampler,
+    motion: NDArray[np.float64] | None,
+    total: int,
+    offsets: NDArray[np.float64],
+    seconds: NDArray[np.float64] | None = None,
+) -> NDArray[np.int64]:
+    """Call a strategy and return its picks, int64 ``[N]``, after a check.
+
+    Args:
+        sampler: The strategy.
+        motion, total, offsets: As in :meth:`Sampler.pick`.
+        seconds: Times of the frames, float64 ``[T]``; None unless :func:`needs_times`.
+
+    Raises:
+        ValueError: If it does not return N integers in ``[0, T)``.
+    """
+    times = {"seconds": seconds} if needs_times(sampler) else {}
+    return checked_picks(sampler, sampler.pick(motion, total, offsets, **times), total)
 
 
 def checked_picks(sampler: Sampler, picks: NDArray[np.int64], total: int) -> NDArray[np.int64]:
@@ -254,6 +287,53 @@ class Stride:
         starts = max(total - span, 0) + 1
         start = min(int(offsets[0] * starts), starts - 1)
         return sampling.sample_stride(total, self.num_frames, self.stride, start=start, past_end=self.past_end)
+
+
+@dataclass(frozen=True)
+class Fps:
+    """Frames at even steps of time from a random start; in testing, a centred run: :func:`mgdali.sampling.sample_fps`.
+
+    For data sets whose videos have different frame rates. Only the first of the N offsets is used.
+
+    Args:
+        fps: Number of picks per second, > 0.
+        num_frames: Number of picks per video, N >= 1.
+        past_end: Which frames replace those past the end of a short video: ``"repeat_last"`` or ``"loop"``.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    fps: float
+    num_frames: int = 8
+    _: KW_ONLY
+    past_end: PastEnd = "repeat_last"
+
+    def __post_init__(self) -> None:
+        sampling.check_fps(self.fps)
+        check_integer("num_frames", self.num_frames, least=1)
+        sampling.check_past_end(self.past_end)
+
+    @property
+    def representation(self) -> None:
+        return None
+
+    @property
+    def needs_times(self) -> bool:
+        """Whether ``pick`` gets the times of the frames: True."""
+        return True
+
+    def pick(
+        self,
+        motion: NDArray[np.float64] | None,
+        total: int,
+        offsets: NDArray[np.float64],
+        *,
+        seconds: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.int64]:
+        if seconds is None:
+            raise ValueError(f"{self!r} needs the times of the frames: pass seconds=, float64 [{total}]")
+        return sampling.sample_fps(seconds, self.num_frames, self.fps, offset=float(offsets[0]), past_end=self.past_end)
 
 
 @dataclass(frozen=True)

@@ -22,16 +22,22 @@ __all__ = [
     "Inverse",
     "PastEnd",
     "check_even",
+    "check_fps",
     "check_inverse",
     "check_mu",
     "check_past_end",
     "motion_weights",
+    "sample_fps",
     "sample_motion_clip",
     "sample_motion_guided",
     "sample_segment",
     "sample_stride",
     "sample_top_motion",
 ]
+
+
+# Times of frames are ticks of a clock, and steps of time are sums of floats.
+_SAME_TIME = 1e-6
 
 
 def motion_weights(motion: ArrayLike, mu: float = 0.5, even: float = 0.0) -> NDArray[np.float64]:
@@ -239,6 +245,46 @@ def sample_motion_clip(
     return sample_stride(total, count, step, start=start, past_end=past_end)
 
 
+def sample_fps(
+    seconds: ArrayLike, num_frames: int, fps: float, *, offset: float = 0.5, past_end: PastEnd = "repeat_last"
+) -> NDArray[np.int64]:
+    """Pick the frames that are shown at even steps of time, ``1 / fps`` apart, whatever the video's frame rate.
+
+    A frame is shown from its time to that of the next frame. Times that differ by less than a microsecond are equal.
+
+    Args:
+        seconds: Times of the frames, float ``[T]``, T >= 1, finite and not decreasing.
+        num_frames: Number of picks, N >= 1.
+        fps: Number of picks per second, > 0.
+        offset: Position of the first pick between the first frame and the latest beginning with which all picks are
+            within the video, in [0, 1). Random in training, 0.5 in testing. In a shorter video, the first pick is the
+            first frame.
+        past_end: Which frames replace those past the end of a short video: ``"repeat_last"`` the last frame;
+            ``"loop"`` those of the same video played again. The last frame is shown for the mean time of a frame.
+
+    Returns:
+        int64 ``[N]`` in ``[0, T)``. Sorted with ``past_end="repeat_last"``.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+        >>> sample_fps(np.arange(60) / 30, 5, 10, offset=0)
+        array([ 0,  3,  6,  9, 12])
+    """
+    check_past_end(past_end)
+    check_fps(fps)
+    count, places = _check_picks(_check_count("num_frames", num_frames), offset)
+    times = _check_seconds(seconds)
+    times = times - times[0]
+    start = float(places) * max(times[-1] - (count - 1) / fps, 0.0)
+    shown = start + np.arange(count) / fps
+    if past_end == "loop":
+        length = times[-1] + times[-1] / max(len(times) - 1, 1)
+        shown = np.mod(shown, length) if length > 0 else np.zeros(count)
+    return np.asarray(np.searchsorted(times, shown + _SAME_TIME, side="right") - 1, np.int64)
+
+
 def sample_top_motion(motion: ArrayLike, num_frames: int) -> NDArray[np.int64]:
     """Pick the N frames of largest S, in temporal order (Table 3, "top motion").
 
@@ -302,6 +348,16 @@ def check_even(even: float) -> None:
         raise ValueError(f"even must be a number in [0, 1], got {even!r}")
 
 
+def check_fps(fps: float) -> None:
+    """Raise ValueError unless ``fps`` is a finite number > 0."""
+    try:
+        valid = math.isfinite(fps) and fps > 0
+    except TypeError:
+        valid = False
+    if not valid:
+        raise ValueError(f"fps must be a finite number > 0, got {fps!r}")
+
+
 def check_inverse(inverse: str) -> None:
     """Raise ValueError unless ``inverse`` is one of the rules of :func:`sample_motion_guided`."""
     if inverse not in get_args(Inverse):
@@ -335,6 +391,15 @@ def _check_motion(motion: ArrayLike) -> NDArray[np.float64]:
         at = int(np.argmax(bad))
         raise ValueError(f"motion must be finite and >= 0, got motion[{at}] = {values[at]}")
     return values
+
+
+def _check_seconds(seconds: ArrayLike) -> NDArray[np.float64]:
+    times = np.asarray(seconds, np.float64)
+    if times.ndim != 1 or len(times) == 0:
+        raise ValueError(f"seconds must have shape [T] with T >= 1, got shape {list(times.shape)}")
+    if not np.isfinite(times).all() or (np.diff(times) < 0).any():
+        raise ValueError("seconds must be finite and not decreasing")
+    return times
 
 
 def _check_picks(num_frames: int, offsets: ArrayLike) -> tuple[int, NDArray[np.float64]]:

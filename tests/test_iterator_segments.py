@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from mgdali import MotionGuided, MotionIndex, VideoDataset, VideoDecodeError, build_index
+from mgdali import Fps, MotionGuided, MotionIndex, VideoDataset, VideoDecodeError, build_index, pick_frames
 from mgdali.errors import VideoCrashError
 from mgdali.loading import tally
 from mgdali.samplers import Representation
@@ -206,3 +206,15 @@ def test_decoding_a_long_way_to_a_segment_is_reported_once(folder: Path, monkeyp
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         batches(VideoDataset([folder / "a.mp4"], [0]))
+
+
+def test_steps_of_time_are_the_same_with_an_index_and_in_segments(folder: Path, index: Path, tmp_path: Path) -> None:
+    sampler = Fps(10, 4)
+    expected = [digest(batch) for batch in batches(segments(folder), sampler=sampler)]
+    for arguments in ({"index": index}, {"index": "auto", "cache_dir": tmp_path}):
+        assert [digest(batch) for batch in batches(segments(folder), sampler=sampler, **arguments)] == expected
+    (batch,) = batches(segments(folder), 1, batch_size=7, shuffle=False, training=False, sampler=sampler)
+    # 0.25 s to 1 s at 30 frames/s are frames 8 to 29; a run of 9 frames is in the middle of them.
+    assert batch[2]["frames"][1].tolist() == [14, 17, 20, 23]
+    clip = pick_frames(folder / "a.mp4", sampler=sampler, start=0.25, end=1)
+    assert clip.indices.tolist() == [14, 17, 20, 23]

@@ -13,7 +13,18 @@ from numpy.typing import NDArray
 
 from mgdali import sampling
 from mgdali.motion import default_filters
-from mgdali.samplers import MotionClip, MotionGuided, Representation, Sampler, Segment, Stride, TopMotion
+from mgdali.samplers import (
+    Fps,
+    MotionClip,
+    MotionGuided,
+    Representation,
+    Sampler,
+    Segment,
+    Stride,
+    TopMotion,
+    needs_times,
+    sampled_picks,
+)
 
 STRATEGIES = [MotionGuided(), MotionClip(), Segment(), Stride(), TopMotion()]
 MOTION = np.array([0, 3, 50, 2, 8, 1, 0, 90, 4, 7, 7, 12], np.float64)
@@ -207,3 +218,16 @@ def test_a_bad_representation_is_named(kind: Any, arguments: dict[str, Any], mes
 def test_a_bad_argument_is_named_with_its_value(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_strategy_with_times_gets_them_and_needs_them() -> None:
+    seconds = np.arange(20) / 10
+    found = sampled_picks(Fps(5, 4), None, 20, np.zeros(4), seconds)
+    assert found.tolist() == [0, 2, 4, 6]
+    assert needs_times(Fps(5, 4))
+    assert not needs_times(Segment(4))
+    with pytest.raises(ValueError, match="needs the times of the frames"):
+        Fps(5, 4).pick(None, 20, np.zeros(4))
+    for fps in (0, -1, float("nan"), "5"):
+        with pytest.raises(ValueError, match="fps must be"):
+            Fps(fps)  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ import mgdali
 from mgdali.sampling import (
     Inverse,
     motion_weights,
+    sample_fps,
     sample_motion_clip,
     sample_motion_guided,
     sample_segment,
@@ -207,6 +208,33 @@ def test_weights_are_motion_to_the_power_of_mu() -> None:
     assert motion_weights([0, 4, 9], 2).tolist() == [0, 16, 81]
     assert motion_weights([0, 4, 9], 0).tolist() == [1, 1, 1]
     assert motion_weights([0, 0], 0.5).tolist() == [1, 1]
+
+
+# --- Even steps of time -----------------------------------------------------------------------------------------------
+
+
+def test_steps_of_time_pick_the_frames_that_are_shown_then() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(200):
+        seconds = np.cumsum(rng.uniform(0.005, 0.2, int(rng.integers(1, 60)))) + 7
+        count, fps, offset = int(rng.integers(1, 12)), rng.uniform(1, 40), rng.random()
+        picks = sample_fps(seconds, count, fps, offset=offset)
+        start = offset * max(seconds[-1] - seconds[0] - (count - 1) / fps, 0)
+        for i, pick in enumerate(picks.tolist()):
+            shown = seconds[0] + start + i / fps
+            assert seconds[pick] <= shown + 1e-6
+            assert pick == len(seconds) - 1 or seconds[pick + 1] > shown
+
+
+@pytest.mark.parametrize(("rate", "fps", "step"), [(30, 10, 3), (25, 5, 5), (30000 / 1001, 30000 / 1001, 1)])
+def test_steps_of_a_whole_number_of_frames_are_exact(rate: float, fps: float, step: int) -> None:
+    assert sample_fps(np.arange(300) / rate, 20, fps, offset=0).tolist() == [step * i for i in range(20)]
+
+
+def test_a_short_video_repeats_its_last_frame_or_is_played_again() -> None:
+    assert sample_fps([0, 0.5, 1], 6, 2).tolist() == [0, 1, 2, 2, 2, 2]
+    assert sample_fps([0, 0.5, 1], 6, 2, past_end="loop").tolist() == [0, 1, 2, 0, 1, 2]
+    assert sample_fps([3.0], 3, 2, past_end="loop").tolist() == [0, 0, 0]
 
 
 # --- Runs around motion -----------------------------------------------------------------------------------------------
@@ -409,6 +437,9 @@ def test_top_motion_of_a_short_video_takes_all_frames_and_repeats_them_evenly(mo
         (lambda: sample_motion_guided([1], 2, even=-0.25), "even must be .* got -0.25"),
         (lambda: sample_motion_guided([1], 2, even=1.5), "even must be .* got 1.5"),
         (lambda: motion_weights([1], even=math.nan), "even must be .* got nan"),
+        (lambda: sample_fps([0, 1], 2, 0), "fps must be .* got 0"),
+        (lambda: sample_fps([1, 0], 2, 5), "seconds must be finite and not decreasing"),
+        (lambda: sample_fps([], 2, 5), r"seconds must have shape \[T\] .* got shape \[0\]"),
         (lambda: motion_weights([1], even="half"), "even must be .* got 'half'"),
         (lambda: motion_weights([1], even=np.array([0.1, 0.2])), r"even must be .* got array\(\[0.1, 0.2\]\)"),
         (lambda: motion_weights([0, 1e-310], 1, 0.5), "too small for float64, 1e-310: scale motion up"),

@@ -25,6 +25,7 @@ from mgdali.loading.order import WHOLE, Share
 from mgdali.loading.settings import LoaderSettings
 from mgdali.loading.stats import ClipWork, route_name
 from mgdali.loading.tally import NOT_INDEXED, Tally
+from mgdali.samplers import needs_times
 from mgdali.video.record import VideoRecord
 from mgdali.workers.clip_job import ClipJob, ClipResult
 from mgdali.workers.encoded_job import GRAPH_FAILED, EncodedResult, Result
@@ -374,7 +375,7 @@ class ClipSource:
             return
         if time_range is not None and record.error is None:
             sample.part = time_range.frames(record)
-        sample.record = record.without_times()
+        sample.record = record if needs_times(self._settings.sampler) else record.without_times()
 
     def _expected_seconds(self, sample: _Sample) -> float:
         """Return the time that a sample's video took before, else an estimate from its record, else 0."""

@@ -18,7 +18,7 @@ from mgdali.errors import VideoDecodeError, check_integer
 from mgdali.one_video.clip import PickedClip
 from mgdali.one_video.pictures import ClipPictures
 from mgdali.one_video.source import AnyVideo, opened
-from mgdali.samplers import MotionGuided, Representation, Sampler, check_sampler
+from mgdali.samplers import MotionGuided, Representation, Sampler, check_sampler, needs_times, sampled_picks
 from mgdali.video.decoder import DecodedVideo, Decoder, motion_of_part
 from mgdali.video.media import Media
 from mgdali.video.record import VideoRecord
@@ -130,8 +130,19 @@ class _Measured:
     def representation(self) -> Representation:
         return Representation()
 
-    def pick(self, motion: NDArray[np.float64] | None, total: int, offsets: NDArray[np.float64]) -> NDArray[np.int64]:
-        return self.sampler.pick(None, total, offsets)
+    @property
+    def needs_times(self) -> bool:
+        return needs_times(self.sampler)
+
+    def pick(
+        self,
+        motion: NDArray[np.float64] | None,
+        total: int,
+        offsets: NDArray[np.float64],
+        *,
+        seconds: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.int64]:
+        return sampled_picks(self.sampler, None, total, offsets, seconds)
 
     def __repr__(self) -> str:
         return repr(self.sampler)

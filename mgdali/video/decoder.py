@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mgdali.errors import VideoDecodeError
-from mgdali.samplers import Sampler, checked_picks
+from mgdali.samplers import Sampler, needs_times, sampled_picks
 from mgdali.video.frames import OneThreadAtATime, RGBConverter, as_media, read_frames
 from mgdali.video.kept_frames import KeptFrames, frame_checksum
 from mgdali.video.media import Media
@@ -26,7 +26,7 @@ from mgdali.video.packets import StreamLog
 from mgdali.video.part_bounds import PartBounds
 from mgdali.video.picked_frames import frames_needed, read_picked
 from mgdali.video.record import VideoRecord
-from mgdali.video.time_range import TimeRange
+from mgdali.video.time_range import TimeRange, frame_seconds
 
 __all__ = ["MEMORY_BUDGET", "DecodedVideo", "Decoder", "Picture", "known_picks", "motion_of_part"]
 
@@ -102,7 +102,11 @@ def known_picks(
     if representation is not None and motion is None:
         return None
     first, end = part or (0, record.num_frames)
-    return _picks(sampler, None if motion is None else motion_of_part(motion, first, end), end - first, offsets) + first
+    own = None if motion is None else motion_of_part(motion, first, end)
+    seconds = frame_seconds(record) if needs_times(sampler) else None
+    if seconds is None and needs_times(sampler):
+        return None
+    return sampled_picks(sampler, own, end - first, offsets, None if seconds is None else seconds[first:end]) + first
 
 
 def motion_of_part(motion: NDArray[np.float64], first: int, end: int) -> NDArray[np.float64]:
@@ -112,12 +116,6 @@ def motion_of_part(motion: NDArray[np.float64], first: int, end: int) -> NDArray
     own = motion[first:end].copy()
     own[:1] = 0.0
     return own
-
-
-def _picks(
-    sampler: Sampler, motion: NDArray[np.float64] | None, total: int, offsets: NDArray[np.float64]
-) -> NDArray[np.int64]:
-    return checked_picks(sampler, sampler.pick(motion, total, offsets), total)
 
 
 class Decoder:
@@ -131,7 +129,8 @@ class Decoder:
             decoded twice: once for its motion, once for the picks.
         keep_damaged: Whether to treat a damaged video as if it ended before the damage. A video that has fewer than N
             frames before the damage is an error in any case.
-        note_times: Whether to note the time of each frame that is decoded.
+        note_times: Whether to note the time of each frame that is decoded. The times are noted anyway if the strategy
+            needs them.
     """
 
     def __init__(
@@ -141,7 +140,8 @@ class Decoder:
         self._representation = sampler.representation
         self._memory_budget = memory_budget
         self._keep_damaged = keep_damaged
-        self._note_times = note_times
+        self._needs_times = needs_times(sampler)
+        self._note_times = note_times or self._needs_times
         self._to_rgb = RGBConverter()
         self._use = OneThreadAtATime(self)
 
@@ -222,7 +222,15 @@ class Decoder:
         # A part is decoded up to its end only, so that a log of it serves the second pass alone.
         noted = StreamLog() if log is None and (time_range is not None or self._note_times) else log
         found = self._measure(media, time_range, noted, whole=log is not None)
-        picks = _picks(self._sampler, found.motion, found.end - found.first, offsets) + found.first
+        if self._needs_times and (found.seconds is None or np.isnan(found.seconds).any()):
+            raise VideoDecodeError(
+                media.path,
+                found.decoded,
+                "neither its frames nor its container tell the time",
+                f"Choose another sampler than {self._sampler!r}, or copy it to a container with times.",
+            )
+        picks = sampled_picks(self._sampler, found.motion, found.end - found.first, offsets, found.seconds)
+        picks = picks + found.first
         wanted = np.unique(picks).tolist()
         decoded = found.decoded
         if found.kept:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mgdali.errors import VideoDecodeError
 from mgdali.gpu.decoder_memory import decoding_bytes
 from mgdali.gpu.nvdec import NvdecTable, choose_way, reason_of_codec
+from mgdali.samplers import needs_times
 from mgdali.transforms import Window
 from mgdali.video.bare_stream import BARE_CODECS
 from mgdali.video.colour import colour_correction
@@ -170,6 +171,8 @@ class EncodedLoader:
             return "PyAV measures it for the index"
         if picks is None and job.time_range is not None:
             return "only PyAV measures a part of a video"
+        if picks is None and needs_times(self._sampler):
+            return "only PyAV tells the times of the frames"
         if job.media.frame_files() is not None:
             return "DALI does not decode JPEG frames on a GPU"
         return None if joined is None else reason_of_codec(joined.record.codec, self._nvdec) or None
