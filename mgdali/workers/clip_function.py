@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
+import pickle
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -32,7 +34,7 @@ class ClipFunction:
         function: A function, or a callable object such as a ``torch.nn.Module``.
 
     Raises:
-        ValueError: If it cannot be called.
+        ValueError: If it cannot be called; when it is pickled, if that is not possible.
     """
 
     function: Callable[..., Any]
@@ -40,6 +42,16 @@ class ClipFunction:
     def __post_init__(self) -> None:
         if not callable(self.function):
             raise ValueError(f"transform must be a function of a clip, got {self.function!r}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Pickled here, so that the error names the argument.
+        try:
+            return _unpickled, (cloudpickle.dumps(self.function),)
+        except Exception as error:
+            raise ValueError(
+                f"transform={self.name} cannot be sent to workers ({error}): create what it needs when it is called, "
+                "or pass num_workers=0"
+            ) from error
 
     @property
     def name(self) -> str:
@@ -113,6 +125,10 @@ class ClipFunction:
             return self.function(clip, generator=torch.Generator(clip.device).manual_seed(seed))
         with _global_seed(seed):
             return self.function(clip)
+
+
+def _unpickled(function: bytes) -> ClipFunction:
+    return ClipFunction(pickle.loads(function))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -112,6 +113,19 @@ def test_errors_name_the_video_and_the_function_and_can_be_pickled(function: Any
         ClipFunction(function)(clip(), 0, "folder/a.mp4")
     assert "<lambda> on the clip of folder/a.mp4: it " in str(caught.value)
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_a_function_that_cannot_be_sent_to_workers_is_named() -> None:
+    lock = threading.Lock()
+
+    def locked(clip: torch.Tensor) -> torch.Tensor:
+        with lock:
+            return clip
+
+    with pytest.raises(ValueError, match=r"transform=.*locked cannot be sent to workers \(.*lock.*num_workers=0"):
+        pickle.dumps(ClipFunction(locked))
+    sent = pickle.loads(pickle.dumps(ClipFunction(lambda clip: clip // 2)))
+    assert (sent(clip(), 0, "a.mp4") == clip() // 2).all()
 
 
 def test_something_that_cannot_be_called_is_refused() -> None:
