@@ -13,7 +13,10 @@ from typing import Any
 import mgdali
 from mgdali.gpu import driver
 
-__all__ = ["facts"]
+__all__ = ["available_memory", "facts"]
+
+_MEMORY = Path("/proc/meminfo")
+_CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
 def facts() -> dict[str, Any]:
@@ -28,6 +31,22 @@ def facts() -> dict[str, Any]:
         **{name: _version(name) for name in ("numpy", "torch", "cupy")},
         **_gpu_facts(),
     }
+
+
+def available_memory() -> int | None:
+    """Return the memory that new processes can use without swapping, in bytes; None if it is not known.
+
+    It is what Linux reports, or less if the control group (version 2) of a container has a limit.
+    """
+    found = []
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        lines = _MEMORY.read_text().splitlines()
+        found += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    with contextlib.suppress(OSError, ValueError):
+        limit, used = ((_CONTROL_GROUP / name).read_text() for name in ("memory.max", "memory.current"))
+        # Without a limit, the first is "max", which is not a number.
+        found.append(max(0, int(limit) - int(used)))
+    return min(found, default=None)
 
 
 def _gpu_facts() -> dict[str, Any]:

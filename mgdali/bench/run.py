@@ -142,7 +142,7 @@ def run_bench(options: BenchOptions, watch: Watch = lambda text, done, total: No
         )
         peers = [peer for peer in peers if peer.preset is None or sample.pack is not None]
         staged = _stages(sample, task, options, watch)
-        entered, refused = _enter(peers, task, sample.paths, options.limit, stack, watch)
+        entered, refused = _enter(peers, task, sample, options.limit, stack, watch)
         failed, interrupted = _take_turns(entered, options.rounds, watch)
     measured = _measurements(entered, sample, staged, task)
     return {
@@ -187,10 +187,14 @@ def _stages(sample: Sample, task: Task, options: BenchOptions, watch: Watch) -> 
     """
     sampler = MotionGuided(num_frames=task.num_frames, mu=task.mu)
     transform = SpatialTransform(training=False, crop_size=task.crop_size, resize=task.resize)
-    known = sorted(zip(sample.paths, sample.records, strict=True), key=lambda each: _frame_bytes(each[1]))
+    videos = zip(sample.paths, sample.records, strict=True)
+    # Larger ones are decoded twice, and measuring their stages would keep all of their frames.
+    known = sorted((each for each in videos if _frame_bytes(each[1]) <= MEMORY_BUDGET), key=_size_of)
     middle = (len(known) - 1) / 2
     known = [known[place] for place in sorted(range(len(known)), key=lambda place: abs(place - middle))[:_STAGED]]
     found: list[VideoStages] = []
+    if not known:
+        return found
     started = time.perf_counter()
     with StagesWorker(sampler, transform, timeout=options.limit) as worker:
         for number, (path, record) in enumerate(known):
@@ -209,7 +213,7 @@ def _stages(sample: Sample, task: Task, options: BenchOptions, watch: Watch) -> 
 
 
 def _enter(
-    peers: Sequence[Peer], task: Task, paths: Sequence[str], limit: float, stack: ExitStack, watch: Watch
+    peers: Sequence[Peer], task: Task, sample: Sample, limit: float, stack: ExitStack, watch: Watch
 ) -> tuple[dict[str, _Entrant], dict[str, str]]:
     """Start each loader and let it load all videos once.
 
@@ -220,7 +224,10 @@ def _enter(
     refused: dict[str, str] = {}
     for number, peer in enumerate(peers):
         watch(f"Warm-up: {peer.name}", number, len(peers))
-        process = PeerProcess(peer, task, paths, limit=limit)
+        if (reason := _too_large(peer, sample.records, task.workers)) is not None:
+            refused[peer.name] = reason
+            continue
+        process = PeerProcess(peer, task, sample.paths, limit=limit)
         # Killed after Ctrl-C and after an error.
         stack.push(lambda kind, *_, process=process: process.close(at_once=kind is not None))
         try:
@@ -231,6 +238,24 @@ def _enter(
             refused[peer.name] = _explain(peer, error)
             process.close()
     return entered, refused
+
+
+def _too_large(peer: Peer, records: Sequence[VideoRecord], workers: int) -> str | None:
+    """Return the reason that a peer must not be started: its workers could use up the memory; otherwise None.
+
+    The peers keep all frames of a video as RGB. On a GPU, they report an error if its memory is used up.
+    """
+    available = machine.available_memory()
+    if peer.gpu or peer.kind not in ("documented", "by hand") or available is None:
+        return None
+    sizes = sorted((3 * record.num_frames * record.width * record.height for record in records), reverse=True)
+    needed = sum(sizes[:workers])
+    if needed <= available / 2:
+        return None
+    return (
+        f"was not started: it keeps all frames of a video, {needed / 2**30:.1f} GiB for the {workers} largest videos, "
+        f"and only {available / 2**30:.1f} GiB of memory are available"
+    )
 
 
 def _take_turns(entered: dict[str, _Entrant], rounds: int, watch: Watch) -> tuple[dict[str, str], bool]:
@@ -376,6 +401,10 @@ def _busy(entrant: _Entrant, workers: int) -> float:
     """Return the share of the time for which the workers had a core, the median over the rounds."""
     shares = (epoch.worker_cpu_seconds / (epoch.seconds * workers) for epoch in entrant.epochs)
     return min(1.0, statistics.median(shares))
+
+
+def _size_of(video: tuple[str, VideoRecord]) -> float:
+    return _frame_bytes(video[1])
 
 
 def _frame_bytes(record: VideoRecord) -> float:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mgdali.bench import machine
 from mgdali.bench.peers.process import Epoch, PeerProcess, Refusal
 from mgdali.bench.peers.registry import PEERS
 from mgdali.bench.peers.task import Task
 from mgdali.bench.peers.usage import tree
-from mgdali.bench.run import BenchOptions, _Entrant, _take_turns
+from mgdali.bench.run import BenchOptions, _Entrant, _take_turns, _too_large
+from tests.support.index_records import make_record
 
 
 class Loader:
@@ -72,6 +75,41 @@ def test_a_loader_that_takes_too_long_is_killed() -> None:
     assert process._process.returncode is not None
     assert tree(pid) == [pid]
     process.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "available", "refused"),
+    [
+        ("spdl", 3 << 30, True),
+        # Half of the memory is left to others.
+        ("spdl", 4 << 30, False),
+        ("spdl", None, False),
+        ("dataloader-pyav-luma", 3 << 30, True),
+        ("mgdali", 1, False),
+        ("decode-only", 1, False),
+    ],
+)
+def test_a_loader_that_keeps_all_frames_is_not_started_if_they_do_not_fit_into_memory(
+    name: str, available: int | None, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "available_memory", lambda: available)
+    # As RGB, 1 GiB each. Two workers load two of them at a time.
+    records = [make_record(f"{i}.mp4", num_frames=1024, width=1024, height=341) for i in range(3)]
+    reason = _too_large(PEERS[name], records, 2)
+    assert (reason is not None) == refused
+    assert reason is None or "2.0 GiB for the 2 largest videos, and only 3.0 GiB" in reason
+
+
+def test_the_available_memory_is_limited_by_the_control_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_MEMORY", tmp_path / "meminfo")
+    monkeypatch.setattr(machine, "_CONTROL_GROUP", tmp_path)
+    assert machine.available_memory() is None
+    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable: 5 kB\n")
+    (tmp_path / "memory.current").write_text("1000\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert machine.available_memory() == 5 * 1024
+    (tmp_path / "memory.max").write_text("3000\n")
+    assert machine.available_memory() == 2000
 
 
 @pytest.mark.parametrize(
