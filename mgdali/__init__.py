@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mgdali import motion, sampling
     from mgdali.datasets.mixing import mixing_weights
     from mgdali.datasets.video_dataset import Video, VideoDataset
-    from mgdali.errors import DatasetError, VideoDecodeError, WorkerError
+    from mgdali.errors import DatasetError, TransformError, VideoDecodeError, WorkerError
     from mgdali.index.build import build_index
     from mgdali.index.reader import MotionIndex
     from mgdali.iterator import MGDaliIterator
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mgdali.packing.pack import pack
     from mgdali.samplers import Fps, MotionClip, MotionGuided, Representation, Segment, Stride, TopMotion
     from mgdali.video.time_range import TimeRange
+    from mgdali.views import Views
 
 __version__ = "0.1.0"
 
@@ -39,9 +40,11 @@ __all__ = [
     "Stride",
     "TimeRange",
     "TopMotion",
+    "TransformError",
     "Video",
     "VideoDataset",
     "VideoDecodeError",
+    "Views",
     "WorkerError",
     "build_index",
     "mixing_weights",
@@ -65,9 +68,11 @@ _MODULES = {
     "Stride": "samplers",
     "TimeRange": "video.time_range",
     "TopMotion": "samplers",
+    "TransformError": "errors",
     "Video": "datasets.video_dataset",
     "VideoDataset": "datasets.video_dataset",
     "VideoDecodeError": "errors",
+    "Views": "views",
     "WorkerError": "errors",
     "build_index": "index.build",
     "mixing_weights": "datasets.mixing",

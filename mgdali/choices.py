@@ -72,7 +72,15 @@ def generator(purpose: Purpose, seed: int, epoch: int, *video: int) -> np.random
 
 
 def draw(
-    seed: int, epoch: int, index: int, num_frames: int, *, training: bool, occurrence: int = 0, resized_crop: int = 0
+    seed: int,
+    epoch: int,
+    index: int,
+    num_frames: int,
+    *,
+    training: bool,
+    occurrence: int = 0,
+    resized_crop: int = 0,
+    view: int = 0,
 ) -> Draw:
     """Return the random choices for the video at ``index`` of the data set.
 
@@ -85,16 +93,17 @@ def draw(
         occurrence: How often the video has occurred before in this epoch. Each occurrence has its own choices.
         resized_crop: Number of choices for a random resized crop, K. They have their own stream, so the other choices
             do not depend on it.
+        view: Number of the view of the video. Each view has its own choices.
     """
     if not training:
         return _middles(num_frames)
-    video = (index, occurrence) if occurrence else (index,)
+    video = _key(index, occurrence, view)
     numbers = generator(Purpose.DRAW, seed, epoch, *video).random(num_frames + 3)
     tries = generator(Purpose.RESIZED_CROP, seed, epoch, *video).random(resized_crop) if resized_crop else _NO_NUMBERS
     return Draw(numbers[3:], numbers[:2], float(numbers[2]), tries)
 
 
-def transform_seed(seed: int, epoch: int, index: int, occurrence: int = 0) -> int:
+def transform_seed(seed: int, epoch: int, index: int, occurrence: int = 0, view: int = 0) -> int:
     """Return the seed of the user's function for the video at ``index`` of the data set, in ``[0, 2**63)``.
 
     Args:
@@ -102,9 +111,17 @@ def transform_seed(seed: int, epoch: int, index: int, occurrence: int = 0) -> in
         epoch: The epoch, >= 0.
         index: The video's index in the data set.
         occurrence: How often the video has occurred before in this epoch.
+        view: Number of the view of the video.
     """
-    video = (index, occurrence) if occurrence else (index,)
+    video = _key(index, occurrence, view)
     return int(generator(Purpose.TRANSFORM, seed, epoch, *video).integers(1 << 63))
+
+
+def _key(index: int, occurrence: int, view: int) -> tuple[int, ...]:
+    """Return the numbers by which random choices for a view of a video are told apart from others."""
+    if view:
+        return index, occurrence, view
+    return (index, occurrence) if occurrence else (index,)
 
 
 @lru_cache

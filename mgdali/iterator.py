@@ -32,6 +32,7 @@ from mgdali.loading.torch_arguments import check_torch_arguments
 from mgdali.samplers import Sampler
 from mgdali.transforms import Crop, CropPosition, DType, Layout, OutputFormat, SpatialTransform
 from mgdali.video.decoder import MEMORY_BUDGET
+from mgdali.views import Views
 from mgdali.workers.clip_function import ClipFunction
 
 if TYPE_CHECKING:
@@ -109,6 +110,10 @@ class MGDaliIterator(LoaderReports):
             ``torch.Generator`` there; otherwise torch's global generator is seeded for the call and restored. The seed
             follows from ``(seed, epoch, video)``. If NVDEC decodes, it is called with clips on the GPU, and must have
             that parameter; for another function PyAV decodes.
+        views: Several views of each video from one decoding, :class:`~mgdali.Views`: clips ``[N, V, T, 3, H, W]``, and
+            ``frames`` of the metadata ``[N, V, T]``.
+        repeats: In training, the number of rows of each video in a batch, R >= 1, from one decoding, each with its own
+            picks, crop and flip: batches have R times ``batch_size`` rows, and repetitions follow each other.
         dtype: Data type of the clips: ``"float32"``, ``"float16"``, ``"uint8"``, or torch's.
         layout: Order of the axes: ``"NTCHW"``, ``"NCTHW"`` or ``"NTHWC"``.
         mean, std: Normalization of R, G and B in units of [0, 1]. By default ImageNet's; with uint8 none.
@@ -194,6 +199,8 @@ class MGDaliIterator(LoaderReports):
         crop_ratio: tuple[float, float] = (3 / 4, 4 / 3),
         flip_prob: float = 0.5,
         transform: Callable[..., torch.Tensor] | None = None,
+        views: Views | None = None,
+        repeats: int = 1,
         dtype: DType | torch.dtype = "float32",
         layout: Layout = "NTCHW",
         mean: tuple[float, float, float] | None = None,
@@ -257,12 +264,19 @@ class MGDaliIterator(LoaderReports):
             decoder_threads=decoder_threads,
             num_graphs=num_graphs,
             make_records=index == "auto" and dataset.pack is None,
+            views=views,
+            repeats=repeats,
             label=label_input(dataset.labels),
         )
         # There is no attribute `sampler`: Lightning would take the loader for a torch DataLoader.
         self.dataset = dataset
         self._format = BatchFormat(
-            return_meta=return_meta, keys=batch_keys, paths=dataset.paths, columns=dataset.columns
+            return_meta=return_meta,
+            keys=batch_keys,
+            paths=dataset.paths,
+            columns=dataset.columns,
+            views=None if views is None else views.count,
+            repeats=repeats,
         )
         self._index = index
         self._tally = Tally()

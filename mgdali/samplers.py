@@ -153,12 +153,14 @@ def sampled_picks(
 
     Args:
         sampler: The strategy.
-        motion, total, offsets: As in :meth:`Sampler.pick`.
+        motion, total, offsets: As in :meth:`Sampler.pick`; offsets ``[V, N]`` give picks ``[V, N]``.
         seconds: Times of the frames, float64 ``[T]``; None unless :func:`needs_times`.
 
     Raises:
         ValueError: If it does not return N integers in ``[0, T)``.
     """
+    if offsets.ndim == 2:
+        return np.stack([sampled_picks(sampler, motion, total, own, seconds) for own in offsets])
     times = {"seconds": seconds} if needs_times(sampler) else {}
     return checked_picks(sampler, sampler.pick(motion, total, offsets, **times), total)
 

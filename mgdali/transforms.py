@@ -164,6 +164,30 @@ class SpatialTransform:
         numbered = list(enumerate(self.scales))
         return [(h, w) for (i, h), (j, w) in itertools.product(numbered, numbered) if abs(i - j) <= self.max_distort]
 
+    def test_window(
+        self,
+        height: int,
+        width: int,
+        *,
+        along: CropPosition | None = None,
+        corner: tuple[CropPosition, CropPosition] | None = None,
+    ) -> Window:
+        """Return a window of a test clip at another place than ``crop_position``.
+
+        Args:
+            height, width: Size of the frame, in pixels.
+            along: Position along the frame's longer side; along the other side, the window is centred.
+            corner: Vertical and horizontal position, in place of ``along``.
+
+        Raises:
+            FrameSizeError: As :meth:`window`.
+        """
+        high, wide = self._test_size(height, width)
+        position = along or self.crop_position
+        down, right = corner or ((position, "center") if height > width else ("center", position))
+        top, left = _place(height - high, down), _place(width - wide, right)
+        return Window(top, left, top + high, left + wide)
+
     def window(self, height: int, width: int, choices: Draw) -> Window:
         """Return the part of a ``height`` by ``width`` frame that becomes the clip.
 
@@ -171,18 +195,14 @@ class SpatialTransform:
             FrameSizeError: If the frame is not resized and is smaller than the clip.
         """
         if not self.training:
-            high, wide = self._test_size(height, width)
-            tall = height > width
-            top = _place(height - high, self.crop_position if tall else "center")
-            left = _place(width - wide, "center" if tall else self.crop_position)
-        elif self.crop == "random_resized":
+            return self.test_window(height, width)
+        if self.crop == "random_resized":
             return self._resized_crop(height, width, choices.resized_crop.tolist())
-        else:
-            most_high, most_wide = self._largest(height, width)
-            scale_high, scale_wide = self._sizes[_choose(choices.crop[0], len(self._sizes))]
-            high, wide = _even_size(most_high * scale_high, most_high), _even_size(most_wide * scale_wide, most_wide)
-            down, right = _PLACES[_choose(choices.crop[1], len(_PLACES))]
-            top, left = _place(height - high, down), _place(width - wide, right)
+        most_high, most_wide = self._largest(height, width)
+        scale_high, scale_wide = self._sizes[_choose(choices.crop[0], len(self._sizes))]
+        high, wide = _even_size(most_high * scale_high, most_high), _even_size(most_wide * scale_wide, most_wide)
+        down, right = _PLACES[_choose(choices.crop[1], len(_PLACES))]
+        top, left = _place(height - high, down), _place(width - wide, right)
         return Window(top, left, top + high, left + wide)
 
     def _test_size(self, height: int, width: int) -> tuple[int, int]:

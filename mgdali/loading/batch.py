@@ -27,6 +27,7 @@ __all__ = [
     "clip_inputs",
     "encoded_inputs",
     "label_input",
+    "single_clips",
 ]
 
 Arrays = tuple[list[NDArray[Any]] | NDArray[Any], ...]
@@ -142,6 +143,25 @@ class Part:
     gpu_bytes: int = 0
     gpu_limit: float = math.inf
     work: list[ClipWork] = field(default_factory=list)
+
+
+def single_clips(
+    videos: list[Video], results: list[Result], memory: list[NDArray[np.uint8]]
+) -> tuple[list[Video], list[Result], list[NDArray[np.uint8]]]:
+    """Return videos with several views as one video, result and clip per view.
+
+    Args:
+        videos: The batch's videos.
+        results: Their results.
+        memory: Each file's bytes, clip's pixels, or pixels of several clips.
+    """
+    found: list[tuple[Video, Result, NDArray[np.uint8]]] = []
+    for video, result, pixels in zip(videos, results, memory, strict=True):
+        if isinstance(result, ClipResult) and not isinstance(result.flip, bool):
+            found += [(video, own, clip) for own, clip in zip(result.single_clips(), pixels, strict=True)]
+        else:
+            found.append((video, result, pixels))
+    return [each[0] for each in found], [each[1] for each in found], [each[2] for each in found]
 
 
 def arrange_clips(

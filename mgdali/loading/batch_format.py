@@ -29,6 +29,8 @@ class BatchFormat:
         keys: Names of clips and labels, for dicts; None for tuples.
         paths: Paths of all videos of the data set.
         columns: Further values of all videos, by name of the column.
+        views: Number of views per video, V, which have a dimension of their own; None for no such dimension.
+        repeats: Number of times that each video is repeated, R.
 
     Raises:
         ValueError: If ``keys`` are not two different names, other than those of the metadata, or a column that is
@@ -39,6 +41,8 @@ class BatchFormat:
     keys: tuple[str, str] | None = None
     paths: Sequence[str] = field(default=(), repr=False)
     columns: Mapping[str, Sequence[Any]] = field(default_factory=dict, repr=False)
+    views: int | None = None
+    repeats: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_columns", BatchColumns(self.columns if self.return_meta else {}))
@@ -62,9 +66,13 @@ class BatchFormat:
         """Return a batch in this form.
 
         Args:
-            outputs: The graph's outputs by name.
+            outputs: The graph's outputs by name, with R times V clips per video.
             indices: Indices of the clips' videos in the data set.
         """
+        if self.views is not None:
+            outputs = {name: _by_video(name, values, self.views) for name, values in outputs.items()}
+        if self.repeats > 1:
+            indices = [index for index in indices for _ in range(self.repeats)]
         clips, labels = outputs["clips"], outputs["labels"]
         meta = self._meta(outputs, indices) if self.return_meta else {}
         if self.keys is not None:
@@ -75,3 +83,9 @@ class BatchFormat:
         values = ([self.paths[index] for index in indices], outputs["frames"], outputs["num_frames"])
         columns: BatchColumns = self.__dict__["_columns"]
         return {**dict(zip(_META_KEYS, values, strict=True)), **columns(indices)}
+
+
+def _by_video(name: str, values: torch.Tensor, views: int) -> torch.Tensor:
+    """Return an output of the graph by video: clips and picks ``[N, V, …]``, others ``[N, …]``."""
+    rows = values.reshape(-1, views, *values.shape[1:])
+    return rows if name in ("clips", "frames") else rows[:, 0]

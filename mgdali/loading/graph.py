@@ -97,7 +97,7 @@ def to_torch_tensor(tensor: Any) -> torch.Tensor:
 def _execution(settings: LoaderSettings) -> dict[str, Any]:
     # The source prepares further batches itself, and each batch in DALI takes memory.
     return {
-        "batch_size": settings.order.batch_size,
+        "batch_size": settings.order.batch_size * settings.clips_per_video,
         "num_threads": settings.num_threads,
         "device_id": settings.route.device_id,
         "prefetch_queue_depth": settings.queue_depth,

@@ -13,6 +13,7 @@ from mgdali.loading.route import CPU_ROUTE, Route
 from mgdali.samplers import Sampler, check_sampler
 from mgdali.transforms import OutputFormat, SpatialTransform
 from mgdali.video.decoder import MEMORY_BUDGET
+from mgdali.views import Views, check_views
 from mgdali.workers.clip_function import ClipFunction
 from mgdali.workers.clip_job import ClipConfig
 from mgdali.workers.encoded_job import EncodedConfig
@@ -49,6 +50,8 @@ class LoaderSettings:
         decoder_threads: Number of threads of each graph in which NVDEC's sessions are driven, >= 1; None for three per
             NVDEC engine. Used only if the graph decodes.
         num_graphs: Number of graphs that take turns, >= 1. Used only if the graph decodes.
+        views: The views of each video; None for one clip.
+        repeats: Number of times that each video is repeated in a batch, from one decoding, >= 1.
         label: The graph's input of the labels, which have the type of the data set's.
 
     Raises:
@@ -71,9 +74,12 @@ class LoaderSettings:
     decoder_threads: int | None = None
     num_graphs: int = 1
     label: GraphInput = LABEL
+    views: Views | None = None
+    repeats: int = 1
 
     def __post_init__(self) -> None:
         check_sampler(self.sampler)
+        check_views(self.views, self.repeats, self.transform)
         if self.on_error not in get_args(OnError):
             raise ValueError(f"on_error must be one of {get_args(OnError)}, got {self.on_error!r}")
         check_integer("num_workers", self.num_workers, least=0)
@@ -90,6 +96,11 @@ class LoaderSettings:
     def slots(self) -> int:
         """Number of slots of the pool: one for each clip that is being made, is finished, or may still be read."""
         return self.order.batch_size * (self.held_batches + self.prefetch_factor)
+
+    @property
+    def clips_per_video(self) -> int:
+        """Number of clips that are made of each video: repetitions times views."""
+        return self.repeats * (1 if self.views is None else self.views.count)
 
     @property
     def held_batches(self) -> int:

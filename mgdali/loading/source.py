@@ -20,13 +20,14 @@ from mgdali.choices import draw, transform_seed
 from mgdali.datasets.video_dataset import Video, VideoDataset
 from mgdali.errors import TransformError, VideoDecodeError
 from mgdali.gpu.decoder_memory import session_cache_bytes
-from mgdali.loading.batch import Arrays, Part, arrange_clips, arrange_encoded
+from mgdali.loading.batch import Arrays, Part, arrange_clips, arrange_encoded, single_clips
 from mgdali.loading.order import WHOLE, Share
 from mgdali.loading.settings import LoaderSettings
 from mgdali.loading.stats import ClipWork, route_name
 from mgdali.loading.tally import NOT_INDEXED, Tally
 from mgdali.samplers import needs_times
 from mgdali.video.record import VideoRecord
+from mgdali.views import View, views_of
 from mgdali.workers.clip_job import ClipJob, ClipResult
 from mgdali.workers.encoded_job import GRAPH_FAILED, EncodedResult, Result
 from mgdali.workers.protocols import Outcome, Pool
@@ -59,6 +60,7 @@ class _Sample:
         self.record: VideoRecord | None
         # The part of the video as indices of frames, if the record tells it.
         self.part: tuple[int, int] | None = None
+        self.views: tuple[View, ...] | None = None
         self.result: Result | None = None
         self.error: Exception | None = None
         self.abandoned = False
@@ -289,11 +291,14 @@ class ClipSource:
     ) -> Arrays:
         """Return the graph's inputs for finished samples."""
         label = self._settings.label
+        seeds = [[view.seed for view in sample.views or ()] or [self._transform_seed(sample)] for sample in samples]
+        if any(sample.views is not None for sample in samples):
+            videos, results, memory = single_clips(videos, results, memory)
         if not self._settings.decodes_in_graph:
             return arrange_clips(videos, results, memory, label=label)
         transform = None
         if self._settings.function is not None:
-            transform = [(self._transform_seed(sample), sample.index) for sample in samples]
+            transform = [(seed, sample.index) for sample, own in zip(samples, seeds, strict=True) for seed in own]
         return arrange_encoded(videos, results, memory, label=label, transform=transform)
 
     def _transform_seed(self, sample: _Sample) -> int:
@@ -324,7 +329,7 @@ class ClipSource:
         for sample in samples:
             if not isinstance(sample.result, ClipResult):
                 continue
-            path, (height, width) = sample.video.path, sample.result.shape[2:]
+            path, (height, width) = sample.video.path, sample.result.shape[-2:]
             if self._first_clip is None:
                 self._first_clip = path, (height, width)
             first, size = self._first_clip
@@ -394,6 +399,7 @@ class ClipSource:
         if self._must_wait(sample):
             return
         num_frames, transform = self._settings.sampler.num_frames, self._settings.transform
+        sample.views = self._views(sample)
         choices = draw(
             self._order.seed,
             self._epoch,
@@ -407,8 +413,24 @@ class ClipSource:
         self._under_way[sample.slot] = sample
         on_gpu = self._may_use_gpu(sample)
         video = sample.video
-        self._pool.submit(
-            sample.slot, ClipJob(video.media, choices, sample.record, on_gpu, video.time_range, sample.part, seed)
+        others = (video.time_range, sample.part, seed, sample.views)
+        self._pool.submit(sample.slot, ClipJob(video.media, choices, sample.record, on_gpu, *others))
+
+    def _views(self, sample: _Sample) -> tuple[View, ...] | None:
+        """Return the views of a sample's video; None for one clip."""
+        settings = self._settings
+        if settings.views is None and settings.repeats == 1:
+            return None
+        return views_of(
+            settings.views,
+            settings.repeats,
+            settings.transform,
+            settings.sampler.num_frames,
+            seed=self._order.seed,
+            epoch=self._epoch,
+            index=sample.index,
+            occurrence=sample.occurrence,
+            with_function=settings.function is not None,
         )
 
     def _must_wait(self, sample: _Sample) -> bool:

@@ -17,7 +17,8 @@ _REPLACEMENTS = {
     "collate_fn": "batches are finished tensors: pass transform=, layout=, batch_keys=; or change batches in your loop",
     "generator": "all random choices follow from seed= and the epoch: pass an integer as seed=",
     "multiprocessing_context": "workers are always new processes, which run neither fork nor your script: remove it",
-    "batch_sampler": "pass batch_size=, shuffle= and drop_last=; choose videos by dataset.subset(indices)",
+    "batch_sampler": "pass batch_size=, shuffle= and drop_last=; choose videos by weights=, order= or "
+    "dataset.subset(indices)",
     "in_order": "batches always come in the order of the epoch: remove it",
 }
 # Values that describe what a loader does anyway.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mgdali.choices import Draw
 from mgdali.transforms import SpatialTransform, Window
 from mgdali.video.frames import OneThreadAtATime, quarter_turns
+from mgdali.views import CropPlace
 
 __all__ = ["Cropper", "colour_planes"]
 
@@ -40,25 +41,29 @@ class Cropper:
         self._graph_key: tuple[int, int, str, Window] | None = None
         self._use = OneThreadAtATime(self)
 
-    def crop(self, frame: av.VideoFrame, choices: Draw) -> NDArray[np.uint8]:
+    def crop(self, frame: av.VideoFrame, choices: Draw, place: CropPlace | None = None) -> NDArray[np.uint8]:
         """Return the crop window of a frame, upright and resized: uint8 RGB ``[3, H, W]``, values from 0 to 255.
 
         Args:
             frame: A decoded frame.
             choices: Random choices for the video.
+            place: Place of the crop of a view, in testing; None for the usual crop.
 
         Raises:
             FrameSizeError: If the frame is not resized and is smaller than the clip.
             RuntimeError: If another thread is using the cropper.
         """
         with self._use:
-            return self._crop(frame, choices)
+            return self._crop(frame, choices, place)
 
-    def _crop(self, frame: av.VideoFrame, choices: Draw) -> NDArray[np.uint8]:
+    def _crop(self, frame: av.VideoFrame, choices: Draw, place: CropPlace | None) -> NDArray[np.uint8]:
         turns = quarter_turns(frame)
         height, width = frame.height, frame.width
         upright = (width, height) if turns % 2 else (height, width)
-        window = self._transform.window(*upright, choices)
+        if place is None:
+            window = self._transform.window(*upright, choices)
+        else:
+            window = self._transform.test_window(*upright, along=place.along, corner=place.corner)
         cut = self._cut_out(frame, _as_decoded(window, height, width, turns))
         # The size before the frame is turned.
         high, wide = self._transform.size[::-1] if turns % 2 else self._transform.size

@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import av
 import numpy as np
@@ -30,11 +31,11 @@ from mgdali.video.time_range import TimeRange, frame_seconds
 
 __all__ = ["MEMORY_BUDGET", "DecodedVideo", "Decoder", "Picture", "known_picks", "motion_of_part"]
 
-Picture = NDArray[np.uint8]
-"""Picture of a picked frame, uint8 RGB.
+Picture: TypeAlias = Any
+"""What the ``picture`` function of :meth:`Decoder.decode` makes of a picked frame.
 
-The whole upright frame, ``[H, W, 3]``, or what the ``picture`` function of :meth:`Decoder.decode` returns: from
-:meth:`mgdali.video.crop.Cropper.crop` it is the clip's window, ``[3, S, S]``.
+By default the whole upright frame, uint8 RGB ``[H, W, 3]``; from :meth:`mgdali.video.crop.Cropper.crop` the clip's
+window, uint8 ``[3, H, W]``; for several views the decoded frame itself.
 """
 
 MEMORY_BUDGET = 512 << 20
@@ -47,7 +48,7 @@ class DecodedVideo:
 
     Attributes:
         frames: Pictures of the picked frames, by index of the frame in the video.
-        picks: Indices of the picked frames in the video, int64 ``[N]``.
+        picks: Indices of the picked frames in the video, int64 ``[N]``; of V views, ``[V, N]``.
         num_frames: Number of frames in the video or in the part of it, T.
         frames_decoded: Number of frames that the decoder returned; more than T if the video was decoded twice, or if
             the part does not begin with the video's first frame.
@@ -86,11 +87,11 @@ def known_picks(
     Args:
         sampler: Sampling strategy.
         record: Record of the video; None if the index does not contain it.
-        offsets: Offsets for the sampler, float64 ``[N]`` in [0, 1).
+        offsets: Offsets for the sampler, float64 ``[N]`` in [0, 1); or those of V views of the video, ``[V, N]``.
         part: First frame and end of the part, at least one frame; None for the whole video.
 
     Returns:
-        Indices of frames of the video, int64 ``[N]``.
+        Indices of frames of the video, int64 ``[N]`` or ``[V, N]``.
 
     Raises:
         ValueError: If the sampler does not return N indices of frames of the video or the part.
@@ -160,7 +161,7 @@ class Decoder:
 
         Args:
             video: Path as :class:`~mgdali.video.media.Media` takes it, or the media.
-            offsets: Offsets for the sampler, float64 ``[N]`` in [0, 1).
+            offsets: Offsets for the sampler, float64 ``[N]`` in [0, 1); or those of V views of the video, ``[V, N]``.
             picture: Function that returns the picture of a decoded frame; by default the whole upright frame, uint8
                 RGB ``[H, W, 3]``.
             record: Record of the video, with which fewer frames are decoded. It must match the video's content.

@@ -17,11 +17,12 @@ from mgdali.errors import VideoDecodeError, VideoSizeError
 from mgdali.samplers import Representation, Sampler
 from mgdali.transforms import FrameSizeError, SpatialTransform
 from mgdali.video.crop import Cropper
-from mgdali.video.decoder import Decoder
+from mgdali.video.decoder import DecodedVideo, Decoder
 from mgdali.video.media import Fingerprint, Media
 from mgdali.video.packets import StreamLog
 from mgdali.video.record import VideoRecord, index_name, representation_key
 from mgdali.video.time_range import TimeRange
+from mgdali.views import View
 from mgdali.workers.protocols import Loader
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class ClipJob:
         time_range: The part of the video that is the clip's source; None for the whole video.
         part: That part as indices of frames, if the record tells it: first frame and end; otherwise None.
         seed: Seed of the user's function for this clip; 0 if there is no function.
+        views: The views to make of the video, in place of one clip with ``choices`` and ``seed``; None for one clip.
     """
 
     media: Media
@@ -89,6 +91,7 @@ class ClipJob:
     time_range: TimeRange | None = None
     part: tuple[int, int] | None = None
     seed: int = 0
+    views: tuple[View, ...] | None = None
 
     @property
     def path(self) -> str:
@@ -99,7 +102,7 @@ class ClipJob:
         # Pickle's own way, which takes each object apart, takes four times as long.
         media = self.media
         source = (media.path, media.span, media.content)
-        others = (self.choices, self.record, self.on_gpu, self.time_range, self.part, self.seed)
+        others = (self.choices, self.record, self.on_gpu, self.time_range, self.part, self.seed, self.views)
         return _unpickled_job, (source, *others)
 
 
@@ -112,9 +115,10 @@ class ClipResult:
     """Facts about a clip that PyAV decoded. Its pixels are in the memory that the loader allocated.
 
     Attributes:
-        shape: Shape of the pixels, uint8 RGB ``[N, 3, H, W]``, for N picks. The user's function may change H and W.
-        flip: Whether the graph must mirror the clip.
-        picks: Indices of the picked frames in the video, int64 ``[N]``.
+        shape: Shape of the pixels, uint8 RGB ``[N, 3, H, W]``, for N picks; of V views ``[V, N, 3, H, W]``. The user's
+            function may change H and W.
+        flip: Whether the graph must mirror the clip; of V views, a tuple of V.
+        picks: Indices of the picked frames in the video, int64 ``[N]``; of V views, ``[V, N]``.
         num_frames: Number of frames in the video or its part, T.
         frames_decoded: Number of frames that the decoder returned.
         seconds: CPU time that making the clip took, in seconds.
@@ -125,8 +129,8 @@ class ClipResult:
         wall_seconds: Time from the begin of the job to its end, in seconds.
     """
 
-    shape: tuple[int, int, int, int]
-    flip: bool
+    shape: tuple[int, ...]
+    flip: bool | tuple[bool, ...]
     picks: NDArray[np.int64]
     num_frames: int
     frames_decoded: int
@@ -142,9 +146,19 @@ class ClipResult:
         shape, flip, picks, *others = vars(self).values()
         return _unpickled_result, (shape, flip, picks.tobytes(), *others)
 
+    def single_clips(self) -> list[ClipResult]:
+        """Return the result as one result per view; the result itself if it is one clip."""
+        if isinstance(self.flip, bool):
+            return [self]
+        return [
+            replace(self, shape=self.shape[1:], flip=flip, picks=picks)
+            for flip, picks in zip(self.flip, self.picks, strict=True)
+        ]
 
-def _unpickled_result(shape: tuple[int, int, int, int], flip: bool, picks: bytes, *others: Any) -> ClipResult:
-    return ClipResult(shape, flip, np.frombuffer(picks, np.int64), *others)
+
+def _unpickled_result(shape: tuple[int, ...], flip: bool | tuple[bool, ...], picks: bytes, *others: Any) -> ClipResult:
+    indices = np.frombuffer(picks, np.int64)
+    return ClipResult(shape, flip, indices if isinstance(flip, bool) else indices.reshape(len(flip), -1), *others)
 
 
 @dataclass(frozen=True)
@@ -209,24 +223,27 @@ class ClipLoader:
             # Taken before the content is read: a file that changes in between must not look unchanged later.
             log, fingerprint = StreamLog(), job.media.fingerprint()
         record = job.record if unindexed is None else None
-        picture = partial(self._cropper.crop, choices=job.choices)
+        decode = partial(
+            self._decoder.decode, job.media, record=record, time_range=job.time_range, part=job.part, log=log
+        )
+        flip: bool | tuple[bool, ...]
         with naming_small_frames(job.path):
-            video = self._decoder.decode(
-                job.media,
-                job.choices.offsets,
-                picture=picture,
-                record=record,
-                time_range=job.time_range,
-                part=job.part,
-                log=log,
-            )
-        shape = self._write_clip(job, [video.frames[pick] for pick in video.picks.tolist()], allocate)
+            if job.views is None:
+                video = decode(job.choices.offsets, picture=partial(self._cropper.crop, choices=job.choices))
+                flip = self._transform.flip(job.choices)
+                shape = self._write_clip(job, [video.frames[pick] for pick in video.picks.tolist()], allocate)
+            else:
+                # The frames themselves are kept: each view has its own window.
+                offsets = np.stack([view.choices.offsets for view in job.views])
+                video = decode(offsets, picture=lambda frame: frame)
+                flip = tuple(self._is_mirrored(view) for view in job.views)
+                shape = self._write_views(job, job.views, video, allocate)
         new_record = None
         if log is not None and fingerprint is not None and video.log_is_complete:
             new_record = self._record(job, fingerprint, log, video.whole_motion)
         return ClipResult(
             shape=shape,
-            flip=self._transform.flip(job.choices),
+            flip=flip,
             picks=video.picks,
             num_frames=video.num_frames,
             frames_decoded=video.frames_decoded,
@@ -237,9 +254,7 @@ class ClipLoader:
             wall_seconds=time.perf_counter() - started.wall,
         )
 
-    def _write_clip(
-        self, job: ClipJob, pictures: list[NDArray[np.uint8]], allocate: Allocate
-    ) -> tuple[int, int, int, int]:
+    def _write_clip(self, job: ClipJob, pictures: list[NDArray[np.uint8]], allocate: Allocate) -> tuple[int, ...]:
         """Write a clip into allocated memory, changed by the user's function, and return its shape.
 
         Args:
@@ -247,15 +262,31 @@ class ClipLoader:
             pictures: Pictures of the picked frames, uint8 ``[3, H, W]`` each.
             allocate: Function that returns the memory for the clip.
         """
-        shape = (len(pictures), 3, *self._transform.size)
         if self._function is None:
+            shape = (len(pictures), 3, *self._transform.size)
             np.stack(pictures, out=allocate(shape))
             return shape
         # In memory of its own, which the function may keep: that of the slot is used again for other clips.
         changed = self._function(np.stack(pictures), job.seed, job.path)
-        num_frames, _, height, width = changed.shape
         allocate(changed.shape)[:] = changed
-        return num_frames, 3, height, width
+        return changed.shape
+
+    def _write_views(
+        self, job: ClipJob, views: tuple[View, ...], video: DecodedVideo, allocate: Allocate
+    ) -> tuple[int, ...]:
+        """Write the clips of all views into allocated memory, and return the shape of all together."""
+        clips = []
+        for view, picks in zip(views, video.picks.tolist(), strict=True):
+            clip = np.stack([self._cropper.crop(video.frames[pick], view.choices, view.place) for pick in picks])
+            clips.append(clip if self._function is None else self._function(clip, view.seed, job.path))
+            if self._function is not None and clips[-1].shape != clips[0].shape:
+                raise self._function.sizes_differ(job.path, clips[-1].shape[2:], job.path, clips[0].shape[2:])
+        shape = (len(clips), *clips[0].shape)
+        np.stack(clips, out=allocate(shape))
+        return shape
+
+    def _is_mirrored(self, view: View) -> bool:
+        return self._transform.flip(view.choices) if view.place is None else view.place.mirrored
 
     def _record(
         self, job: ClipJob, fingerprint: Fingerprint, log: StreamLog, motion: NDArray[np.float64] | None

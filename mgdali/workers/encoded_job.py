@@ -140,6 +140,9 @@ class EncodedLoader:
         unindexed = reason_unindexed(job, self._sampler.representation)
         if not job.on_gpu:
             return replace(self._clips.make_clip(job, allocate, unindexed, started), not_on_gpu=GRAPH_FAILED)
+        if job.views is not None:
+            clips = self._clips.make_clip(job, allocate, unindexed, started)
+            return replace(clips, not_on_gpu="only PyAV makes several views from one decoding")
         record = job.record if unindexed is None else None
         picks = self._known_picks(job, record)
         joined = _Joined.of(record, picks)
