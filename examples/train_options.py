@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -13,9 +14,9 @@ import torch
 from action_models import Backbone, ModelName
 from bursts import write_burst_videos
 
-from mgdali import MGDaliIterator, MotionGuided, Segment, Stride, TopMotion, VideoDataset
+from mgdali import MGDaliIterator, MotionGuided, Segment, Stride, TopMotion, VideoDataset, Views
 from mgdali.samplers import Sampler
-from mgdali.transforms import CropPosition
+from mgdali.views import NumCrops
 
 __all__ = ["Options", "open_datasets", "parse_arguments"]
 
@@ -85,7 +86,7 @@ class Options:
     max_steps: int | None = None
     save_every: int = 500
     test_clips: int = 1
-    test_crops: int = 1
+    test_crops: NumCrops = 1
     resume: bool = False
     tensorboard: Path | None = None
 
@@ -98,7 +99,7 @@ class Options:
             ("dataset", (None, *DATASETS)),
             ("sampler", SAMPLERS),
             ("optimizer", OPTIMIZERS),
-            ("test_crops", (1, 3)),
+            ("test_crops", get_args(NumCrops)),
         ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {known}, got {getattr(self, name)!r}")
@@ -116,6 +117,11 @@ class Options:
         if self.sampler == "top-motion":
             return TopMotion(num_frames=self.num_frames, motion=self.motion)
         return MotionGuided(num_frames=self.num_frames, motion=self.motion, mu=self.mu)
+
+    @property
+    def test_views(self) -> Views:
+        """The clips and crops of each video in the test after the last epoch."""
+        return Views(clips=self.test_clips, crops=self.test_crops)
 
     def make_optimizer(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
         """Return the optimizer."""
@@ -155,23 +161,26 @@ class Options:
         dataset: VideoDataset,
         device: torch.device,
         sampler: Sampler,
-        crop_position: CropPosition = "center",
         *,
-        crops: int = 1,
+        views: Views | None = None,
     ) -> MGDaliIterator:
-        """Return a test loader with one crop position.
+        """Return a test loader.
 
         Args:
             dataset: Test videos.
             device: Device of the clips.
             sampler: Sampler that picks the frames.
-            crop_position: Position of the crop.
-            crops: Number of crop positions in the test. With three, a crop is as large as the frame's shorter side.
+            views: Clips and crops per video. With three crops, a crop is as large as the frame's shorter side.
         """
         arguments = self._common(device)
-        if crops > 1:
-            arguments["crop_size"] = arguments["resize"]
-        return MGDaliIterator(dataset, sampler=sampler, crop_position=crop_position, **arguments)
+        if views is not None:
+            # A batch has about as many clips as without views, and each worker still has a video to decode.
+            arguments["batch_size"] = max(1, arguments["batch_size"] // views.count)
+            workers = (os.cpu_count() or 1) if self.num_workers is None else self.num_workers
+            arguments["prefetch_factor"] = max(2, -(-workers // arguments["batch_size"]))
+            if views.crops == 3:
+                arguments["crop_size"] = arguments["resize"]
+        return MGDaliIterator(dataset, sampler=sampler, views=views, **arguments)
 
     def _common(self, device: torch.device) -> dict[str, Any]:
         return {
@@ -291,8 +300,9 @@ def parse_arguments(arguments: list[str] | None = None) -> Options:
     run(
         "--test-crops",
         type=int,
-        choices=(1, 3),
-        help="Number of crops per clip in that test. Three are along the longer side.",
+        choices=get_args(NumCrops),
+        help="Number of crops per clip in that test: 3 along the longer side, 5 (corners and centre), or 10 (mirrored, "
+        "too).",
     )
     # Options that are not listed here are not passed to Options, which has the same defaults.
     parser.set_defaults(

@@ -19,14 +19,13 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
-from functools import partial
 from typing import Any
 
 import ranks
 import torch
 from action_models import make_model
 from checkpoints import load_checkpoint, random_state, restore_random_state, save_checkpoint
-from evaluation import Accuracy, evaluate, loaders_of_views
+from evaluation import Accuracy, evaluate
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from run_log import RunLog, loader_values
@@ -123,7 +122,7 @@ class Trainer:
             self._report(self.epoch, self._test())
             self.epoch, self.totals = self.epoch + 1, Totals()
             self._save()
-        if self.options.test_clips > 1 or self.options.test_crops > 1:
+        if self.options.test_views.count > 1:
             views = f"{self.options.test_clips} clips x {self.options.test_crops} crops"
             self._say(f"{views}: {_percents(self._test_views())}")
 
@@ -186,15 +185,18 @@ class Trainer:
     def _test(self) -> Accuracy:
         """Test with one clip per video, the centre crop."""
         with self._mixed_precision():
-            return evaluate(self.model, [self.test_loader], device=self.device)
+            return evaluate(self.model, self.test_loader, device=self.device)
 
     def _test_views(self) -> Accuracy:
         """Test with several clips and crops per video."""
         options = self.options
-        make_loader = partial(options.testing_loader, self.test_videos, self.device, crops=options.test_crops)
-        loaders = loaders_of_views(make_loader, options.frame_sampler, options.test_clips, options.test_crops)
-        with self._mixed_precision():
-            return evaluate(self.model, loaders, device=self.device)
+        videos, sampler = self.test_videos, options.frame_sampler
+        clips_per_step = options.batch_size // ranks.world_size()
+        with (
+            options.testing_loader(videos, self.device, sampler, views=options.test_views) as loader,
+            self._mixed_precision(),
+        ):
+            return evaluate(self.model, loader, device=self.device, clips_per_step=clips_per_step)
 
     def _mixed_precision(self) -> torch.autocast:
         wanted = PRECISIONS[self.precision]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ import numpy as np
 import pytest
 import torch
 
-from mgdali import Segment, VideoDataset
+from mgdali import Segment, VideoDataset, Views
 from tests.support.framework_loading import run_ranks
-from tests.support.loading import SCRIPT_ENVIRONMENT
+from tests.support.loading import SCRIPT_ENVIRONMENT, load
 from tests.support.videos import moving_square, write_video
 
 # Nothing of the package is tested here.
@@ -198,6 +199,7 @@ def test_the_synthetic_set_is_written_once(tmp_path: Path, monkeypatch: pytest.M
         (["--batch-size", "0"], "batch_size must be >= 1, got 0"),
         (["--dataset", "jester"], "--data, --dataset"),
         (["--mu", "-1"], "mu must be .*-1"),
+        (["--test-clips", "0"], "test_clips must be >= 1, got 0"),
     ],
 )
 def test_a_bad_option_is_echoed(folder: Path, tmp_path: Path, more: list[str], message: str) -> None:
@@ -245,60 +247,75 @@ def test_clips_and_crops_of_a_video_are_averaged_and_each_video_counts_once(tmp_
         frames = np.full((9, 40, 120, 3), 220 if i % 2 else 30, np.uint8)
         frames[:, :, 40:80] = 30 if i % 2 else 220
         paths.append(write_video(tmp_path / f"{i}.mp4", frames))
-    load = importlib.import_module("mgdali").MGDaliIterator
-    opened: list[Any] = []
-
-    def make_loader(sampler: Any, crop_position: Any) -> Any:
-        opened.append((sampler.offset, crop_position))
-        small = {"batch_size": 2, "crop_size": 40, "resize": 40, "crop_position": crop_position}
-        return load(truth, sampler=sampler, device="cpu", num_workers=0, **small)
-
+    small: dict[str, Any] = {"sampler": Segment(3), "batch_size": 2, "crop_size": 40, "views": Views(clips=2, crops=3)}
     accuracies = []
-    for labels in ([0, 1, 0, 1, 0], [0, 1, 1, 1, 0]):
-        truth = VideoDataset(paths, labels)
+    for labels, most in (([0, 1, 0, 1, 0], None), ([0, 1, 1, 1, 0], 5)):
         model = Brightness()
-        loaders = evaluation.loaders_of_views(make_loader, Segment(num_frames=3), 2, 3)
-        accuracies.append(evaluation.evaluate(model, loaders, device=torch.device("cpu")))
-        assert model.shapes == [(2, 3, 3, 40, 40), (2, 3, 3, 40, 40), (1, 3, 3, 40, 40)] * 6
-    assert [(found.top1, found.top5, found.videos) for found in accuracies] == [(1.0, 1.0, 5), (0.8, 1.0, 5)]
-    views = [(offset, position) for offset in (0.25, 0.75) for position in ("start", "center", "end")]
-    assert opened == views * 2
+        with load(VideoDataset(paths, labels), **small) as loader:
+            found = evaluation.evaluate(model, loader, device=torch.device("cpu"), clips_per_step=most)
+        accuracies.append((found.top1, found.top5, found.videos))
+        assert [shape[0] for shape in model.shapes] == ([12, 12, 6] if most is None else [5, 5, 2, 5, 5, 2, 5, 1])
+        assert {shape[1:] for shape in model.shapes} == {(3, 3, 40, 40)}
+    assert accuracies == [(1.0, 1.0, 5), (0.8, 1.0, 5)]
 
 
-@pytest.mark.parametrize(
-    ("crops", "positions", "side"), [(1, ["center"], 28), (3, ["start", "center", "end"], 32)], ids=["one", "three"]
-)
-def test_the_final_test_has_the_requested_crops_and_three_crops_reach_both_ends(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crops: int, positions: list[str], side: int
+@dataclass(frozen=True)
+class AtOffset:
+    """Segments with one offset: a clip of a loader without views."""
+
+    offset: float
+    num_frames: int = 4
+    representation: None = None
+
+    def pick(self, motion: Any, total: int, offsets: Any) -> Any:
+        return Segment(self.num_frames).pick(motion, total, np.full(self.num_frames, self.offset))
+
+
+@pytest.mark.parametrize("crops", [1, 3])
+def test_views_have_the_mean_scores_of_a_loader_per_clip_and_crop(folder: Path, crops: Any) -> None:
+    evaluation = importlib.import_module("evaluation")
+    videos = VideoDataset.from_folder(folder / "train")
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4 * 3 * 32 * 32, 3))
+    cpu = torch.device("cpu")
+
+    each = []
+    for offset in (0.25, 0.75):
+        for position in ("start", "center", "end") if crops == 3 else ("center",):
+            with load(videos, sampler=AtOffset(offset), crop_position=position) as loader, torch.no_grad():
+                each.append(torch.cat([model(clips).softmax(1) for clips, _ in loader]))
+    expected = torch.stack(each).mean(0)
+    assert not torch.allclose(expected, each[0], atol=1e-2), "views differ"
+
+    labels = torch.tensor(videos.labels)
+    with load(videos, sampler=Segment(4), batch_size=3, views=Views(clips=2, crops=crops)) as loader:
+        scores, truth = evaluation._scores(model, loader, cpu, 4)
+        assert torch.allclose(scores, expected, atol=1e-5)
+        assert torch.equal(truth, labels)
+        found = evaluation.evaluate(model, loader, device=cpu)
+    assert found.top1 == pytest.approx(float((expected.argmax(1) == labels).float().mean()))
+    assert 0 < found.top1 < 1
+
+
+@pytest.mark.parametrize(("crops", "side", "batch_size"), [(1, 28, 2), (3, 32, 1), (10, 28, 1)])
+def test_the_final_test_has_the_requested_views_and_three_crops_reach_both_ends(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crops: Any, side: int, batch_size: int
 ) -> None:
     options = importlib.import_module("train_options")
-    seen: list[tuple[Any, ...]] = []
+    seen: list[dict[str, Any]] = []
 
     class Recorded(options.MGDaliIterator):  # type: ignore[misc]
         def __init__(self, *given: Any, **loading: Any) -> None:
             super().__init__(*given, **loading)
-            if "crop_position" in loading:
-                seen.append((loading["sampler"], loading["crop_position"], loading["crop_size"], loading["resize"]))
+            seen.append(loading)
 
     monkeypatch.setattr(options, "MGDaliIterator", Recorded)
-    test = ["--crop-size", "28", "--epochs", "1", "--test-clips", "2", "--test-crops", str(crops)]
+    test = ["--crop-size", "28", "--batch-size", "4", "--epochs", "1", "--test-clips", "2", "--test-crops", str(crops)]
     train(folder, tmp_path / "run", *test)
-    after_each_epoch, *last = seen
-    assert after_each_epoch[1:] == ("center", 28, 32)
-    assert [view[1:] for view in last] == [(position, side, 32) for position in positions] * 2
-    assert [view[0].offset for view in last] == [0.25] * crops + [0.75] * crops
-
-
-def test_views_have_one_crop_or_three() -> None:
-    views = importlib.import_module("evaluation").loaders_of_views(lambda *_: None, Segment(num_frames=2), 1, 10)
-    with pytest.raises(ValueError, match="num_crops must be 1 or 3, got 10"):
-        next(views)
-
-
-def test_clips_of_a_video_are_picked_at_their_own_offsets() -> None:
-    shifted = importlib.import_module("evaluation").ShiftedOffsets
-    picks = [shifted(Segment(num_frames=2), offset).pick(None, 20, np.full(2, 0.5)).tolist() for offset in (0.1, 0.9)]
-    assert picks == [[1, 11], [9, 19]]
+    _, after_each_epoch, last = seen
+    assert (after_each_epoch["views"], after_each_epoch["crop_size"], after_each_epoch["resize"]) == (None, 28, 32)
+    assert (last["views"], last["crop_size"], last["resize"]) == (Views(clips=2, crops=crops), side, 32)
+    assert last["batch_size"] == batch_size
 
 
 # --- two ranks -------------------------------------------------------------------------------------------------------
