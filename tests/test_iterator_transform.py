@@ -16,7 +16,6 @@ from mgdali.gpu.driver import DecoderCaps
 from mgdali.iterator import _usable_route
 from mgdali.loading.route import Route
 from mgdali.workers.clip_function import ClipFunction
-from tests.support.documented_blocks import DOCS, blocks_of, run_block
 from tests.support.loading import digest, load
 from tests.support.videos import moving_square, write_video
 
@@ -128,23 +127,3 @@ def test_a_video_that_is_too_small_for_a_clip_without_resizing_is_replaced_or_na
         with pytest.warns(RuntimeWarning, match="smaller than the clip"):
             assert [list(clips.shape[2:]) for clips, _ in loader] == [[3, 32, 40]] * 2
         assert list(loader.bad_videos) == [str(path)]
-
-
-BLOCKS = {str(block).partition(": ")[2]: block for block in blocks_of(DOCS / "transforms.md")}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", BLOCKS)
-def test_the_blocks_of_the_page_on_transforms_run(dataset: VideoDataset, tmp_path: Path, name: str) -> None:
-    if "torchvision" in BLOCKS[name].code:
-        pytest.importorskip("torchvision")
-    with load(dataset, batch_size=2, training=True) as loader:
-        names = run_block(BLOCKS[name], tmp_path, {"dataset": dataset, "loader": loader})
-        if name == "torchvision":
-            next(names["loader"])
-        elif name.startswith("MixUp"):
-            assert names["targets"].shape[1] == dataset.num_classes
-            assert torch.allclose(names["targets"].sum(1), torch.ones(len(names["clips"])))
-        else:
-            assert names["clips"].shape[1:] == (8, 3, 224, 224)
-        names["loader"].close()
