@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from mgdali import MotionGuided, Segment, VideoDataset, Views, build_index
+from mgdali import MotionClip, MotionGuided, Segment, Stride, VideoDataset, Views, build_index
 from tests.support.loading import SAMPLER, load
 from tests.support.videos import moving_square, write_video
 
@@ -151,3 +151,46 @@ def test_picks_of_a_view_are_those_of_its_offsets(dataset: VideoDataset) -> None
     total = int(meta["num_frames"][0])
     for c in range(3):
         assert meta["frames"][0, c].tolist() == [int((i + (c + 0.5) / 3) * total / 4) for i in range(4)]
+
+
+@pytest.fixture(scope="module")
+def real_dataset(sample_videos: Path, tmp_path_factory: pytest.TempPathFactory) -> VideoDataset:
+    """The labelled sample videos, of 9 to 31 frames and one keyframe, and a video of 120 frames with keyframes."""
+    folder = tmp_path_factory.mktemp("long")
+    paths = [*sorted((sample_videos / "labelled").rglob("*.mp4"))]
+    paths.append(write_video(folder / "long.mp4", moving_square(120, 64, 96, seed=1), options={"g": "12"}))
+    return VideoDataset(paths, range(len(paths)))
+
+
+VIDEOMAE_PRETRAINING: dict[str, Any] = {
+    "sampler": Stride(16, stride=4),
+    "training": True,
+    "shuffle": True,
+    "crop": "random_resized",
+    "views": Views(clips=2),
+    "repeats": 2,
+}
+SLOWFAST_TEST: dict[str, Any] = {"sampler": MotionClip(8, stride=8), "views": Views(clips=10, crops=3)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [VIDEOMAE_PRETRAINING, SLOWFAST_TEST], ids=["VideoMAE", "SlowFast"])
+def test_loaders_of_published_recipes_decode_each_video_once_and_with_an_index_in_part(
+    real_dataset: VideoDataset, tmp_path: Path, arguments: dict[str, Any]
+) -> None:
+    rows, views = arguments.get("repeats", 1), arguments["views"].count
+    build_index(real_dataset, tmp_path / "index.parquet", num_workers=0)
+    found, decoded = [], []
+    for index in (None, tmp_path / "index.parquet"):
+        with load(real_dataset, batch_size=4, return_meta=True, index=index, **arguments) as loader:
+            found.append(list(loader))
+            decoded.append(loader.frames_decoded)
+    assert same(*found)
+    total, picked = 0, 0
+    for clips, labels, meta in found[0]:
+        assert clips.shape[:3] == (len(labels), views, arguments["sampler"].num_frames)
+        assert labels[::rows].repeat_interleave(rows).equal(labels)
+        total += int(meta["num_frames"][::rows].sum())
+        picked += sum(len(frames.unique()) for frames in meta["frames"].split(rows))
+    assert decoded[0] == total
+    assert picked <= decoded[1] < total
