@@ -318,6 +318,18 @@ def test_the_final_test_has_the_requested_views_and_three_crops_reach_both_ends(
     assert last["batch_size"] == batch_size
 
 
+@pytest.mark.parametrize(("crops", "batch_size", "prefetch_factor"), [(1, 6, 2), (3, 2, 4), (10, 1, 7)])
+def test_with_views_a_batch_has_as_many_clips_and_each_worker_a_video(
+    folder: Path, crops: Any, batch_size: int, prefetch_factor: int
+) -> None:
+    given = ["--data", str(folder), "--out", "unused", "--batch-size", "12", "--num-workers", "7"]
+    options = importlib.import_module("train_options").parse_arguments(given)
+    videos, views = VideoDataset.from_folder(folder / "val"), Views(clips=2, crops=crops)
+    with options.testing_loader(videos, torch.device("cpu"), Segment(4), views=views) as loader:
+        assert loader.batch_size == batch_size
+        assert loader._settings.prefetch_factor == prefetch_factor
+
+
 # --- two ranks -------------------------------------------------------------------------------------------------------
 
 TWO_RANKS = """
