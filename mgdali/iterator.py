@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 import weakref
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import torch
 
 from mgdali.datasets.video_dataset import VideoDataset
-from mgdali.errors import check_integer
 from mgdali.loading.batch import label_input
 from mgdali.loading.batch_format import Batch, BatchFormat
 from mgdali.loading.chosen_videos import OrderFunction, Weights, choose_videos
@@ -23,7 +21,7 @@ from mgdali.loading.order import EpochOrder
 from mgdali.loading.progress import EpochSetter, Progress
 from mgdali.loading.ranks import default_workers, find_share, given_share, warn_if_ranks_are_unknown
 from mgdali.loading.reports import LoaderReports
-from mgdali.loading.route import Decode, Route, choose_route
+from mgdali.loading.route import Decode, Route, choose_route, gpu_budget, usable_route
 from mgdali.loading.settings import LoaderSettings, OnError
 from mgdali.loading.source import ClipSource
 from mgdali.loading.stats import EpochMeter
@@ -94,8 +92,8 @@ class MGDaliIterator(LoaderReports):
             is taken from frames in their own size, and a video with smaller frames counts as one that cannot be
             decoded.
         crop_position: In testing, the position of that crop along the frame's longer side: ``"start"`` (left of a
-            wide frame, top of a tall one), ``"center"`` or ``"end"``. To take three crops of each video, use three
-            loaders; with ``crop_size=resize`` the crops cover the whole frame.
+            wide frame, top of a tall one), ``"center"`` or ``"end"``. Several crops of each video: ``views``; with
+            ``crop_size=resize``, three crops cover the whole frame.
         crop: In training, the kind of crop: ``"multiscale"`` (of the paper), or ``"random_resized"`` (torchvision's
             ``RandomResizedCrop``, with one window for all frames of a clip);
             :class:`~mgdali.transforms.SpatialTransform` describes both.
@@ -221,10 +219,10 @@ class MGDaliIterator(LoaderReports):
             raise ValueError(f"dataset must be a VideoDataset, such as VideoDataset.from_folder(…), got {dataset!r}")
         share = given_share(rank, world_size)
         function = None if transform is None else ClipFunction(transform)
-        route = _usable_route(choose_route(device, decode), decode, function)
+        route = usable_route(choose_route(device, decode), decode, function)
 
         def find_route() -> Route:
-            return _usable_route(choose_route(device, decode), decode, function)
+            return usable_route(choose_route(device, decode), decode, function)
 
         epoch_order = EpochOrder(
             num_videos=len(dataset),
@@ -260,7 +258,7 @@ class MGDaliIterator(LoaderReports):
             timeout=timeout,
             on_error=on_error,
             memory_budget=memory_budget,
-            gpu_memory_budget=_gpu_budget(route, gpu_memory_budget),
+            gpu_memory_budget=gpu_budget(route, gpu_memory_budget),
             decoder_threads=decoder_threads,
             num_graphs=num_graphs,
             make_records=index == "auto" and dataset.pack is None,
@@ -523,29 +521,3 @@ def _end(feed: Feed, growing: GrowingIndex | None) -> None:
     feed.close()
     if growing is not None:
         growing.close()
-
-
-def _usable_route(route: Route, decode: Decode, function: ClipFunction | None) -> Route:
-    """Return the route, without NVDEC if the user's function draws from torch's global generator.
-
-    The graph that decodes calls the function in a thread, while the training uses that generator in another one.
-
-    Raises:
-        ValueError: If the user wants NVDEC then.
-    """
-    if function is None or function.takes_generator or route.nvdec is None:
-        return route
-    if decode == "nvdec":
-        raise ValueError(
-            f"transform={function.name} has no parameter generator, which decode='nvdec' needs, because torch's global "
-            "generator belongs to the training: add the parameter, or pass decode='auto' or 'cpu', and PyAV decodes"
-        )
-    return replace(route, nvdec=None)
-
-
-def _gpu_budget(route: Route, given: int | None) -> float:
-    """Return the number of bytes of decoded frames that the GPU may hold at a time."""
-    if given is not None:
-        check_integer("gpu_memory_budget", given, least=1)
-        return given
-    return math.inf if route.nvdec is None else torch.cuda.mem_get_info(route.device)[0] / 4

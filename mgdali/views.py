@@ -11,7 +11,7 @@ from mgdali.choices import Draw, draw, transform_seed
 from mgdali.errors import check_integer
 from mgdali.transforms import CropPosition, SpatialTransform
 
-__all__ = ["CropPlace", "View", "Views", "check_views", "views_of"]
+__all__ = ["CropPlace", "NumCrops", "View", "Views", "check_views", "views_of"]
 
 NumCrops = Literal[1, 3, 5, 10]
 

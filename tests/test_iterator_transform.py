@@ -13,8 +13,7 @@ from mgdali import VideoDataset, VideoDecodeError, build_index
 from mgdali.choices import transform_seed
 from mgdali.errors import TransformError
 from mgdali.gpu.driver import DecoderCaps
-from mgdali.iterator import _usable_route
-from mgdali.loading.route import Route
+from mgdali.loading.route import Route, usable_route
 from mgdali.workers.clip_function import ClipFunction
 from tests.support.loading import digest, load
 from tests.support.videos import moving_square, write_video
@@ -109,11 +108,11 @@ def test_clips_of_two_sizes_are_an_error_that_names_both_videos(dataset: VideoDa
 def test_nvdec_decodes_for_functions_that_take_a_generator_only() -> None:
     table = {"h264": DecoderCaps("h264", "4:2:0", 8, 7, 16, 16, 4096, 4096, 65536)}
     route, function = Route(torch.device("cuda", 0), table), ClipFunction(shrink_and_add_noise)
-    assert _usable_route(route, "auto", function) == Route(torch.device("cuda", 0))
-    assert _usable_route(route, "nvdec", None) == route
-    assert _usable_route(route, "nvdec", ClipFunction(lambda clip, generator: clip)) == route
+    assert usable_route(route, "auto", function) == Route(torch.device("cuda", 0))
+    assert usable_route(route, "nvdec", None) == route
+    assert usable_route(route, "nvdec", ClipFunction(lambda clip, generator: clip)) == route
     with pytest.raises(ValueError, match="transform=shrink_and_add_noise has no parameter generator.*decode='nvdec'"):
-        _usable_route(route, "nvdec", function)
+        usable_route(route, "nvdec", function)
 
 
 def test_a_video_that_is_too_small_for_a_clip_without_resizing_is_replaced_or_named(

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import importlib
 import logging
+import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import torch
 
+from mgdali.errors import check_integer
 from mgdali.gpu import driver
 from mgdali.gpu.nvdec import GPU_CODECS, NvdecTable
+from mgdali.workers.clip_function import ClipFunction
 
 Decode = Literal["auto", "nvdec", "cpu"]
 
-__all__ = ["CPU_ROUTE", "Decode", "Route", "choose_route", "gpu_route", "nvdec_table"]
+__all__ = [
+    "CPU_ROUTE",
+    "Decode",
+    "Route",
+    "choose_route",
+    "gpu_budget",
+    "gpu_route",
+    "nvdec_table",
+    "usable_route",
+]
 
 logger = logging.getLogger("mgdali")
 
@@ -157,3 +169,42 @@ def nvdec_table(device: int) -> NvdecTable:
     if not table:
         raise driver.GPUError(f"GPU {device} has no video decoder")
     return table
+
+
+def usable_route(route: Route, decode: Decode, function: ClipFunction | None) -> Route:
+    """Return the route, without NVDEC if the user's function draws from torch's global generator.
+
+    The graph that decodes calls the function in a thread, while the training uses that generator in another one.
+
+    Args:
+        route: The route that the loader's arguments request.
+        decode: The loader's argument.
+        function: The user's function; None for no function.
+
+    Raises:
+        ValueError: If the user wants NVDEC then.
+    """
+    if function is None or function.takes_generator or route.nvdec is None:
+        return route
+    if decode == "nvdec":
+        raise ValueError(
+            f"transform={function.name} has no parameter generator, which decode='nvdec' needs, because torch's global "
+            "generator belongs to the training: add the parameter, or pass decode='auto' or 'cpu', and PyAV decodes"
+        )
+    return replace(route, nvdec=None)
+
+
+def gpu_budget(route: Route, given: int | None) -> float:
+    """Return the number of bytes of decoded frames that the GPU may hold at a time.
+
+    Args:
+        route: The route.
+        given: The loader's argument; None for a quarter of the GPU's free memory.
+
+    Raises:
+        ValueError: If the argument is not an integer >= 1.
+    """
+    if given is not None:
+        check_integer("gpu_memory_budget", given, least=1)
+        return given
+    return math.inf if route.nvdec is None else torch.cuda.mem_get_info(route.device)[0] / 4
