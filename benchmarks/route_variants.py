@@ -161,11 +161,11 @@ def _open_loader(
     return epoch, dataclasses.replace(first, facts={**first.facts, "by_pyav": by_pyav})
 
 
-def counters(loader: MGDaliIterator) -> dict[str, int]:
+def counters(loader: MGDaliIterator) -> dict[str, float]:
     """Return all counters of a loader by name: numbers, and the numbers of entries of lists of videos."""
     tally: Any = loader._tally
     found = {entry.name: getattr(tally, entry.name) for entry in dataclasses.fields(tally)}
-    return {name: value if isinstance(value, int) else len(value) for name, value in found.items()}
+    return {name: value if isinstance(value, int | float) else len(value) for name, value in found.items()}
 
 
 def _timed(work: Callable[[], object]) -> float:
