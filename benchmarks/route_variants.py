@@ -154,7 +154,7 @@ def _open_loader(
         after = {name: value - before.get(name, 0) for name, value in counters(loader).items()}
         if indexed and loader.unindexed:
             raise RuntimeError(f"the index was not used for {next(iter(loader.unindexed))}")
-        return Timing(seconds, after["frames_decoded"], after)
+        return Timing(seconds, int(after["frames_decoded"]), after)
 
     first = epoch()
     by_pyav = {Path(path).name: reason for path, reason in loader._tally.by_pyav.items()}
