@@ -8,27 +8,24 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from itertools import islice
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mgdali.choices import draw, transform_seed
 from mgdali.datasets.video_dataset import Video, VideoDataset
 from mgdali.errors import TransformError, VideoDecodeError
 from mgdali.gpu.decoder_memory import session_cache_bytes
 from mgdali.loading.batch import Arrays, Part, arrange_clips, arrange_encoded, single_clips
 from mgdali.loading.order import WHOLE, Share
+from mgdali.loading.sample import Held, Sample, draw_choices
 from mgdali.loading.settings import LoaderSettings
-from mgdali.loading.stats import ClipWork, route_name
 from mgdali.loading.tally import NOT_INDEXED, Tally
 from mgdali.samplers import needs_times
 from mgdali.video.record import VideoRecord
-from mgdali.views import View, views_of
-from mgdali.workers.clip_job import ClipJob, ClipResult
+from mgdali.workers.clip_job import ClipResult
 from mgdali.workers.encoded_job import GRAPH_FAILED, EncodedResult, Result
 from mgdali.workers.protocols import Outcome, Pool
 
@@ -45,43 +42,6 @@ class Index(Protocol):
     def find(self, path: str) -> VideoRecord | None:
         """Return the record of a video, or None if it has none."""
         ...
-
-
-class _Sample:
-    """One position in a batch: its slot, the video that fills it, and the result for that video."""
-
-    def __init__(self, slot: int, others: Iterator[int], occurrence: int) -> None:
-        self.slot = slot
-        self.others = others
-        # How often its video has occurred before in the epoch: each occurrence has its own random choices.
-        self.occurrence = occurrence
-        self.index: int
-        self.video: Video
-        self.record: VideoRecord | None
-        # The part of the video as indices of frames, if the record tells it.
-        self.part: tuple[int, int] | None = None
-        self.views: tuple[View, ...] | None = None
-        self.result: Result | None = None
-        self.error: Exception | None = None
-        self.abandoned = False
-        # Whether the graph may decode it.
-        self.on_gpu = True
-        # The file that its job measures for the index, while other samples wait for the record.
-        self.measures: str | None = None
-        # Whether its video replaces another one.
-        self.replaced = False
-
-    @property
-    def done(self) -> bool:
-        return self.result is not None or self.error is not None
-
-
-@dataclass
-class _Held:
-    """A part that a graph may still read: its samples with their slots, and its arrays, which must stay alive."""
-
-    samples: list[_Sample]
-    part: Part
 
 
 class ClipSource:
@@ -121,13 +81,13 @@ class ClipSource:
         self._index = index
         self._on_record = on_record
         self._free = deque(range(settings.slots))
-        self._under_way: dict[int, _Sample] = {}
-        self._ahead: deque[_Sample] = deque()
-        self._held: deque[_Held] = deque()
+        self._under_way: dict[int, Sample] = {}
+        self._ahead: deque[Sample] = deque()
+        self._held: deque[Held] = deque()
         # Number of videos that the graphs were given to decode, by the number of bytes of a frame.
         self._decoded: Counter[int] = Counter()
         # Files that are being measured, with the samples of other segments that wait for the record.
-        self._waiting: dict[str, list[_Sample]] = {}
+        self._waiting: dict[str, list[Sample]] = {}
         self._todo: NDArray[np.int64] = np.empty(0, np.int64)
         self._occurrences = self._todo
         self._submitted = 0
@@ -197,7 +157,7 @@ class ClipSource:
             self._ahead.popleft()
         self._missing -= len(samples)
         part = self._arranged(samples, last=self._missing == 0)
-        self._held.append(_Held(samples, part))
+        self._held.append(Held(samples, part))
         return part
 
     def decode_again(self, part: Part, reason: str, deadline: float) -> Part:
@@ -245,14 +205,14 @@ class ClipSource:
         held.part = self._arranged(held.samples, last=part.last)
         return held.part
 
-    def _redo_if_failed(self, sample: _Sample) -> None:
+    def _redo_if_failed(self, sample: Sample) -> None:
         """Submit a finished sample again if it is a file on which a graph has failed in the meantime."""
         if isinstance(sample.result, EncodedResult) and not sample.abandoned and not self._may_use_gpu(sample):
             sample.result = None
             self._pool.release(sample.slot)
             self._submit(sample)
 
-    def _arranged(self, samples: list[_Sample], *, last: bool) -> Part:
+    def _arranged(self, samples: list[Sample], *, last: bool) -> Part:
         """Return a part of a batch from its finished samples."""
         videos = [sample.video for sample in samples]
         results = [sample.result for sample in samples if sample.result is not None]
@@ -266,32 +226,15 @@ class ClipSource:
             indices=[sample.index for sample in samples],
             gpu_bytes=sum(result.gpu_bytes for result in files),
             gpu_limit=self._gpu_room(self._decoded),
-            work=[self._work(sample, result) for sample, result in zip(samples, results, strict=True)],
-        )
-
-    def _work(self, sample: _Sample, result: Result) -> ClipWork:
-        """Return how a finished sample was made."""
-        if isinstance(result, ClipResult):
-            known = sample.record is not None and (sample.video.time_range is None or sample.part is not None)
-            indexed, not_on_gpu = known and result.unindexed is None, result.not_on_gpu
-        else:
-            indexed, not_on_gpu = result.picks is not None, None
-        packed = self._dataset.pack is not None
-        return ClipWork(
-            path=sample.video.path,
-            route=route_name(on_gpu=isinstance(result, EncodedResult), indexed=indexed, packed=packed),
-            not_on_gpu=not_on_gpu,
-            frames=result.frames_decoded,
-            seconds=result.wall_seconds,
-            replaced=sample.replaced,
+            work=[sample.work(packed=self._dataset.pack is not None) for sample in samples],
         )
 
     def _arrange(
-        self, samples: list[_Sample], videos: list[Video], results: list[Result], memory: list[NDArray[np.uint8]]
+        self, samples: list[Sample], videos: list[Video], results: list[Result], memory: list[NDArray[np.uint8]]
     ) -> Arrays:
         """Return the graph's inputs for finished samples."""
         label = self._settings.label
-        seeds = [[view.seed for view in sample.views or ()] or [self._transform_seed(sample)] for sample in samples]
+        seeds = [[view.seed for view in sample.views or ()] or [sample.seed] for sample in samples]
         if any(sample.views is not None for sample in samples):
             videos, results, memory = single_clips(videos, results, memory)
         if not self._settings.decodes_in_graph:
@@ -301,17 +244,11 @@ class ClipSource:
             transform = [(seed, sample.index) for sample, own in zip(samples, seeds, strict=True) for seed in own]
         return arrange_encoded(videos, results, memory, label=label, transform=transform)
 
-    def _transform_seed(self, sample: _Sample) -> int:
-        """Return the seed of the user's function for a sample; 0 if there is no function."""
-        if self._settings.function is None:
-            return 0
-        return transform_seed(self._order.seed, self._epoch, sample.index, sample.occurrence)
-
-    def _next_samples(self) -> list[_Sample]:
+    def _next_samples(self) -> list[Sample]:
         """Return the next samples of the current batch, as many as fit into the GPU's memory beside other parts."""
         needed, decoded = 0, Counter(self._decoded)
         parts = self._settings.graphs * self._settings.queue_depth
-        samples: list[_Sample] = []
+        samples: list[Sample] = []
         while len(samples) < self._missing:
             sample = self._await(len(samples))
             if isinstance(sample.result, EncodedResult):
@@ -322,7 +259,7 @@ class ClipSource:
             samples.append(sample)
         return samples
 
-    def _size_error(self, samples: list[_Sample]) -> TransformError | None:
+    def _size_error(self, samples: list[Sample]) -> TransformError | None:
         """Return an error if the user's function returned clips of several sizes, which cannot form a batch."""
         if self._settings.function is None or self._settings.decodes_in_graph:
             return None
@@ -359,13 +296,13 @@ class ClipSource:
             for sample in sorted(new, key=self._expected_seconds, reverse=True):
                 self._submit(sample)
 
-    def _sample(self, index: int, occurrence: int) -> _Sample:
+    def _sample(self, index: int, occurrence: int) -> Sample:
         others = self._order.replacements(self._epoch, index, self._share, occurrence)
-        sample = _Sample(self._free.popleft(), others, occurrence)
+        sample = Sample(self._free.popleft(), others, occurrence)
         self._assign(sample, index)
         return sample
 
-    def _assign(self, sample: _Sample, index: int) -> None:
+    def _assign(self, sample: Sample, index: int) -> None:
         """Let a video fill a sample."""
         sample.index = index
         sample.video = self._dataset[index]
@@ -382,7 +319,7 @@ class ClipSource:
             sample.part = time_range.frames(record)
         sample.record = record if needs_times(self._settings.sampler) else record.without_times()
 
-    def _expected_seconds(self, sample: _Sample) -> float:
+    def _expected_seconds(self, sample: Sample) -> float:
         """Return the time that a sample's video took before, else an estimate from its record, else 0."""
         before = float(self._seconds[sample.index])
         record = sample.record
@@ -391,49 +328,18 @@ class ClipSource:
         first, end = sample.part or (0, record.num_frames)
         return _SECONDS_PER_PIXEL * (end - first) * record.width * record.height
 
-    def _submit(self, sample: _Sample) -> None:
+    def _submit(self, sample: Sample) -> None:
         crash = self._tally.crashed.get(sample.index)
         if crash is not None and self._settings.on_error != "raise":
             self._replace(sample, crash)
             return
         if self._must_wait(sample):
             return
-        num_frames, transform = self._settings.sampler.num_frames, self._settings.transform
-        sample.views = self._views(sample)
-        choices = draw(
-            self._order.seed,
-            self._epoch,
-            sample.index,
-            num_frames,
-            training=transform.training,
-            occurrence=sample.occurrence,
-            resized_crop=transform.resized_crop,
-        )
-        seed = self._transform_seed(sample)
+        draw_choices(sample, self._settings, self._epoch)
         self._under_way[sample.slot] = sample
-        on_gpu = self._may_use_gpu(sample)
-        video = sample.video
-        others = (video.time_range, sample.part, seed, sample.views)
-        self._pool.submit(sample.slot, ClipJob(video.media, choices, sample.record, on_gpu, *others))
+        self._pool.submit(sample.slot, sample.job(on_gpu=self._may_use_gpu(sample)))
 
-    def _views(self, sample: _Sample) -> tuple[View, ...] | None:
-        """Return the views of a sample's video; None for one clip."""
-        settings = self._settings
-        if settings.views is None and settings.repeats == 1:
-            return None
-        return views_of(
-            settings.views,
-            settings.repeats,
-            settings.transform,
-            settings.sampler.num_frames,
-            seed=self._order.seed,
-            epoch=self._epoch,
-            index=sample.index,
-            occurrence=sample.occurrence,
-            with_function=settings.function is not None,
-        )
-
-    def _must_wait(self, sample: _Sample) -> bool:
+    def _must_wait(self, sample: Sample) -> bool:
         """Return whether a sample must wait because its file is being measured for the index, for another segment.
 
         Otherwise each segment of a long file that is not in the index would measure the whole file again.
@@ -454,11 +360,11 @@ class ClipSource:
             self._assign(sample, sample.index)
             self._submit(sample)
 
-    def _may_use_gpu(self, sample: _Sample) -> bool:
+    def _may_use_gpu(self, sample: Sample) -> bool:
         """Return whether the graph may decode a sample's video."""
         return sample.on_gpu and sample.index not in self._tally.failed_on_gpu
 
-    def _await(self, position: int) -> _Sample:
+    def _await(self, position: int) -> Sample:
         """Wait until the sample at a position of those ahead is done, and return it."""
         while position >= len(self._ahead) or not self._ahead[position].done:
             # All that the batch still needs, so that this process wakes up once.
@@ -472,7 +378,7 @@ class ClipSource:
         for slot, outcome in self._pool.receive(count):
             self._settle(self._under_way.pop(slot), outcome)
 
-    def _settle(self, sample: _Sample, outcome: Outcome) -> None:
+    def _settle(self, sample: Sample, outcome: Outcome) -> None:
         """Store the outcome of a sample's job."""
         measured, sample.measures = sample.measures, None
         if isinstance(outcome, ClipResult | EncodedResult):
@@ -488,7 +394,7 @@ class ClipSource:
         if measured is not None:
             self._go_on(measured)
 
-    def _note(self, sample: _Sample, result: Result) -> None:
+    def _note(self, sample: Sample, result: Result) -> None:
         """Note the facts about a result that are of interest beyond its batch."""
         self._tally.frames_decoded += result.frames_decoded
         self._tally.job_seconds += result.wall_seconds
@@ -505,7 +411,7 @@ class ClipSource:
             if result.record is not None and self._on_record is not None:
                 self._on_record(result.record)
 
-    def _replace(self, sample: _Sample, error: VideoDecodeError) -> None:
+    def _replace(self, sample: Sample, error: VideoDecodeError) -> None:
         """Replace a video that failed by the next candidate. Without a candidate, the error is kept."""
         self._tally.note_replaced(sample.index, error)
         other = next(sample.others, None)
@@ -517,7 +423,7 @@ class ClipSource:
             self._assign(sample, other)
             self._submit(sample)
 
-    def _release(self, samples: list[_Sample]) -> None:
+    def _release(self, samples: list[Sample]) -> None:
         for sample in samples:
             self._pool.release(sample.slot)
             self._free.append(sample.slot)
