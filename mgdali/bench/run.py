@@ -168,7 +168,7 @@ def run_bench(options: BenchOptions, watch: Watch = lambda text, done, total: No
 
 
 def _entrants() -> tuple[list[Peer], str | None]:
-    """Return the loaders that this machine can run, and a line about those that need a GPU if there is no GPU."""
+    """Return the loaders that this machine can run, and a line about the others, which need a GPU."""
     peers = [PEERS[name] for name in ENTRANTS]
     try:
         reason = None if driver.find_gpus() else "CUDA finds no GPU"

@@ -172,7 +172,7 @@ class _Build:
         return (self._last - self._first) / (len(self.measured) - 1) if many else self.seconds / len(self.measured)
 
     def run(self, paths: Sequence[str]) -> dict[str, str]:
-        """Build the index of videos, and return the reasons for those that cannot be decoded, by path."""
+        """Build the index of videos, and return the videos that cannot be decoded: path to reason."""
         self._count = len(paths)
         started = time.perf_counter()
         try:

@@ -162,7 +162,7 @@ def _sampler(strategy: _Strategy, num_frames: int, given: dict[str, Any]) -> tup
     Args:
         strategy: Its name.
         num_frames: Number of frames to pick.
-        given: The options of all strategies, None for those that were not given.
+        given: The options of all strategies; None for an option that was not given.
 
     Raises:
         typer.BadParameter: If an option was given that the strategy does not have.

@@ -199,7 +199,7 @@ def _kind(part: Rows) -> str:
 
 
 def _united_classes(lists: Sequence[list[str]]) -> list[str]:
-    """Return the first data set's classes, followed by those that only others have."""
+    """Return the first data set's classes, followed by the classes that only other data sets have."""
     named = [classes for classes in lists if classes]
     numbered = [classes == [str(number) for number in range(len(classes))] for classes in named]
     if any(numbered) and not all(numbered):

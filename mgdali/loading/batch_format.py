@@ -29,7 +29,7 @@ class BatchFormat:
         keys: Names of clips and labels, for dicts; None for tuples.
         paths: Paths of all videos of the data set.
         columns: Further values of all videos, by name of the column.
-        views: Number of views per video, V, which have a dimension of their own; None for no such dimension.
+        views: Number of views per video, V, which is a separate dimension; None for no such dimension.
         repeats: Number of times that each video is repeated, R.
 
     Raises:

@@ -20,7 +20,7 @@ _KEPT_BLOCKS = 4
 
 
 class _PartFile(io.RawIOBase):
-    """A part of a file, as a file of its own.
+    """A part of a file, which is read like a whole file.
 
     Args:
         span: Offset and length of the part in bytes.

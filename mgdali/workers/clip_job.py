@@ -266,7 +266,7 @@ class ClipLoader:
             shape = (len(pictures), 3, *self._transform.size)
             np.stack(pictures, out=allocate(shape))
             return shape
-        # In memory of its own, which the function may keep: that of the slot is used again for other clips.
+        # The function may keep the clip, so it is not in the memory of the slot, which is used again for other clips.
         changed = self._function(np.stack(pictures), job.seed, job.path)
         allocate(changed.shape)[:] = changed
         return changed.shape
