@@ -17,14 +17,14 @@ CropPosition = Literal["start", "center", "end"]
 DType = Literal["float32", "float16", "uint8"]
 Layout = Literal["NTCHW", "NCTHW", "NTHWC"]
 
-# Vertical and horizontal position: the four corners and the centre.
-_PLACES: list[tuple[CropPosition, CropPosition]] = [
+CORNERS_AND_CENTER: tuple[tuple[CropPosition, CropPosition], ...] = (
     ("start", "start"),
     ("start", "end"),
     ("end", "start"),
     ("end", "end"),
     ("center", "center"),
-]
+)
+"""Vertical and horizontal positions of a window: the four corners and the centre."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -33,6 +33,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 _TRIES = 10
 
 __all__ = [
+    "CORNERS_AND_CENTER",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "Crop",
@@ -201,7 +202,7 @@ class SpatialTransform:
         most_high, most_wide = self._largest(height, width)
         scale_high, scale_wide = self._sizes[_choose(choices.crop[0], len(self._sizes))]
         high, wide = _even_size(most_high * scale_high, most_high), _even_size(most_wide * scale_wide, most_wide)
-        down, right = _PLACES[_choose(choices.crop[1], len(_PLACES))]
+        down, right = CORNERS_AND_CENTER[_choose(choices.crop[1], len(CORNERS_AND_CENTER))]
         top, left = _place(height - high, down), _place(width - wide, right)
         return Window(top, left, top + high, left + wide)
 

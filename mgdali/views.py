@@ -9,20 +9,13 @@ import numpy as np
 
 from mgdali.choices import Draw, draw, transform_seed
 from mgdali.errors import check_integer
-from mgdali.transforms import CropPosition, SpatialTransform
+from mgdali.transforms import CORNERS_AND_CENTER, CropPosition, SpatialTransform
 
 __all__ = ["CropPlace", "NumCrops", "View", "Views", "check_views", "views_of"]
 
 NumCrops = Literal[1, 3, 5, 10]
 
 _ALONG: tuple[CropPosition, ...] = get_args(CropPosition)
-_CORNERS: tuple[tuple[CropPosition, CropPosition], ...] = (
-    ("start", "start"),
-    ("start", "end"),
-    ("end", "start"),
-    ("end", "end"),
-    ("center", "center"),
-)
 
 
 class CropPlace(NamedTuple):
@@ -90,7 +83,7 @@ class Views:
             return (None,)
         if self.crops == 3:
             return tuple(CropPlace(along=position) for position in _ALONG)
-        upright = tuple(CropPlace(corner=corner) for corner in _CORNERS)
+        upright = tuple(CropPlace(corner=corner) for corner in CORNERS_AND_CENTER)
         return upright if self.crops == 5 else upright + tuple(place._replace(mirrored=True) for place in upright)
 
 

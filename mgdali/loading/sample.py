@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mgdali.choices import Draw, draw, transform_seed
+from mgdali.choices import Draw
 from mgdali.datasets.video_dataset import Video
 from mgdali.loading.batch import Part
 from mgdali.loading.settings import LoaderSettings
@@ -104,28 +104,16 @@ def draw_choices(sample: Sample, settings: LoaderSettings, epoch: int) -> None:
         settings: Settings of the loader.
         epoch: The epoch.
     """
-    seed, transform, with_function = settings.order.seed, settings.transform, settings.function is not None
-    num_frames = settings.sampler.num_frames
-    sample.choices = draw(
-        seed,
-        epoch,
-        sample.index,
-        num_frames,
-        training=transform.training,
+    drawn = views_of(
+        settings.views,
+        settings.repeats,
+        settings.transform,
+        settings.sampler.num_frames,
+        seed=settings.order.seed,
+        epoch=epoch,
+        index=sample.index,
         occurrence=sample.occurrence,
-        resized_crop=transform.resized_crop,
+        with_function=settings.function is not None,
     )
-    sample.seed = transform_seed(seed, epoch, sample.index, sample.occurrence) if with_function else 0
-    sample.views = None
-    if settings.views is not None or settings.repeats > 1:
-        sample.views = views_of(
-            settings.views,
-            settings.repeats,
-            transform,
-            num_frames,
-            seed=seed,
-            epoch=epoch,
-            index=sample.index,
-            occurrence=sample.occurrence,
-            with_function=with_function,
-        )
+    sample.choices, sample.seed = drawn[0].choices, drawn[0].seed
+    sample.views = None if settings.views is None and settings.repeats == 1 else drawn
