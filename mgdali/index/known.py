@@ -80,7 +80,7 @@ def read_known(writer: IndexWriter) -> dict[str, KnownVideo]:
 
 
 class KnownContents:
-    """The decodable videos of an index by content, to find those that were moved, renamed or copied.
+    """The decodable videos of an index by content, to find moved, renamed and copied videos.
 
     Args:
         known: The videos by name, from :func:`read_known`.

@@ -105,7 +105,7 @@ def pack(
     The files are the same, byte for byte, for any number of workers and of interruptions. With ``engine="ray"`` the
     videos are the same, but their order within the shards may differ.
 
-    A segment of a file (:class:`~mgdali.video.time_range.TimeRange`) becomes a video of its own: its frames, whose
+    A segment of a file (:class:`~mgdali.video.time_range.TimeRange`) becomes a separate video: its frames, whose
     times begin at 0, and its S. The segments of a file come together in the shards, because the file is decoded once
     for them.
 

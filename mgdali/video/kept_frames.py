@@ -1,4 +1,4 @@
-"""Decoded frames that are kept until the picks are known, and checksums of those that do not fit into memory."""
+"""Decoded frames that are kept until the picks are known, and checksums of frames that do not fit into memory."""
 
 from __future__ import annotations
 

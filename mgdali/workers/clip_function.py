@@ -26,7 +26,7 @@ class ClipFunction:
     """A user's function of a clip, in the form in which workers call it.
 
     The function gets a tensor, uint8 ``[T, 3, H, W]``, which it may change, and returns one of the same type with the
-    same T and 3. If one of its parameters is called ``generator``, it gets a ``torch.Generator`` of its own there.
+    same T and 3. If one of its parameters is called ``generator``, it gets a separate ``torch.Generator`` there.
     Otherwise torch's global generator is seeded for the call and restored afterwards. Torch uses one thread during the
     call, so that sums have the same order in every process.
 
