@@ -6,13 +6,15 @@ VIDEOS ?=
 PYTEST_ARGS ?=
 GPU_CHECK_ARGS ?=
 FAST := not slow and not ray and not compiler and not gpu
+# Two processes; the tests of a file stay in one of them, so that its videos are written once.
+PARALLEL := -n 2 --dist loadfile
 BIN := .venv/bin
 ENV := .venv/.installed-$(CUDA)
 
 # The tests start many processes. Without compiled modules, each of them would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo train-demo test test-all coverage gpu-check lint types imports clean
+.PHONY: demo train-demo test test-all coverage gpu-check lint types imports docs clean
 
 demo: $(ENV)
 	$(BIN)/mgdali demo $(if $(VIDEOS),"$(VIDEOS)")
@@ -22,10 +24,10 @@ train-demo: $(ENV)
 
 # The tests that take little time: they need no cluster, no compiler and no GPU.
 test: $(ENV)
-	$(BIN)/python -m pytest -m "$(FAST)" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m "$(FAST)" $(PYTEST_ARGS)
 
 test-all: $(ENV)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(PYTEST_ARGS)
 
 # The line coverage of both, and the ratio. Subprocesses are measured too.
 coverage: $(ENV)
@@ -52,10 +54,14 @@ types: $(ENV)
 imports: $(ENV)
 	$(BIN)/lint-imports
 
+# The documentation site, in site/. Every warning is an error. Needs no network.
+docs: $(ENV)
+	$(BIN)/mkdocs build --strict --quiet
+
 clean:
-	rm -rf .venv mgdali-demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
+	rm -rf .venv mgdali-demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage* site
 
 $(ENV): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(CUDA),plot,remote,ray,frameworks,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$(CUDA),plot,remote,ray,frameworks,explore,browser-tests,docs,dev]"
 	touch $@

@@ -6,8 +6,8 @@ A picture by matplotlib (:mod:`mgdali.one_video.picture`) and any other drawing 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -108,6 +108,11 @@ class Explanation:
     rows: tuple[PickRow, ...]
     seconds: NDArray[np.float64] | None
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the same as JSON can store it: the attributes by name, arrays as lists, dataclasses as dicts."""
+        plain: dict[str, Any] = _plain(self)
+        return plain
+
 
 def explain(
     sampler: Sampler,
@@ -181,6 +186,16 @@ def explain_clip(clip: Picked, *, compare: bool = True) -> Explanation:
         title=f"{clip.name}: {len(clip.indices)} of {frames}{part}",
         compare=compare,
     )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    return value
 
 
 def _running_sum(

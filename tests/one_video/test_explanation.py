@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -148,3 +149,14 @@ def test_a_clip_is_shown_with_the_times_of_its_frames() -> None:
     assert part.seconds[[0, 4, 19]] == pytest.approx([10.0, 10.4, 11.9])
     assert explain_clip(picked([4, 9], [np.nan, np.nan], 0.0)).seconds is None
     assert explain_clip(picked([0], [0.0], 0.0)).seconds is None
+
+
+def test_its_json_has_every_value_of_it() -> None:
+    shown = explain(MotionGuided(3), [101, 110, 140], motion=motion(), total=TOTAL, first_frame=FIRST, title="a")
+    read = json.loads(json.dumps(shown.as_dict(), allow_nan=False))
+    assert (read["title"], read["first_frame"], read["total"], read["seconds"]) == ("a", FIRST, TOTAL, None)
+    assert read["motion"] == motion().tolist()
+    assert [row["frames"] for row in read["rows"]] == [row.frames.tolist() for row in shown.rows]
+    assert shown.running_sum is not None
+    assert set(read["running_sum"]) == {"title", "inverse", "x", "y", "levels", "picks", "meets"}
+    assert read["running_sum"]["y"] == shown.running_sum.y.tolist()
