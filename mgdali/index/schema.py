@@ -72,7 +72,7 @@ SCHEMA = pa.schema(
     ],
     {_FORMAT_KEY: str(_FORMAT_WITHOUT_ROOT)},
 )
-"""The columns of an index file; docs/index.md describes them."""
+"""The columns of an index file; docs/motion-index.md describes them."""
 
 _SINCE_FORMAT_2 = ("origin", "extradata", "packet_offsets", "packet_sizes")
 

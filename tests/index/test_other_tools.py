@@ -1,4 +1,4 @@
-"""Reading an index with other tools, as docs/index.md shows it."""
+"""Reading an index with other tools, as docs/motion-index.md shows it."""
 
 from __future__ import annotations
 
