@@ -13,7 +13,7 @@ from mgdali.index.writer import IndexWriter
 from mgdali.video.record import VideoRecord
 from tests.support.index_records import make_record
 
-PAGE = Path(__file__).parents[2] / "docs" / "index.md"
+PAGE = Path(__file__).parents[2] / "docs" / "motion-index.md"
 
 
 def test_the_lines_for_pandas_find_the_same_still_videos(

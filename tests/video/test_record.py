@@ -51,7 +51,7 @@ def test_the_columns_are_those_of_a_batch() -> None:
 
 
 def test_every_column_is_explained() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "index.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "motion-index.md").read_text()
     rows = [line.split("|") for line in text.partition("## Columns")[2].splitlines() if line.startswith("| `")]
     explained = {name: cells[2].strip() for cells in rows for name in re.findall("`([a-z_]+)`", cells[1])}
     replaced = {"list<element: ": "list of ", "list<item: ": "list of ", ">": ""}
