@@ -1,7 +1,7 @@
 // What is drawn of one video's picks: the function `explain` of mgdali/one_video/explanation.py.
 
 import { general } from "./python.js";
-import { anyOf, motionWeights, nearestShares, sampleSegment, samplerPick, shares } from "./sampling.js";
+import { anyOf, motionWeights, nearestShares, picksByWeights, sampleSegment, samplerPick, shares } from "./sampling.js";
 
 const NAMES = {
   motion: ["Motion-guided: one frame from each equal part of the motion", "motion-guided picks"],
@@ -24,11 +24,16 @@ const NAMES = {
  */
 export function explain(strategy, video, offsets = null, { compare = true } = {}) {
   const motion = video.motion instanceof Float64Array ? video.motion : Float64Array.from(video.motion);
-  const { numFrames } = strategy;
+  const { numFrames, mu, even, inverse } = strategy;
   const { first_frame } = video;
   const total = motion.length;
   const inFile = (picks) => Array.from(picks, (pick) => first_frame + pick);
-  const picks = samplerPick(strategy, motion, total, offsets);
+  // The weights are needed for the picks and for the curve.
+  const weights = strategy.strategy === "motion" ? motionWeights(motion, mu, even) : null;
+  const picks =
+    weights === null
+      ? samplerPick(strategy, motion, total, offsets)
+      : picksByWeights(weights, numFrames, { offsets: offsets ?? 0.5, inverse });
   const [name, label] = namesOf(strategy);
   const rows = [{ kind: "picked", name, label, frames: inFile(picks), with_images: true }];
   if (compare && strategy.strategy !== "segment") {
@@ -45,7 +50,7 @@ export function explain(strategy, video, offsets = null, { compare = true } = {}
     first_frame,
     total,
     motion,
-    running_sum: strategy.strategy === "motion" ? runningSum(strategy, motion, picks, offsets, first_frame) : null,
+    running_sum: weights === null ? null : runningSum(strategy, { motion, weights, picks, offsets, first_frame }),
     rows,
     seconds: video.seconds,
   };
@@ -65,22 +70,23 @@ function titleOf(video, total, numFrames) {
   return `${video.name}: ${numFrames} of ${frames}${part}`;
 }
 
-function runningSum(strategy, motion, picks, offsets, firstFrame) {
-  const { numFrames, mu, even, inverse } = strategy;
-  const weights = motionWeights(motion, mu, even);
+function runningSum(strategy, { motion, weights, picks, offsets, first_frame }) {
+  const { numFrames, inverse } = strategy;
   const y = inverse === "nearest" ? nearestShares(weights) : shares(weights);
   const middles = Array.from(picks, (_, i) => (i + 0.5) / numFrames);
   const levels = offsets === null ? middles : middles.map((_, i) => (i + offsets[i]) / numFrames);
+  const x = new Int32Array(y.length);
+  for (let k = 0; k < x.length; k++) x[k] = first_frame + k;
   return {
     title: sumTitle(strategy, {
       still: !anyOf(motion),
       centred: levels.every((level, i) => Math.abs(level - middles[i]) <= 1e-9),
     }),
     inverse,
-    x: Int32Array.from(y, (_, k) => firstFrame + k),
+    x,
     y,
     levels,
-    picks: Array.from(picks, (pick) => firstFrame + pick),
+    picks: Array.from(picks, (pick) => first_frame + pick),
     meets: inverse === "step" ? levels : Array.from(picks, (pick) => y[pick]),
   };
 }

@@ -16,7 +16,8 @@ export function motionWeights(motion, mu = 0.5, even = 0) {
   checkMu(mu);
   checkEven(even);
   const weights = powers(values, mu);
-  if (!weights.every(Number.isFinite)) {
+  // x ** mu rises with x, so the largest value tells whether any overflows.
+  if (!Number.isFinite(largest(weights))) {
     throw new RangeError(
       `motion ** ${pythonFloat(mu)} overflows float64: the largest motion is ${pythonFloat(largest(values))}; ` +
         "scale it down",
@@ -46,7 +47,11 @@ export function sampleMotionGuided(
   { mu = 0.5, even = 0, offsets = 0.5, inverse = "step" } = {},
 ) {
   checkInverse(inverse);
-  const weights = motionWeights(motion, mu, even);
+  return picksByWeights(motionWeights(motion, mu, even), numFrames, { offsets, inverse });
+}
+
+/** The picks of sampleMotionGuided for weights that motionWeights has returned. Int32Array [N], sorted. */
+export function picksByWeights(weights, numFrames, { offsets = 0.5, inverse = "step" } = {}) {
   const places = checkPicks(numFrames, offsets);
   const steps = places.map((place, i) => i + place);
   const cumulative = cumulativeSum(weights);
@@ -203,7 +208,9 @@ export function nearestShares(weights) {
 /** Cumulative shares of weights, Float64Array [T]. */
 export function shares(weights) {
   const total = pairwiseSum(weights);
-  return cumulativeSum(weights.map((weight) => weight / total));
+  const parts = new Float64Array(weights.length);
+  for (let t = 0; t < parts.length; t++) parts[t] = weights[t] / total;
+  return cumulativeSum(parts);
 }
 
 function inverseNearest(weights, levels) {
@@ -233,28 +240,34 @@ function firstIndex(count, condition) {
 
 function powers(values, mu) {
   // NumPy computes these exponents exactly, and so do browsers with these operations.
-  if (mu === 0) return new Float64Array(values.length).fill(1);
-  if (mu === 0.5) return values.map(Math.sqrt);
   if (mu === 1) return values.slice();
-  if (mu === 2) return values.map((value) => value * value);
-  return values.map((value) => value ** mu);
+  const results = new Float64Array(values.length);
+  if (mu === 0) return results.fill(1);
+  if (mu === 0.5) for (let t = 0; t < results.length; t++) results[t] = Math.sqrt(values[t]);
+  else if (mu === 2) for (let t = 0; t < results.length; t++) results[t] = values[t] * values[t];
+  else for (let t = 0; t < results.length; t++) results[t] = values[t] ** mu;
+  return results;
 }
 
 /** Whether any value is not 0. */
 export function anyOf(values) {
-  return values.some((value) => value !== 0);
+  for (const value of values) if (value !== 0) return true;
+  return false;
 }
 
 function largest(values) {
-  return values.reduce((most, value) => Math.max(most, value), 0);
+  let most = 0;
+  for (const value of values) if (value > most) most = value;
+  return most;
 }
 
 function checkMotion(motion) {
   const values = motion instanceof Float64Array ? motion : Float64Array.from(motion);
   if (values.length === 0) throw new RangeError("motion must have shape [T] with T >= 1, got shape [0]");
-  const bad = values.findIndex((value) => !(Number.isFinite(value) && value >= 0));
-  if (bad >= 0) {
-    throw new RangeError(`motion must be finite and >= 0, got motion[${bad}] = ${pythonFloat(values[bad])}`);
+  for (let t = 0; t < values.length; t++) {
+    if (!(values[t] >= 0 && values[t] < Infinity)) {
+      throw new RangeError(`motion must be finite and >= 0, got motion[${t}] = ${pythonFloat(values[t])}`);
+    }
   }
   return values;
 }

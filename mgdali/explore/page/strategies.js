@@ -115,20 +115,24 @@ export function toQuery(strategy) {
   return query;
 }
 
-/** Return the checked strategy object of an address. Parameters that it does not name have the strategy's defaults. */
+/**
+ * Return the checked strategy object of an address, a URLSearchParams.
+ *
+ * Parameters that are missing or empty have the strategy's defaults. Throws a RangeError if one is not valid.
+ */
 export function fromQuery(query) {
-  const { id, parameters } = strategyOf(query.get("strategy") ?? "motion");
+  const { id, parameters } = strategyOf(query.get("strategy") || "motion");
   const values = {};
   for (const name of parameters) {
     const text = query.get(PARAMETERS[name].query);
-    if (text !== null) values[name] = PARAMETERS[name].kind === "choice" ? text : numberOf(text);
+    if (text) values[name] = PARAMETERS[name].kind === "choice" ? text : numberOf(text);
   }
   return makeStrategy(id, values);
 }
 
-/** Number("") is 0, which would hide a missing value. */
+/** Return the number that a text in decimal form describes, otherwise the text. */
 function numberOf(text) {
-  return /^[-+.\d]/.test(text) && !Number.isNaN(Number(text)) ? Number(text) : text;
+  return /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(text) ? Number(text) : text;
 }
 
 /**
