@@ -17,7 +17,8 @@ export function pythonRepr(value) {
   if (value === null || value === undefined) return "None";
   if (typeof value === "boolean") return value ? "True" : "False";
   if (typeof value === "number") return Number.isSafeInteger(value) ? `${value}` : pythonFloat(value);
-  return `'${escaped(String(value)).replaceAll("'", "\\'")}'`;
+  const text = String(value);
+  return text.includes("'") && !text.includes('"') ? pythonString(text) : `'${escaped(text).replaceAll("'", "\\'")}'`;
 }
 
 /** A string literal between double quotes. Characters that cannot be seen are escaped. */
@@ -27,7 +28,7 @@ export function pythonString(text) {
 
 /** A number as Python's format "g" writes it, with the given number of significant digits: 0.5, 1, 1e-05. */
 export function general(value, digits = 6) {
-  if (value === 0) return "0";
+  if (value === 0) return Object.is(value, -0) ? "-0" : "0";
   const [mantissa, exponent] = rounded(value, digits).split("e");
   const power = Number(exponent);
   const trimmed = (text) => (text.includes(".") ? text.replace(/\.?0+$/, "") : text);
