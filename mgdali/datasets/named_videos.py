@@ -18,7 +18,7 @@ from mgdali.errors import DatasetError, VideoDecodeError
 from mgdali.video.media import VIDEO_EXTENSIONS, Media, find_media
 from mgdali.video.remote import is_url
 
-__all__ = ["ListKind", "Videos", "is_table", "media_of", "shard_videos", "videos_named"]
+__all__ = ["ListKind", "Videos", "is_table", "media_exists", "media_of", "shard_videos", "videos_named"]
 
 ListKind: TypeAlias = Literal["videos", "frames"]
 """The lines of a list: ``path label``, or ``folder frames label``."""
@@ -182,7 +182,7 @@ def _videos_listed(data: str, root: AnyPath | None, kind: ListKind | None, templ
 
 def _check_existing(media: list[Media], data: str, root: AnyPath | None) -> list[Media]:
     """Return the videos of a list, after a check that at least one of them exists."""
-    if not any(map(_exists, media)):
+    if not any(map(media_exists, media)):
         raise DatasetError(f"none of the {len(media)} videos in {data} exists, {_missing_example(media, root)}")
     return media
 
@@ -197,7 +197,8 @@ def _paths_of_frames(data: str, folder: str, template: str | None) -> list[str]:
     return read_frame_list(data, folder, FRAME_TEMPLATE if template is None else template).paths
 
 
-def _exists(media: Media) -> bool:
+def media_exists(media: Media) -> bool:
+    """Return whether a file or the frames of a video exist. Videos at URLs count as existing."""
     if is_url(media.path) or os.path.exists(media.path):
         return True
     try:

@@ -15,14 +15,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mgdali.datasets.check import Names
-from mgdali.datasets.named_videos import shard_videos
-from mgdali.errors import DatasetError, VideoDecodeError
+from mgdali.errors import VideoDecodeError
+from mgdali.index.find_media import MediaFinder
 from mgdali.index.names import AnyPath, Moved, VideoNames, path_or_url
 from mgdali.index.remote_index import local_file
 from mgdali.index.schema import read_batches
 from mgdali.index.writer import open_parquet
 from mgdali.video.media import Fingerprint, Media
-from mgdali.video.record import index_name, path_named
+from mgdali.video.record import index_name
 
 __all__ = ["IndexCheck", "IndexSummary", "check_index", "failures", "summarize_index"]
 
@@ -185,7 +185,7 @@ def check_index(
         ImportError: If a URL needs a package that is not installed.
         ValueError: If ``moved`` does not consist of pairs.
     """
-    find = _Finder()
+    find = MediaFinder()
     found: dict[_State, list[str]] = {"current": [], "missing": [], "changed": [], "failed": []}
     current = 0
     with local_file(path_or_url(path)) as file, ThreadPoolExecutor(_COMPARED_AT_ONCE) as pool:
@@ -215,36 +215,6 @@ def check_index(
         not_in_index=without_row,
         complete=wrong == 0 and not (without_row and without_row.count),
     )
-
-
-class _Finder:
-    """Finds the media of rows.
-
-    The index does not contain the position of a member in its tar file. It is read from the headers of the tar file,
-    once per file.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[str, Media] = {}
-        self._shards: set[str] = set()
-
-    def __call__(self, name: str) -> Media | None:
-        """Return the media with a full name; None if the tar file is missing or no longer contains the member."""
-        path = path_named(name)
-        if "::" not in name or os.path.exists(path):
-            return Media(path)
-        shard = name.rpartition("::")[0]
-        if name not in self._known and shard not in self._shards:
-            self._shards.add(shard)
-            self._known |= _members(shard)
-        return self._known.get(name)
-
-
-def _members(shard: str) -> dict[str, Media]:
-    try:
-        return {index_name(member.path): member for member in shard_videos([shard])}
-    except DatasetError:
-        return {}
 
 
 def _state(row: dict[str, Any], media: Media | None) -> _State:

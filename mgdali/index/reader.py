@@ -16,7 +16,7 @@ import os
 import time
 import uuid
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,21 @@ class MotionIndex:
                 if rows.path(row) == name:
                     return rows[row]
         return None
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yield all rows in order, at most a few thousand at a time. The columns are views of the mapped memory.
+
+        Only one thread may read batches at a time.
+
+        Args:
+            columns: Names of columns of :data:`mgdali.index.schema.SCHEMA`.
+        """
+        for number in range(self._file.num_record_batches):
+            yield self._file.get_batch(number).select(list(columns))
+
+    def full_name(self, stored: str) -> str:
+        """Return the full name of a video from its name in the file."""
+        return self._names.full(stored)
 
     def __repr__(self) -> str:
         return f"MotionIndex({os.fspath(self.path)!r}, {len(self)} videos)"
