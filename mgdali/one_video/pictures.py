@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mgdali.video.crop import colour_planes
 from mgdali.video.frames import RGBConverter, quarter_turns
 
-__all__ = ["ClipPictures"]
+__all__ = ["ClipPictures", "UprightRGB"]
 
 
 class ClipPictures:
@@ -28,8 +28,7 @@ class ClipPictures:
     def __init__(self, count: int, size: int | None) -> None:
         self._count = count
         self._size = size
-        self._to_rgb = RGBConverter()
-        self._resizer = VideoReformatter()
+        self._upright = UprightRGB()
         self._pictures: NDArray[np.uint8] | None = None
         self._made = 0
 
@@ -60,18 +59,42 @@ class ClipPictures:
 
     def _picture(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
         width, height = (frame.width, frame.height) if self._size is None else _resized(frame, self._size)
-        if (width, height) == (frame.width, frame.height):
-            return self._to_rgb(frame)
-        # In planes, as in Cropper: libswscale's packed RGB is darker if it resizes.
         try:
-            planes = self._resizer.reformat(
-                frame, width=width, height=height, format="gbrp", interpolation="BILINEAR", threads=1
-            )
+            return self._upright(frame, width, height)
         except (av.error.FFmpegError, OverflowError) as error:
             raise ValueError(
                 f"size={self._size!r}: FFmpeg cannot make frames of {width} x {height} pixels from {frame.width} x "
                 f"{frame.height} ({error}); give another size"
             ) from error
+
+
+class UprightRGB:
+    """Resizes decoded frames, and then converts them to upright RGB.
+
+    Only one thread may use it at a time.
+    """
+
+    def __init__(self) -> None:
+        self._to_rgb = RGBConverter()
+        self._resizer = VideoReformatter()
+
+    def __call__(self, frame: av.VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
+        """Return the picture of a frame, uint8 RGB ``[H, W, 3]``.
+
+        Args:
+            frame: The frame.
+            width, height: Size of the picture before it is turned, in pixels, >= 1.
+
+        Raises:
+            av.error.FFmpegError: If FFmpeg cannot make a picture of this size.
+            OverflowError: If the size is too large for FFmpeg.
+        """
+        if (width, height) == (frame.width, frame.height):
+            return self._to_rgb(frame)
+        # In planes, as in Cropper: libswscale's packed RGB is darker if it resizes.
+        planes = self._resizer.reformat(
+            frame, width=width, height=height, format="gbrp", interpolation="BILINEAR", threads=1
+        )
         return np.rot90(colour_planes(planes).transpose(1, 2, 0), k=quarter_turns(frame))
 
 

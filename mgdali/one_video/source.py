@@ -17,7 +17,7 @@ from mgdali.video.media import Media, errors_of
 from mgdali.video.part_files import open_member, open_remote
 from mgdali.video.remote import is_url
 
-__all__ = ["AnyVideo", "opened"]
+__all__ = ["AnyVideo", "is_pipe", "opened"]
 
 AnyVideo: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Media | Video
 """What :func:`opened` accepts."""
@@ -48,7 +48,7 @@ def opened(video: AnyVideo) -> Iterator[Media]:
             yield media
     else:
         media = _located(video)
-        if _is_pipe(media):
+        if is_pipe(media):
             with errors_of(media.path), open(media.path, "rb") as pipe:
                 media = Media(media.path, content=read_up_to(pipe, None))
         if media.content is not None or (media.span is None and not is_url(media.path)):
@@ -136,7 +136,8 @@ def _check_binary(file: Any, name: str) -> None:
         )
 
 
-def _is_pipe(media: Media) -> bool:
+def is_pipe(media: Media) -> bool:
+    """Return whether a video is a pipe, which can be read only once."""
     return media.span is None and not is_url(media.path) and Path(media.path).is_fifo()
 
 

@@ -7,7 +7,6 @@ picks need are decoded. If the frames do not fit into memory, those of the picks
 from __future__ import annotations
 
 import os
-from array import array
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,12 +19,10 @@ from numpy.typing import NDArray
 from mgdali.errors import VideoDecodeError
 from mgdali.samplers import Sampler, needs_times, sampled_picks
 from mgdali.video.frames import OneThreadAtATime, RGBConverter, as_media, read_frames
-from mgdali.video.kept_frames import KeptFrames, frame_checksum
+from mgdali.video.measured_part import MeasuredPart, measure_part, motion_of_part
 from mgdali.video.media import Media
-from mgdali.video.meters import make_meter
 from mgdali.video.packets import StreamLog
-from mgdali.video.part_bounds import PartBounds
-from mgdali.video.picked_frames import frames_needed, read_picked
+from mgdali.video.picked_frames import frames_needed, read_checked, read_picked
 from mgdali.video.record import VideoRecord
 from mgdali.video.time_range import TimeRange, frame_seconds
 
@@ -108,15 +105,6 @@ def known_picks(
     if seconds is None and needs_times(sampler):
         return None
     return sampled_picks(sampler, own, end - first, offsets, None if seconds is None else seconds[first:end]) + first
-
-
-def motion_of_part(motion: NDArray[np.float64], first: int, end: int) -> NDArray[np.float64]:
-    """Return S of a part of a video: that of the video, with 0 for the first frame."""
-    if (first, end) == (0, len(motion)):
-        return motion
-    own = motion[first:end].copy()
-    own[:1] = 0.0
-    return own
 
 
 class Decoder:
@@ -222,7 +210,16 @@ class Decoder:
         """Decode all frames, and decode the picked ones again if the frames did not fit into the memory budget."""
         # A part is decoded up to its end only, so that a log of it serves the second pass alone.
         noted = StreamLog() if log is None and (time_range is not None or self._note_times) else log
-        found = self._measure(media, time_range, noted, whole=log is not None)
+        found = measure_part(
+            media,
+            self._representation,
+            time_range=time_range,
+            log=noted,
+            memory_budget=self._memory_budget,
+            note_times=self._note_times,
+            whole=log is not None,
+            enough_frames=self._sampler.num_frames if self._keep_damaged else None,
+        )
         if self._needs_times and (found.seconds is None or np.isnan(found.seconds).any()):
             raise VideoDecodeError(
                 media.path,
@@ -253,72 +250,20 @@ class Decoder:
             found.damage,
         )
 
-    def _measure(self, media: Media, time_range: TimeRange | None, log: StreamLog | None, *, whole: bool) -> _Measured:
-        """Decode a video and measure S, up to the end of the part, or with ``whole`` to the last frame."""
-        bounds = PartBounds(time_range, log, media.path, note_times=self._note_times)
-        meter = None if self._representation is None else make_meter(self._representation)
-        kept = KeptFrames(self._memory_budget, note_checksums=log is not None)
-        decoded = 0
-        all_measured = whole
-        damage: VideoDecodeError | None = None
-        try:
-            for frame in read_frames(media, log=log):
-                decoded += 1
-                inside = bounds.contains(frame)
-                if bounds.passed and not whole:
-                    assert log is not None
-                    log.stop()
-                    continue
-                if meter is not None and (inside or whole):
-                    meter.add(frame)
-                if inside:
-                    kept.add(frame)
-        except VideoDecodeError as error:
-            # Damage after the part matters only to the log.
-            all_measured = False
-            if not bounds.passed:
-                if not self._keep_damaged or bounds.count < self._sampler.num_frames:
-                    raise
-                # A copy without the traceback, which refers to all kept frames.
-                damage = VideoDecodeError(*error.args)
-        bounds.check()
-        # An index stores S as float32. It is rounded here too, so that the picks are equal with and without an index.
-        motion = None if meter is None else np.array(meter.motion, np.float32).astype(np.float64)
-        own = motion
-        if motion is not None and whole:
-            own = motion_of_part(motion, bounds.first, bounds.end)
-        return _Measured(
-            kept=kept.frames,
-            checksums=kept.checksums,
-            first=bounds.first,
-            end=bounds.end,
-            decoded=decoded,
-            seconds=np.array(bounds.seconds) if self._note_times else None,
-            motion=own,
-            whole_motion=motion if all_measured else None,
-            log_is_complete=all_measured,
-            damage=damage,
-        )
-
     def _second_pass(
         self,
         media: Media,
         wanted: list[int],
         picture: Callable[[av.VideoFrame], Picture],
-        found: _Measured,
+        found: MeasuredPart,
         log: StreamLog | None,
     ) -> tuple[dict[int, Picture], int]:
         """Decode the picked frames again. Return their pictures, and the number of frames that were decoded."""
         if log is not None:
             record = VideoRecord.from_log(media.path, None, log, [])
-            # In a damaged video, frames may differ if decoding begins in the middle.
             with suppress(VideoDecodeError):
-                frames = {}
-                for t, frame in read_picked(media, record, wanted):
-                    if frame_checksum(frame) != found.checksums[t - found.first]:
-                        raise VideoDecodeError(media.path, t, "it gives other frames if it is decoded in part")
-                    frames[t] = picture(frame)
-                return frames, frames_needed(record, wanted)
+                checked = read_checked(media, record, wanted, found.checksums, first=found.first)
+                return {t: picture(frame) for t, frame in checked}, frames_needed(record, wanted)
         return self._decode_again(media, wanted, picture), wanted[-1] + 1
 
     def _decode_again(
@@ -332,26 +277,3 @@ class Decoder:
                 if t == wanted[-1]:
                     return frames
         raise VideoDecodeError(media.path, t + 1, "it has fewer frames when it is decoded again")
-
-
-@dataclass(frozen=True)
-class _Measured:
-    """Result of decoding a video from its first frame.
-
-    Attributes:
-        kept, checksums: The frames of the part, or their checksums, if the frames exceed the memory budget.
-        first, end: The part as indices of frames.
-        decoded: Number of frames that the decoder returned.
-        seconds, motion, whole_motion, log_is_complete, damage: As in :class:`DecodedVideo`.
-    """
-
-    kept: list[av.VideoFrame]
-    checksums: array[int]
-    first: int
-    end: int
-    decoded: int
-    seconds: NDArray[np.float64] | None
-    motion: NDArray[np.float64] | None
-    whole_motion: NDArray[np.float64] | None
-    log_is_complete: bool
-    damage: VideoDecodeError | None

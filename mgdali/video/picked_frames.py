@@ -6,7 +6,7 @@ Decoding begins at the key frame before a pick and ends at the pick. Frames that
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import av
 import av.error
@@ -15,6 +15,7 @@ import numpy as np
 from mgdali.errors import VideoDecodeError
 from mgdali.video.containers import open_container
 from mgdali.video.frames import ffmpeg_message
+from mgdali.video.kept_frames import frame_checksum
 from mgdali.video.media import Media, frames_stream
 from mgdali.video.numbered_packets import NumberedPackets, SeekError
 from mgdali.video.opening import open_video
@@ -27,7 +28,7 @@ from mgdali.video.packets import (
 )
 from mgdali.video.record import VideoRecord
 
-__all__ = ["frames_needed", "needed_packets", "read_picked"]
+__all__ = ["Picked", "frames_needed", "needed_packets", "read_checked", "read_picked"]
 
 Picked = tuple[int, av.VideoFrame]
 """Index of a picked frame in the video, and the decoded frame."""
@@ -59,6 +60,30 @@ def read_picked(media: Media, record: VideoRecord, picks: list[int]) -> Iterator
         raise VideoDecodeError(media.path, count, ffmpeg_message(error)) from error
     if count < len(picks):
         raise VideoDecodeError(media.path, count, f"the decoder returned {count} of the {len(picks)} picked frames")
+
+
+def read_checked(
+    media: Media, record: VideoRecord, picks: list[int], checksums: Sequence[int], *, first: int
+) -> Iterator[Picked]:
+    """Decode the picked frames of a video as :func:`read_picked`, and compare them with those of an earlier decoding.
+
+    In a damaged video, frames may differ if decoding begins in the middle.
+
+    Args:
+        media, record, picks: As for :func:`read_picked`.
+        checksums: Checksums of frames of the video when all of it was decoded (:func:`frame_checksum`).
+        first: Index of the frame that ``checksums[0]`` belongs to.
+
+    Yields:
+        The picks in order, each with its frame as decoded.
+
+    Raises:
+        VideoDecodeError: As :func:`read_picked`, and if a frame differs.
+    """
+    for pick, frame in read_picked(media, record, picks):
+        if frame_checksum(frame) != checksums[pick - first]:
+            raise VideoDecodeError(media.path, pick, "it gives other frames if it is decoded in part")
+        yield pick, frame
 
 
 def needed_packets(record: VideoRecord, picks: list[int]) -> list[tuple[int, int]]:

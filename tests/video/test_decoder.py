@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mgdali.errors import VideoDecodeError
 from mgdali.samplers import MotionGuided, Representation, Segment, TopMotion
 from mgdali.sampling import sample_motion_guided
-from mgdali.video import decoder as decoder_module
+from mgdali.video import picked_frames
 from mgdali.video.decoder import Decoder
 from mgdali.video.frames import read_frames
 from mgdali.video.meters import measure_motion
@@ -107,7 +107,7 @@ def test_frames_that_differ_when_decoded_in_part_are_decoded_as_a_whole(
     def others(*_: Any) -> Any:
         return ((t, frame) for t, frame in enumerate(read_frames(video), 1))
 
-    monkeypatch.setattr(decoder_module, "read_picked", others)
+    monkeypatch.setattr(picked_frames, "read_picked", others)
     decoded = Decoder(MotionGuided(num_frames=3), memory_budget=0, note_times=True).decode(video, middle(3))
     assert decoded.frames_decoded == len(frames) + decoded.picks[-1] + 1
     assert sorted(decoded.frames) == decoded.picks.tolist()
