@@ -47,10 +47,9 @@ def bench(
     """
     with errors_as_messages():
         with ctrl_c_held():
-            from rich.console import Console
-
             from mgdali.bench.run import BenchOptions
             from mgdali.cli.bench_report import bench_with_progress, print_report, write_report
+            from mgdali.cli.console import live_console
 
         options = BenchOptions(
             data=data,
@@ -61,7 +60,7 @@ def bench(
             seconds=seconds,
             max_videos=max_videos,
         )
-        console = Console()
+        console = live_console()
         report = bench_with_progress(options, console)
         if json is not None:
             write_report(report, json)

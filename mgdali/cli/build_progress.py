@@ -38,7 +38,7 @@ def build_with_progress(
         WorkerError: If workers cannot be started.
     """
     started = time.perf_counter()
-    with VideoBar(console, "Measuring") as bar:
+    with VideoBar(console, "Measuring", "Measured") as bar:
 
         def start(todo: int, kept: int) -> None:
             if kept:

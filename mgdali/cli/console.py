@@ -12,14 +12,23 @@ from rich.console import Console
 from rich.text import Text
 
 from mgdali.errors import VideoDecodeError, WorkerError
+from mgdali.index.video_progress import in_notebook
 
 if TYPE_CHECKING:
     from mgdali.datasets.check import Names
 
-__all__ = ["INTERRUPTED", "errors_as_messages", "examples", "one_line", "say"]
+__all__ = ["INTERRUPTED", "errors_as_messages", "examples", "live_console", "one_line", "say"]
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
+
+
+def live_console() -> Console:
+    """Return the console of a command that shows progress by rich.
+
+    A cell of a notebook does not understand how rich replaces lines of a terminal: it gets the last state only.
+    """
+    return Console(force_terminal=False, force_jupyter=False) if in_notebook() else Console()
 
 
 def say(console: Console, line: str) -> None:

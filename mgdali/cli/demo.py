@@ -51,8 +51,7 @@ def demo(
         raise typer.BadParameter("--data is the folder for the synthetic videos: omit either --data or VIDEOS")
     with errors_as_messages():
         with ctrl_c_held():
-            from rich.console import Console
-
+            from mgdali.cli.console import live_console
             from mgdali.demo.run import DemoOptions, run_demo
 
         options = DemoOptions(
@@ -69,4 +68,4 @@ def demo(
             seed=seed,
             show=show,
         )
-        run_demo(options, Console())
+        run_demo(options, live_console())

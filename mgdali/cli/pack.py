@@ -160,16 +160,15 @@ def check(path: _Pack, json: Json = False) -> None:
     """
     with errors_as_messages():
         with ctrl_c_held():
-            from rich.console import Console
-
             from mgdali.cli import pack_report
+            from mgdali.cli.console import live_console
             from mgdali.packing.verify import check_pack
 
         if json:
             found = check_pack(path)
             typer.echo(pack_report.to_json(found))
         else:
-            console = Console()
+            console = live_console()
             with console.status("Checking") as status:
                 found = check_pack(
                     path, on_shard=lambda done, total: status.update(f"{done} of {total} shards checked")

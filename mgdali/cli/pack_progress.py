@@ -35,7 +35,7 @@ def pack_with_progress(
         WorkerError: If workers cannot be started.
     """
     started = time.perf_counter()
-    with VideoBar(console, "Packing") as bar:
+    with VideoBar(console, "Packing", "Packed") as bar:
 
         def start(found: PackStart) -> None:
             _print_start(found, console)

@@ -74,7 +74,7 @@ def pick_with_progress(
         OSError: If output cannot be written.
     """
     started = time.perf_counter()
-    with VideoBar(console, "Picking", before="Searching", ending="Picking") as bar:
+    with VideoBar(console, "Picking", "Picked", before="Searching", ending="Picking") as bar:
         videos, failed = name_videos(arguments, out)
         bar.start(len(videos))
         with warnings.catch_warnings(record=True) as caught:

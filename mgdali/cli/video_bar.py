@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mgdali.cli.console import one_line, say
+from mgdali.index.video_progress import VideoCounts, VideoProgress, in_notebook
 from mgdali.video.record import VideoRecord
 
 __all__ = ["VideoBar", "counted", "say_failed"]
@@ -20,23 +20,54 @@ class VideoBar:
     """Progress bar that counts videos and shows the speed.
 
     Args:
-        console: Where it is shown.
+        console: Where it is shown. A cell of a notebook shows one line instead of a terminal's bar.
         doing: What is done with the videos, such as ``"Measuring"``.
+        done: The same after the last video, such as ``"Measured"``.
         before: What is done before the number of videos is known.
         ending: What is done after the last video.
     """
 
-    def __init__(self, console: Console, doing: str, *, before: str = "Comparing", ending: str = "Writing") -> None:
+    def __init__(
+        self, console: Console, doing: str, done: str, *, before: str = "Comparing", ending: str = "Writing"
+    ) -> None:
+        if in_notebook():
+            self._bar: _TerminalBar | VideoProgress = VideoProgress(doing, done, file=console.file)
+        else:
+            self._bar = _TerminalBar(console, doing, before, ending)
+
+    def __enter__(self) -> VideoBar:
+        self._bar.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self._bar.__exit__(kind, *error)
+
+    def start(self, todo: int) -> None:
+        """Set the number of videos, once it is known."""
+        self._bar.start(todo)
+
+    def count(self, record: VideoRecord) -> None:
+        """Count a video that was decoded, by its record."""
+        self.count_video(failed=record.error is not None, num_frames=record.num_frames)
+
+    def count_video(self, *, failed: bool, num_frames: int | None = None) -> None:
+        """Count a video that is done; the frames per second are shown if the number of its frames is given."""
+        self._bar.count_video(failed=failed, num_frames=num_frames)
+
+
+class _TerminalBar:
+    """The bar of a terminal. A file gets its last state."""
+
+    def __init__(self, console: Console, doing: str, before: str, ending: str) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("videos"))
         rest = (TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), TextColumn("{task.fields[failed]}"))
         self._doing = doing
         self._ending = ending
         self._progress = Progress(*columns, *rest, console=console)
         self._task = self._progress.add_task(before, total=None, rate="", failed="")
-        self._started = 0.0
-        self._done = self._todo = self._frames = self._failed = 0
+        self._counts = VideoCounts()
 
-    def __enter__(self) -> VideoBar:
+    def __enter__(self) -> _TerminalBar:
         self._progress.start()
         return self
 
@@ -45,30 +76,18 @@ class VideoBar:
         self._progress.stop()
 
     def start(self, todo: int) -> None:
-        """Set the number of videos, once it is known."""
-        self._started = time.perf_counter()
-        self._todo = todo
+        self._counts.start(todo)
         self._progress.update(self._task, description=self._doing if todo else self._ending, total=todo)
 
-    def count(self, record: VideoRecord) -> None:
-        """Count a video that was decoded, by its record."""
-        self.count_video(failed=record.error is not None, num_frames=record.num_frames)
-
     def count_video(self, *, failed: bool, num_frames: int | None = None) -> None:
-        """Count a video that is done; the frames per second are shown if the number of its frames is given."""
-        self._done += 1
-        self._failed += failed
-        seconds = time.perf_counter() - self._started
-        rate = f"{self._done / seconds:.1f} videos/s"
-        if num_frames is not None:
-            self._frames += num_frames
-            rate += f", {self._frames / seconds:.0f} frames/s"
+        counts = self._counts
+        counts.count(failed=failed, num_frames=num_frames)
         self._progress.update(
             self._task,
-            completed=self._done,
-            description=self._doing if self._done < self._todo else self._ending,
-            rate=rate,
-            failed=f"{self._failed} failed" if self._failed else "",
+            completed=counts.done,
+            description=self._doing if counts.done < counts.todo else self._ending,
+            rate=counts.rate,
+            failed=f"{counts.failed} failed" if counts.failed else "",
         )
 
 

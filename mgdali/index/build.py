@@ -19,6 +19,7 @@ from mgdali.index.measure import MeasureConfig, MeasureJob, failed_record
 from mgdali.index.names import AnyPath, VideoNames, common_root
 from mgdali.index.packed_rows import copy_rows, packs_of
 from mgdali.index.reader import MotionIndex
+from mgdali.index.video_progress import VideoProgress
 from mgdali.index.writer import IndexWriter
 from mgdali.samplers import Representation
 from mgdali.video.media import Media
@@ -83,6 +84,7 @@ def build_index(
     timeout: float = 0.0,
     prune: bool = False,
     retry_failed: bool = False,
+    progress: bool = False,
     on_start: Callable[[int, int], None] = lambda todo, kept: None,
     on_record: Callable[[VideoRecord], None] = lambda record: None,
 ) -> BuildReport:
@@ -114,6 +116,7 @@ def build_index(
             twice counts as failed, and the next build tries it again. Not possible on Ray or without workers.
         prune: Whether to remove rows of videos that are not in ``data``.
         retry_failed: Whether to measure videos again that have not changed and could not be decoded.
+        progress: Whether to show a progress bar: in a notebook's cell, or as one line on stderr.
         on_start: Function called with the number of videos to measure and the number of kept videos.
         on_record: Function called with each new record.
 
@@ -138,19 +141,22 @@ def build_index(
     writer = IndexWriter(path, root=root, new_root=new_root)
     frames = 0
     try:
-        writer.follow(media)
-        plan = _plan(media, writer, wanted, retry_failed)
-        writer.add(*plan.copies)
-        copy_renamed(writer, plan.renamings)
-        on_start(len(plan.jobs), plan.kept)
-        for records in _measure_all(plan.jobs, engine, num_workers, timeout):
-            writer.add(*records)
-            for record in records:
-                frames += record.num_frames
-                if record.error is not None:
-                    plan.failed[record.path] = record.error
-                on_record(record)
-        rows = writer.commit(keep=plan.names if prune else None)
+        with VideoProgress("Measuring", "Measured", shown=progress) as bar:
+            writer.follow(media)
+            plan = _plan(media, writer, wanted, retry_failed)
+            writer.add(*plan.copies)
+            copy_renamed(writer, plan.renamings)
+            on_start(len(plan.jobs), plan.kept)
+            bar.start(len(plan.jobs), plan.kept)
+            for records in _measure_all(plan.jobs, engine, num_workers, timeout):
+                writer.add(*records)
+                for record in records:
+                    frames += record.num_frames
+                    if record.error is not None:
+                        plan.failed[record.path] = record.error
+                    bar.count(record)
+                    on_record(record)
+            rows = writer.commit(keep=plan.names if prune else None)
     finally:
         # After Ctrl-C in a notebook, the process lives on. Its locked journal would be ignored by the next build.
         writer.close()

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mgdali.loading.order import WHOLE, Share
 from mgdali.loading.tally import Tally
@@ -159,6 +159,10 @@ class LoaderStats:
         lines.append("slowest videos:")
         lines += [f"  {video.seconds:.3f} s  {video.path}" for video in self.slowest]
         return "\n  ".join(lines)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Show the same text in notebooks, where the line of a dataclass is hard to read."""
+        printer.text(repr(self) if cycle else str(self))
 
     @property
     def _name(self) -> str:

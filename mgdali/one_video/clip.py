@@ -97,7 +97,7 @@ class PickedClip:
     def _repr_html_(self) -> str:
         """Return small pictures of the frames with their indices and times, as notebooks show them."""
         figures = [
-            f'<figure style="display:inline-block;margin:2px"><img src="{_thumbnail(frame)}">'
+            f'<figure style="display:inline-block;margin:2px"><img src="{_thumbnail(frame)}" alt="frame {index}">'
             f'<figcaption style="text-align:center">{_caption(index, seconds)}</figcaption></figure>'
             for frame, index, seconds in zip(
                 self.frames[:_MOST_THUMBNAILS], self.indices.tolist(), self.seconds.tolist(), strict=False

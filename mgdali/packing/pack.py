@@ -12,6 +12,7 @@ from mgdali.datasets.named_videos import Videos
 from mgdali.datasets.pack_format import FORMAT, INDEX, TABLE, LeftOut, PackManifest, format_needed
 from mgdali.datasets.video_dataset import VideoDataset
 from mgdali.errors import DatasetError, check_integer, check_timeout
+from mgdali.index.video_progress import VideoProgress
 from mgdali.packing.destination import Destination, open_destination
 from mgdali.packing.encoding import Encoding
 from mgdali.packing.engines import Encoded, Engine, encode_all
@@ -94,6 +95,7 @@ def pack(
     shard_size: int = DEFAULT_SHARD_SIZE,
     retry_failed: bool = False,
     work_dir: str | os.PathLike[str] | None = None,
+    progress: bool = False,
     on_start: Callable[[PackStart], None] = lambda start: None,
     on_record: Callable[[VideoRecord], None] = lambda record: None,
 ) -> PackReport:
@@ -123,6 +125,7 @@ def pack(
         shard_size: Largest size of a shard in bytes, at least 1 MiB; by default 256 MiB.
         retry_failed: Whether to try videos again that could not be decoded in an earlier run.
         work_dir: Local folder for unfinished shards if ``out`` is a URL; by default in the user's cache folder.
+        progress: Whether to show a progress bar: in a notebook's cell, or as one line on stderr.
         on_start: Function called before the first video is packed.
         on_record: Function called with the record of each new video; with an error if it could not be decoded.
 
@@ -144,8 +147,9 @@ def pack(
         run = _Run(dataset, destination, encoding, wanted, shard_size, retry_failed)
         try:
             run.check_space(num_workers, timeout, on_start)
-            run.encode(engine, num_workers, timeout, on_record)
-            return run.complete()
+            with VideoProgress("Packing", "Packed", shown=progress) as bar:
+                run.encode(engine, num_workers, timeout, on_record, bar)
+                return run.complete()
         finally:
             run.close()
     finally:
@@ -219,16 +223,24 @@ class _Run:
             )
 
     def encode(
-        self, engine: Engine, num_workers: int | None, timeout: float, on_record: Callable[[VideoRecord], None]
+        self,
+        engine: Engine,
+        num_workers: int | None,
+        timeout: float,
+        on_record: Callable[[VideoRecord], None],
+        bar: VideoProgress,
     ) -> None:
         """Pack all videos that are not packed yet."""
+        bar.start(sum(map(len, self._plan.jobs)), self._plan.kept)
         if not self._plan.jobs:
             return
         jobs = [self._job(indices) for indices in self._plan.jobs]
         # The workers must end before the shard is closed.
         with contextlib.closing(encode_all(jobs, engine, num_workers, timeout)) as results:
             for encoded in results:
-                on_record(self._store(self._plan.jobs[encoded.place][encoded.part], encoded))
+                record = self._store(self._plan.jobs[encoded.place][encoded.part], encoded)
+                bar.count(record)
+                on_record(record)
 
     def _job(self, indices: Sequence[int]) -> PackJob:
         videos = [self._dataset[index] for index in indices]
