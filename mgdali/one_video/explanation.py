@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from mgdali.samplers import MotionGuided, Sampler, Segment, Stride, TopMotion
 from mgdali.sampling import Inverse, motion_weights, sample_segment
 
-__all__ = ["Explanation", "PickRow", "Picked", "RunningSum", "explain", "explain_clip"]
+__all__ = ["Explanation", "PickRow", "Picked", "RunningSum", "explain", "explain_clip", "number_of_frames"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,9 +173,6 @@ def explain_clip(clip: Picked, *, compare: bool = True) -> Explanation:
         compare: Whether to mark the positions of evenly spread picks too.
     """
     total = len(clip.motion)
-    frames = f"{total} frames" if total != 1 else "1 frame"
-    last = clip.first_frame + total - 1
-    part = f" ({clip.first_frame} to {last})" if clip.first_frame else ""
     return explain(
         clip.sampler,
         clip.indices,
@@ -183,9 +180,15 @@ def explain_clip(clip: Picked, *, compare: bool = True) -> Explanation:
         total=total,
         first_frame=clip.first_frame,
         seconds=_seconds(clip),
-        title=f"{clip.name}: {len(clip.indices)} of {frames}{part}",
+        title=f"{clip.name}: {len(clip.indices)} of {number_of_frames(total, clip.first_frame)}",
         compare=compare,
     )
+
+
+def number_of_frames(total: int, first_frame: int) -> str:
+    """Return the number of frames on the axis as text, such as "48 frames"; with their indices if they are a part."""
+    frames = f"{total} frames" if total != 1 else "1 frame"
+    return f"{frames} ({first_frame} to {first_frame + total - 1})" if first_frame else frames
 
 
 def _plain(value: Any) -> Any:
