@@ -99,7 +99,7 @@ def test_the_version_is_the_same_everywhere() -> None:
 def test_the_readmes_script_prints_what_the_readme_shows(tmp_path: Path) -> None:
     text = (ROOT / "README.md").read_text()
     (script,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    (shown,) = re.findall(r"^```\n(torch\..*?)^```", text, re.MULTILINE | re.DOTALL)
+    (shown,) = re.findall(r"^```(?:text)?\n(torch\..*?)^```", text, re.MULTILINE | re.DOTALL)
     write_action_videos(tmp_path / "few", videos_per_class=1)
     # The files of the demo by name; all of a class are the same video.
     for video in plan_action_videos():

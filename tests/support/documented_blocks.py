@@ -1,9 +1,10 @@
-"""Python blocks of documents, which tests run as they are written."""
+"""Code blocks of documents, which tests run as they are written."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,33 +12,53 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
-__all__ = ["DOCS", "Block", "blocks_of", "pages_that_run", "run_block"]
+__all__ = [
+    "DOCS",
+    "LANGUAGES",
+    "REASONS",
+    "Block",
+    "all_blocks_of",
+    "all_pages",
+    "blocks_of",
+    "pages_that_run",
+    "run_block",
+    "working_directory",
+]
 
 DOCS = Path(__file__).parents[2] / "docs"
+REASONS = ("needs a GPU", "needs a cluster", "needs credentials", "needs a package without a build here")
+"""Reasons for which a block is compiled and not run: ``<!-- compiled only: needs a GPU -->`` before the block."""
+LANGUAGES = ("python", "bash", "text", "json", "csv", "sql", "mermaid")
 
 _SAYS_SO = "CI runs every Python block of this page as it is written"
 # Blocks in other languages are matched too: a comment in a shell block is not a heading.
 _HEADING_OR_BLOCK = re.compile(
-    r"^#+ +(?P<heading>[^\n]*)$|^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^(?P=indent)```$",
+    r"^#+ +(?P<heading>[^\n]*)$"
+    r"|(?:^ *<!-- compiled only: (?P<reason>[^\n]*) -->\n)?"
+    r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,
 )
 
 
 @dataclass(frozen=True)
 class Block:
-    """A Python block of a document.
+    """A code block of a document.
 
     Attributes:
         page: The document.
         name: The heading above the block. Further blocks below the same heading have a number: ``"A heading (2)"``.
         line: Line in the document of the first line of code, counted from 1.
         code: The code.
+        language: The language that the fence names; empty if it names none.
+        reason: Reason that the block is only compiled, as the comment before it says; None if it is run.
     """
 
     page: Path
     name: str
     line: int
     code: str
+    language: str = "python"
+    reason: str | None = None
 
     def __str__(self) -> str:
         return f"{self.page.name}: {self.name}"
@@ -48,20 +69,31 @@ def pages_that_run() -> list[Path]:
     return [page for page in sorted(DOCS.glob("*.md")) if _SAYS_SO in " ".join(page.read_text().split())]
 
 
+def all_pages() -> list[Path]:
+    """Return README.md and the documents of ``docs/``, sorted by name."""
+    return [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
+
+
 def blocks_of(page: Path) -> list[Block]:
     """Return the Python blocks of a document, in its order."""
+    return [block for block in all_blocks_of(page) if block.language == "python"]
+
+
+def all_blocks_of(page: Path) -> list[Block]:
+    """Return the blocks of a document in all languages, in its order. Names count the blocks of each language."""
     text = page.read_text()
     blocks: list[Block] = []
     heading = page.name
-    count = 0
+    counts: Counter[str] = Counter()
     for match in _HEADING_OR_BLOCK.finditer(text):
         if match["code"] is None:
-            heading, count = match["heading"].strip(), 0
-        elif match["language"] in ("python", "py"):
-            count += 1
-            name = heading if count == 1 else f"{heading} ({count})"
-            line = text.count("\n", 0, match.start("code")) + 1
-            blocks.append(Block(page, name, line, dedent(match["code"])))
+            heading, counts = match["heading"].strip(), Counter()
+            continue
+        language = match["language"]
+        counts[language] += 1
+        name = heading if counts[language] == 1 else f"{heading} ({counts[language]})"
+        line = text.count("\n", 0, match.start("code")) + 1
+        blocks.append(Block(page, name, line, dedent(match["code"]), language, match["reason"]))
     return blocks
 
 
