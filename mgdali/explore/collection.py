@@ -101,7 +101,7 @@ class Collection:
         """Return a video with its record, which is compared with the file.
 
         Raises:
-            IndexError: If there is no video with this number.
+            IndexError: If the number is out of range.
         """
         self._check(id)
         source, row = self._place(id)
@@ -126,7 +126,7 @@ class Collection:
             width, height: Size of the picture in pixels.
 
         Raises:
-            IndexError: If there is no video with this number.
+            IndexError: If the number is out of range.
         """
         self._check(id)
         mean, still = mean_motion(motion, [0], [len(motion)], [width * height])
@@ -137,7 +137,7 @@ class Collection:
         """Show the reason that a video cannot be decoded.
 
         Raises:
-            IndexError: If there is no video with this number.
+            IndexError: If the number is out of range.
         """
         self._check(id)
         self._table.update(np.array([id]), {}, {id: error})

@@ -37,7 +37,7 @@ def open_sources(names: Sequence[str], index: MotionIndex | None) -> list[Source
 
     Args:
         names: Paths and URLs.
-        index: Motion index of the videos; None if there is none.
+        index: Motion index of the videos; None without one.
 
     Raises:
         DatasetError: If something cannot be read or contains no videos.

@@ -73,7 +73,7 @@ class Source(Protocol):
         """Return a video."""
 
     def record(self, row: int) -> VideoRecord | None:
-        """Return the record of a video's file; it may belong to an earlier content. None if there is none."""
+        """Return the record of a video's file; it may belong to an earlier content. None without one."""
 
     def facts(self) -> Iterator[Facts]:
         """Yield what the index tells, at most a few thousand videos at a time. Only one thread may call it."""
@@ -86,7 +86,7 @@ class ListedVideos:
         dataset: The videos.
         names: Names for the user without the part of the file; by default the paths.
         classes: Names of the classes, ``[N]``; by default those of the labels.
-        index: The index; None if there is none.
+        index: The index; None without one.
     """
 
     def __init__(
