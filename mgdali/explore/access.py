@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import secrets
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
@@ -144,7 +143,7 @@ class Access:
         return None, f"/{path}"
 
 
-def _with_headers(send: Send) -> Callable[[Message], object]:
+def _with_headers(send: Send) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             given = {name.lower() for name, _ in message["headers"]}

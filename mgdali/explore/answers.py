@@ -214,7 +214,7 @@ class Answers:
 
 
 def _seconds_of_part(part: TimeRange | None, measured: VideoMotion) -> tuple[float | None, float | None]:
-    """Return start and end of a segment in seconds, as :func:`mgdali.pick_frames` takes them; None for the file's own."""
+    """Return start and end of a segment in seconds, as :func:`mgdali.pick_frames` takes them; None if not given."""
     if part is None or part.unit == "seconds":
         return (None, None) if part is None else (part.start, part.end)
     if measured.seconds is None:
