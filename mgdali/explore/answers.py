@@ -190,7 +190,7 @@ class Answers:
             return self._collection.entry(video)
         except IndexError:
             last = len(self._collection) - 1
-            raise NoVideoError(f"there is no video {video}: ids are from 0 to {last}") from None
+            raise NoVideoError(f"video {video} is unknown: ids are from 0 to {last}") from None
 
     def _motion(self, entry: Entry, level: Motion) -> VideoMotion:
         try:

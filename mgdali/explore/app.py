@@ -36,7 +36,7 @@ _MEDIA_TYPES = {
 # The browser asks each time whether a file has changed: after an update, old and new files must not meet.
 _PAGE_HEADERS = {"cache-control": "no-cache"}
 _ID = re.compile(r"[0-9]{1,18}", re.ASCII)
-# Most of these threads wait for a decoder, of which there are few.
+# Most of these threads wait for one of the few decoders.
 _DECODING_THREADS = 64
 _LISTING_THREADS = 4
 
@@ -104,7 +104,7 @@ def _about_video(
     def answer(request: Request) -> dict[str, Any]:
         text: str = request.path_params["id"]
         if not _ID.fullmatch(text):
-            raise NoVideoError(f"there is no video {text[:60]!r}: ids are integers >= 0")
+            raise NoVideoError(f"video {text[:60]!r} is unknown: ids are integers >= 0")
         return method(_query(request), int(text))
 
     return answer
