@@ -45,7 +45,7 @@ ELSEWHERE = {
     "transforms.md": "test_documented_transforms.py",
 }
 """Pages whose Python blocks another module runs. It fails if the page has a block that it does not know."""
-QUICK = {"datasets.md", "mmaction2.md", "resuming.md", "motion-index.md"}
+QUICK = {"datasets.md", "mmaction2.md", "motion-index.md"}
 """Pages whose Python blocks take less than 0.3 s each."""
 NEEDS = {"packs.md: Reading with other tools": "webdataset", "motion-index.md: Other tools": "pandas"}
 
@@ -107,7 +107,7 @@ def before(block: Block, known: set[str]) -> list[Block]:
     """Return the earlier blocks of the page that define names which a block uses, in the order of the page."""
     earlier = [each for each in blocks_of(block.page) if each.line < block.line and each.reason is None]
     wanted = used(block) - known
-    found = []
+    found: list[Block] = []
     for each in reversed(earlier):
         if defined(each) & wanted:
             found.insert(0, each)
@@ -182,6 +182,19 @@ def test_pages_that_run_elsewhere_are_named_there() -> None:
         block for block in BLOCKS if block.language == "python" and block.reason and block.page.name in ELSEWHERE
     ]
     assert (DOCS / "recipes.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "error"),
+    [
+        ("mgdali index show a --no-such-option", "No such option"),
+        ("mgdali no-such-command", "No such command"),
+        ("make no-such", ""),
+    ],
+)
+def test_a_command_that_does_not_exist_is_found(command: str, error: str) -> None:
+    with pytest.raises(Exception, match=error):
+        check_command(command.split())
 
 
 def test_a_block_runs_after_the_blocks_whose_names_it_uses(tmp_path: Path) -> None:
