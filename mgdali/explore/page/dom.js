@@ -31,6 +31,12 @@ export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/** Return the folders of a video's name, with the last slash, and the rest. A file of a tar file follows `::`. */
+export function splitName(name) {
+  const [, folders, file] = /^(.*(?:[/\\]|::))?(.*)$/s.exec(name);
+  return file === "" ? ["", name] : [folders ?? "", file];
+}
+
 /** Return a function that calls `action` once it has not been called for `delay` milliseconds. */
 export function debounced(action, delay) {
   let timer = 0;

@@ -6,7 +6,7 @@
  */
 
 import * as api from "./api.js";
-import { byId, debounced, element, setText } from "./dom.js";
+import { byId, debounced, element, setText, splitName } from "./dom.js";
 import { short, whole } from "./scale.js";
 
 const ROW = 54;
@@ -268,9 +268,11 @@ function fillItem(item, data) {
   const [name, facts, motion, still] = item.children;
   item.classList.toggle("waiting", data === undefined);
   item.classList.toggle("broken", Boolean(data?.error));
-  setText(name, data?.name ?? "…");
+  const [folders, file] = splitName(data?.name ?? "…");
+  setText(name, file);
   item.title = data?.name ?? "";
-  const parts = [data?.class, data?.frames ? `${whole(data.frames)} frame${data.frames === 1 ? "" : "s"}` : null];
+  const folder = folders.replace(/([/\\]|::)$/, "");
+  const parts = [splitName(folder)[1] === data?.class ? null : folder, data?.class, data?.frames ? `${whole(data.frames)} frame${data.frames === 1 ? "" : "s"}` : null];
   setText(facts, data?.error ?? parts.filter(Boolean).join(" · "));
   const known = typeof data?.motion === "number";
   motion.hidden = !known || Boolean(data.error);

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { Curves } from "./curves.js";
-import { element, setText } from "./dom.js";
+import { element, setText, splitName } from "./dom.js";
 import { Picks } from "./picks.js";
 import { time, whole } from "./scale.js";
 import { Strip } from "./strip.js";
@@ -30,7 +30,9 @@ export class Panel {
     this.store = store;
     this.images = images;
     this.failed = failed;
-    this.title = element("h2", { tabindex: -1 });
+    this.folders = element("span", { class: "folders" });
+    this.file = element("span");
+    this.title = element("h2", {}, this.folders, this.file);
     this.facts = element("p", { class: "facts" });
     const button = (kind, text, label) =>
       element("button", { type: "button", class: "quiet", "aria-label": label, text, on: { click: () => exported(kind, this) } });
@@ -97,7 +99,8 @@ export class Panel {
     this.images.leave(this.curves);
     for (const strip of this.#strips.values()) strip.close();
     this.#strips.clear();
-    setText(this.title, "");
+    setText(this.folders, "");
+    setText(this.file, "");
     setText(this.facts, "");
   }
 
@@ -183,7 +186,9 @@ export class Panel {
   }
 
   #describe(video) {
-    setText(this.title, video.name);
+    const [folders, file] = splitName(video.name);
+    setText(this.folders, folders);
+    setText(this.file, file);
     this.title.title = video.name;
     setText(this.facts, factsOf(video));
     this.element.setAttribute("aria-label", video.name);
