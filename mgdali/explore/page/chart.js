@@ -16,6 +16,8 @@ export const TIMES = 20;
 
 const MOST_PART_LABELS = 20;
 const LEAST_PART_LABEL = 13;
+// With more levels than this, their lines are pale and the points small.
+const MANY_LEVELS = 64;
 const LABEL_WIDTH = 64;
 const TEXT = { "font-size": 11 };
 
@@ -94,19 +96,20 @@ export function sumCurve(scale, sum, box, colour, ink) {
   let levels = "";
   let drops = "";
   let points = "";
-  const size = count > 64 ? 2 : 3.5;
+  const many = count > MANY_LEVELS;
+  const size = many ? 1.2 : 3.5;
   for (let i = 0; i < count; i += 1) {
     const x = scale.at(sum.picks[i]).toFixed(1);
     levels += `M${scale.left} ${y(sum.levels[i]).toFixed(2)}H${x}`;
     drops += `M${x} ${y(0)}V${y(Math.max(sum.levels[i], sum.meets[i])).toFixed(2)}`;
     points += circle(x, y(sum.meets[i]), size);
   }
-  const shade = count > 64 ? 0.35 : 1;
+  const shade = many ? 0.2 : 1;
   group.append(
     svg("path", { d: levels, fill: "none", stroke: ink(colour), "stroke-dasharray": "1.5 2.5", opacity: shade }),
     svg("path", { d: drops, fill: "none", stroke: ink(colour), opacity: shade }),
     svg("path", { d: sumPath(scale, sum, y), fill: "none", stroke: ink("curve"), "stroke-width": 1.5, "stroke-linejoin": "round" }),
-    svg("path", { d: points, fill: ink(colour), stroke: ink("paper"), "stroke-width": 1 }),
+    svg("path", { d: points, fill: ink(colour), stroke: many ? "none" : ink("paper") }),
     line(scale.left, y(0), scale.right, y(0), ink("axis")),
     line(scale.left, y(0), scale.left, y(1), ink("axis")),
   );

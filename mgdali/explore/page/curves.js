@@ -154,7 +154,8 @@ export class Curves {
     const width = this.preview.offsetWidth;
     const right = x + 14 + width <= this.element.clientWidth;
     this.preview.style.left = `${right ? x + 14 : Math.max(x - 14 - width, 0)}px`;
-    this.preview.style.top = `${this.motion.offsetTop + this.motionBox.top}px`;
+    const above = this.motion.getBoundingClientRect().top - this.field.getBoundingClientRect().top;
+    this.preview.style.top = `${above + this.motionBox.top}px`;
   }
 
   #point(event) {

@@ -15,6 +15,7 @@ const MOST_PAGES = 40;
 const MOST_HEIGHT = 8_000_000;
 const SETTLE = 180;
 const REFRESH = 1500;
+const UPDATE = 250;
 // Mean luma difference per pixel at which the bar of motion is full.
 const FULL_MOTION = 30;
 
@@ -46,6 +47,8 @@ export class VideoList {
     this.#view.addEventListener("click", (event) => this.#click(event));
     new ResizeObserver(() => this.#draw()).observe(this.#view);
     this.settle = debounced(() => this.#settle(), SETTLE);
+    /** Ask again for the rows in view, soon: something has become known about a video. */
+    this.update = debounced(() => this.#reloadInView(), UPDATE);
     store.subscribe((state) => this.show(state));
   }
 
@@ -72,6 +75,15 @@ export class VideoList {
   row(place) {
     const page = this.#pages.get(Math.floor(place / PAGE));
     return page instanceof Array ? page[place % PAGE] : undefined;
+  }
+
+  /** Return the name of a video, or an empty text if its row is not loaded. */
+  nameOf(id) {
+    for (const rows of this.#pages.values()) {
+      const found = rows instanceof Array ? rows.find((row) => row.id === id) : undefined;
+      if (found) return found.name;
+    }
+    return "";
   }
 
   /** Choose the video at a distance from the chosen one. */
@@ -272,7 +284,8 @@ function fillItem(item, data) {
   setText(name, file);
   item.title = data?.name ?? "";
   const folder = folders.replace(/([/\\]|::)$/, "");
-  const parts = [splitName(folder)[1] === data?.class ? null : folder, data?.class, data?.frames ? `${whole(data.frames)} frame${data.frames === 1 ? "" : "s"}` : null];
+  const frames = data?.frames ? `${whole(data.frames)} frame${data.frames === 1 ? "" : "s"}` : null;
+  const parts = [frames, data?.class, splitName(folder)[1] === data?.class ? null : folder];
   setText(facts, data?.error ?? parts.filter(Boolean).join(" · "));
   const known = typeof data?.motion === "number";
   motion.hidden = !known || Boolean(data.error);

@@ -31,7 +31,10 @@ listenForShortcuts({
   previous: () => list.step(-1),
 });
 store.subscribe(showPanels);
-list.onRows = chooseFirst;
+list.onRows = () => {
+  chooseFirst();
+  showPanels(store.state);
+};
 list.onChosen = closeList;
 store.refresh();
 start();
@@ -71,7 +74,15 @@ function newPanel(place) {
   const activate = () => {
     if (store.state.videos.length > 1 && store.state.active !== place) store.set({ active: place });
   };
-  const panel = new Panel({ store, images, failed, activate, exported });
+  const panel = new Panel({
+    store,
+    images,
+    nameOf: (id) => list.nameOf(id),
+    failed,
+    known: () => list.update(),
+    activate,
+    exported,
+  });
   byId("panels").append(panel.element);
   return panel;
 }

@@ -23,13 +23,16 @@ export class Panel {
   #frame = null;
 
   /**
-   * @param {object} parts `store`, `images`, `failed` (is told of errors that concern the server),
-   *   `activate` (is called if the user chooses this panel), `exported` (`(kind, panel)`: the user wants an export).
+   * @param {object} parts `store`, `images`, `nameOf` (returns the name of a video), `failed` (is told of errors that
+   *   concern the server), `known` (is called when a video has been read, or cannot be), `activate` (is called if the
+   *   user chooses this panel), `exported` (`(kind, panel)`: the user wants an export).
    */
-  constructor({ store, images, failed, activate, exported }) {
+  constructor({ store, images, nameOf, failed, known, activate, exported }) {
     this.store = store;
     this.images = images;
+    this.nameOf = nameOf;
     this.failed = failed;
+    this.known = known;
     this.folders = element("span", { class: "folders" });
     this.file = element("span");
     this.title = element("h2", {}, this.folders, this.file);
@@ -111,6 +114,8 @@ export class Panel {
     const chosen = known[state.selected].video ?? known.find(({ video }) => video)?.video;
     if (!chosen) {
       const { error, frames } = known[state.selected];
+      this.#name(this.nameOf(this.#id));
+      setText(this.facts, "");
       this.#tell(error ?? measuring(frames), error ? "error" : "progress");
       return;
     }
@@ -182,16 +187,21 @@ export class Panel {
       entry.error = error.message;
       if (error instanceof api.Unreachable) this.failed(error);
     }
+    this.known();
     this.store.refresh();
   }
 
   #describe(video) {
-    const [folders, file] = splitName(video.name);
+    this.#name(video.name);
+    setText(this.facts, factsOf(video));
+  }
+
+  #name(name) {
+    const [folders, file] = splitName(name);
     setText(this.folders, folders);
     setText(this.file, file);
-    this.title.title = video.name;
-    setText(this.facts, factsOf(video));
-    this.element.setAttribute("aria-label", video.name);
+    this.title.title = name;
+    this.element.setAttribute("aria-label", name || "Video");
   }
 
   /** Show a message instead of the video; none shows the video. */
@@ -202,7 +212,6 @@ export class Panel {
     else this.message.setAttribute("role", "status");
     setText(this.message, text);
     for (const part of [this.curves.element, this.strips, this.tools]) part.hidden = text !== "";
-    if (text !== "") this.element.setAttribute("aria-label", "Video");
   }
 
   #point(frame) {
