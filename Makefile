@@ -56,7 +56,7 @@ imports: $(ENV)
 
 # The documentation site, in site/. Every warning is an error. Needs no network.
 docs: $(ENV)
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:
 	rm -rf .venv mgdali-demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage* site

@@ -21,6 +21,7 @@ MODULES = [
     "mgdali.datasets.constructors",
     "mgdali.datasets.mixing",
     "mgdali.datasets.video_dataset",
+    "mgdali.explore.server",
     "mgdali.index.reader",
     "mgdali.iterator",
     "mgdali.loading.chosen_videos",

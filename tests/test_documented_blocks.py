@@ -43,6 +43,7 @@ ELSEWHERE = {
     "strategies.md": "test_documented_arguments.py",
     "tables.md": "datasets/tables/test_documented_tables.py",
     "transforms.md": "test_documented_transforms.py",
+    "tutorial.md": "test_tutorial.py",
 }
 """Pages whose Python blocks another module runs. It fails if the page has a block that it does not know."""
 QUICK = {"datasets.md", "mmaction2.md", "motion-index.md"}

@@ -47,7 +47,9 @@ def test_every_relative_link_resolves(document: Path) -> None:
             continue
         file, _, anchor = link.partition("#")
         target = document.parent / file if file else document
-        if not target.exists() or (anchor and anchor not in anchors(target)):
+        # Anchors of the API reference are created from the docstrings; tests/test_site.py checks them.
+        generated = anchor.startswith("mgdali.") and target.parent.name == "reference"
+        if not target.exists() or (anchor and not generated and anchor not in anchors(target)):
             broken.append(link)
     assert not broken
 

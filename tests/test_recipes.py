@@ -1,4 +1,4 @@
-"""The Python blocks of documents that say so run as they are written, and do what the documents promise.
+"""The Python blocks of docs/recipes.md run as they are written, and do what the page promises.
 
 A new block needs a check: a function with the mark ``@checks(page, heading)``, which gets the namespace after the block
 and the folder that it ran in.
@@ -27,7 +27,7 @@ from PIL import Image
 
 from mgdali import PickedClip, pick_frames
 from mgdali.bench.peers.ffmpeg import link_libraries
-from tests.support.documented_blocks import DOCS, Block, blocks_of, pages_that_run, run_block
+from tests.support.documented_blocks import DOCS, Block, blocks_of, run_block
 from tests.support.videos import moving_square, write_video
 
 NUM_FRAMES, HEIGHT, WIDTH = 36, 48, 64
@@ -185,9 +185,9 @@ def assert_similar(frames: np.ndarray[Any, Any], expected: np.ndarray[Any, Any])
 
 
 def parameters() -> list[Any]:
-    """Return each block of each page that says so, with the marks that its check asks for."""
+    """Return each block, with the marks that its check asks for."""
     found = []
-    for block in (block for page in pages_that_run() for block in blocks_of(page)):
+    for block in blocks_of(RECIPES):
         recipe = CHECKS.get((block.page.name, block.name))
         slow = recipe is not None and recipe.needs in SLOW
         found.append(pytest.param(block, id=str(block), marks=[pytest.mark.slow] if slow else []))
@@ -241,8 +241,7 @@ def run_and_check(page: str, name: str) -> None:
 
 
 def test_each_check_belongs_to_a_block() -> None:
-    blocks = [(page.name, block.name) for page in pages_that_run() for block in blocks_of(page)]
-    assert RECIPES in pages_that_run()
+    blocks = [(RECIPES.name, block.name) for block in blocks_of(RECIPES)]
     assert set(CHECKS) - set(blocks) == set()
     assert len(set(blocks)) == len(blocks), "two blocks with equal headings"
 

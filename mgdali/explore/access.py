@@ -147,7 +147,7 @@ def _with_headers(send: Send) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             given = {name.lower() for name, _ in message["headers"]}
-            # A response without a rule of its own must not be kept by the browser.
+            # Without its own rule, a response must not be kept by the browser.
             added = {**HEADERS, "cache-control": "no-store"}
             more = [(name.encode(), value.encode()) for name, value in added.items() if name.encode() not in given]
             message = {**message, "headers": [*message["headers"], *more]}

@@ -34,7 +34,7 @@ class KnownFrames:
 
     Attributes:
         part: First frame and end, as indices of frames in the file; None if they are not known.
-        record: Record with which some frames can be decoded without the others; None if there is none.
+        record: Record with which some frames can be decoded without the others; None if it is not known.
         checksums: Checksums of the frames of the part when all of them were decoded; None if they were not noted.
     """
 

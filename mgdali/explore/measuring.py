@@ -107,7 +107,7 @@ class Measurement:
         key: ``id`` of the entry, and the level.
         wanted_until: Time of the monotonic clock after which nobody is interested in the result, in seconds.
         done: Set when :attr:`measured` has a value or the measurement was stopped.
-        measured: The result; None if there is none yet, or if the measurement was stopped.
+        measured: The result; None until it is known, or if the measurement was stopped.
     """
 
     def __init__(self, entry: Entry, level: Level, check: Callable[[Measurement], None]) -> None:

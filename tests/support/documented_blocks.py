@@ -20,7 +20,6 @@ __all__ = [
     "all_blocks_of",
     "all_pages",
     "blocks_of",
-    "pages_that_run",
     "run_block",
     "working_directory",
 ]
@@ -30,7 +29,6 @@ REASONS = ("needs a GPU", "needs a cluster", "needs credentials", "needs a packa
 """Reasons for which a block is compiled and not run: ``<!-- compiled only: needs a GPU -->`` before the block."""
 LANGUAGES = ("python", "bash", "text", "json", "csv", "sql", "mermaid")
 
-_SAYS_SO = "CI runs every Python block of this page as it is written"
 # Blocks in other languages are matched too: a comment in a shell block is not a heading.
 _HEADING_OR_BLOCK = re.compile(
     r"^#+ +(?P<heading>[^\n]*)$"
@@ -62,11 +60,6 @@ class Block:
 
     def __str__(self) -> str:
         return f"{self.page.name}: {self.name}"
-
-
-def pages_that_run() -> list[Path]:
-    """Return the documents of ``docs/`` that tell the reader that CI runs their blocks, sorted by name."""
-    return [page for page in sorted(DOCS.glob("*.md")) if _SAYS_SO in " ".join(page.read_text().split())]
 
 
 def all_pages() -> list[Path]:

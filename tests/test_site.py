@@ -1,0 +1,107 @@
+"""The documentation site builds strictly, loads nothing from another host, has no broken link, and names everything."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+import mgdali
+from mgdali import motion, sampling
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+_LOADS = {"script": "src", "img": "src", "link": "href", "source": "src", "video": "src", "iframe": "src"}
+
+
+class Page(HTMLParser):
+    """The links, anchors and loaded files of a page."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.links: set[str] = set()
+        self.loads: set[str] = set()
+        self.anchors: set[str] = set()
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.anchors.update(value for name, value in attrs if name in ("id", "name") and value)
+        self.links.update(value for name, value in attrs if name in ("href", "src") and value)
+        # rel=prev and the like load nothing.
+        if tag in _LOADS and not (tag == "link" and values.get("rel") in ("prev", "next", "canonical")):
+            self.loads.add(values.get(_LOADS[tag]) or "")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built without a network: a proxy that does not exist answers every request."""
+    pytest.importorskip("mkdocs")
+    folder = tmp_path_factory.mktemp("site")
+    nowhere = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "all_proxy")}
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    environment = {**os.environ, **nowhere, "NO_MKDOCS_2_WARNING": "1"}
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pages(site: Path) -> dict[Path, Page]:
+    return {path: Page(path) for path in sorted(site.rglob("*.html"))}
+
+
+def test_no_page_loads_anything_from_another_host(pages: dict[Path, Page], site: Path) -> None:
+    assert [(path.name, url) for path, page in pages.items() for url in page.loads if "//" in url] == []
+    for sheet in site.rglob("*.css"):
+        assert re.findall(r"(?:@import|url\()\s*['\"]?(?:https?:)?//", sheet.read_text()) == []
+
+
+def test_every_link_within_the_site_resolves(pages: dict[Path, Page]) -> None:
+    broken = []
+    for path, page in pages.items():
+        if path.name == "404.html":  # Its links are absolute, because it is shown for any address.
+            continue
+        for link in page.links:
+            url = urlsplit(link)
+            if url.scheme or url.netloc:
+                assert url.scheme in ("https", "data", "mailto", "http"), link
+                continue
+            target = (path.parent / unquote(url.path)).resolve() if url.path else path
+            target = target / "index.html" if target.is_dir() else target
+            known = pages[target].anchors if target in pages else set()
+            # Lines of code have no anchors of their own unless they are numbered.
+            if not target.is_file() or (url.fragment and unquote(url.fragment) not in known):
+                broken.append((path.name, link))
+    assert broken == []
+
+
+def test_the_reference_contains_every_public_name(pages: dict[Path, Page], site: Path) -> None:
+    anchors = set().union(*(page.anchors for path, page in pages.items() if path.is_relative_to(site / "reference")))
+    public = {name: getattr(mgdali, name) for name in mgdali.__all__}
+    modules = {name for name, value in public.items() if inspect.ismodule(value)}
+    assert {f"mgdali.{name}" for name in set(public) - modules} - anchors == set()
+    for module in (motion, sampling):
+        functions = {f"{module.__name__}.{name}" for name in module.__all__ if callable(getattr(module, name))}
+        assert (
+            functions - {f"{module.__name__}.{name}" for name in ("Channels", "Inverse", "PastEnd")} - anchors == set()
+        )
+
+
+def test_no_page_shows_the_markup_of_docstrings(site: Path) -> None:
+    for path in (site / "reference").glob("*.html"):
+        assert not re.search(r":(?:class|func|meth|mod|data|attr):", path.read_text()), path
+
+
+def test_every_command_has_its_help_text(site: Path) -> None:
+    text = re.sub(r"<[^>]*>", "", (site / "reference" / "command-line.html").read_text())
+    for command in ("demo", "pick", "index build", "index merge", "pack check", "data check"):
+        assert f"Usage: mgdali {command}" in text
