@@ -23,7 +23,7 @@ from tests.support.videos import moving_square, write_video
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
-pytestmark = [pytest.mark.slow, pytest.mark.skip(reason="not finished: the first test waits longer than its limit")]
+pytestmark = pytest.mark.slow
 
 _LONG_NAME = "a very long name " * 8 + "<b>end</b>".replace("/", "\N{DIVISION SLASH}") + ".mp4"
 
@@ -288,7 +288,7 @@ def test_every_control_is_reached_by_tab(page: Page, link: str) -> None:
     reached = set()
     for _ in range(60):
         page.keyboard.press("Tab")
-        reached.add(page.evaluate("() => { const e = document.activeElement; return e.id || e.className; }"))
+        reached.add(page.evaluate("() => { const e = document.activeElement; return e.id || e.classList[0]; }"))
     assert {"list", "strategy", "numFrames", "mu", "even", "inverse", "level", "seed", "field", "cell"} <= reached
 
 
@@ -396,7 +396,7 @@ def test_the_picture_is_saved_as_png_in_light_colours(page: Page, link: str, tmp
     with Image.open(io.BytesIO((tmp_path / "picture.png").read_bytes())) as image:
         assert image.width == 2400
         assert image.convert("RGB").getpixel((2, 2)) == (255, 255, 255)
-        assert len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)) > 100
+        assert len(np.unique(np.asarray(image.convert("RGB"))[::8, ::8].reshape(-1, 3), axis=0)) > 100
 
 
 def test_the_lines_of_python_give_the_same_picks(page: Page, link: str) -> None:

@@ -33,7 +33,9 @@ export class Strip {
     this.cells = element("div", { class: "cells", role: "group" });
     const header = element("header", {}, this.heading, this.facts, this.sign);
     this.element = element("section", { class: "strip" }, header, this.problem, this.cells);
-    this.observer = new IntersectionObserver((entries) => this.#seen(entries), { rootMargin: "200px" });
+    // The part of the page that scrolls; images a little outside of it are loaded too.
+    const root = document.querySelector("main");
+    this.observer = new IntersectionObserver((entries) => this.#seen(entries), { root, rootMargin: "500px" });
     this.cells.addEventListener("pointerover", (event) => this.#point(event));
     this.cells.addEventListener("focusin", (event) => this.#point(event));
     this.cells.addEventListener("pointerleave", () => on.moved(null));
