@@ -30,7 +30,7 @@ _LONG_NAME = "a very long name " * 8 + "<b>end</b>".replace("/", "\N{DIVISION SL
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Videos of two classes, a still one, one of one frame, one that is no video, and one with a long name."""
+    """Videos of two classes, a still one, one of one frame, a file without a video, and one with a long name."""
     root = tmp_path_factory.mktemp("videos")
     for name in ("run", "walk", "odd"):
         (root / name).mkdir()

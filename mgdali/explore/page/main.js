@@ -14,6 +14,7 @@ import { startTheme, toggleTheme } from "./theme.js";
 const store = new Store();
 const images = new Images();
 const panels = [];
+const silence = debounced(() => setText(byId("status"), ""), 6000);
 
 startTheme();
 const list = new VideoList(store, failed);
@@ -197,6 +198,8 @@ async function retry() {
   store.refresh();
 }
 
+/** Show a message for a moment. */
 function say(text) {
   setText(byId("status"), text);
+  silence();
 }

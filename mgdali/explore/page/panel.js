@@ -5,8 +5,9 @@ import { Curves } from "./curves.js";
 import { element, setText, splitName } from "./dom.js";
 import { Picks } from "./picks.js";
 import { time, whole } from "./scale.js";
+import { strategyOf } from "./strategies.js";
 import { Strip } from "./strip.js";
-import { settings, strategyOf } from "./words.js";
+import { settings } from "./words.js";
 
 const NO_SUM = {
   top: "Top motion takes the frames of largest motion. It does not use the running sum.",

@@ -2,8 +2,6 @@
 
 import { strategyOf } from "./strategies.js";
 
-export { strategyOf };
-
 /** Names and hints of the parameters for the controls. */
 export const WORDS = {
   numFrames: { label: "Frames N", hint: "Number of frames to pick" },
