@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -84,6 +85,8 @@ def _serve(collection: Collection, options: ServerOptions, *, browser: bool) -> 
         say(console, f"From other machines: {server.url_elsewhere}")
     opened = browser and open_browser(server.url)
     say(console, "Ctrl-C ends it." if opened or not browser else "Open the link in a browser. Ctrl-C ends it.")
+    # Python would print this warning if Ctrl-C came while the server starts.
+    warnings.filterwarnings("ignore", "coroutine 'Server.serve' was never awaited", RuntimeWarning)
     server.run()
 
 
