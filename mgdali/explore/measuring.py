@@ -106,7 +106,7 @@ class Measurement:
     Attributes:
         key: ``id`` of the entry, and the level.
         wanted_until: Time of the monotonic clock after which nobody is interested in the result, in seconds.
-        done: Set when :attr:`measured` has a value or the measurement was stopped.
+        done: Set when :attr:`measured` has its value, or the measurement was stopped.
         measured: The result; None until it is known, or if the measurement was stopped.
     """
 
