@@ -33,7 +33,7 @@ class Repository:
         self._uris: dict[Path, str] = {}
 
     def collect(self, pages: Mapping[str, Path]) -> dict[str, Path]:
-        """Return the files to add, by their paths in the site: those that pages link to, directly or through others.
+        """Return the files that pages link to, directly or through other files, by their paths in the site.
 
         Args:
             pages: Source files of the pages in ``docs/``, by their paths in the site.

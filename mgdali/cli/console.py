@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 from rich.console import Console
@@ -17,10 +18,17 @@ from mgdali.index.video_progress import in_notebook
 if TYPE_CHECKING:
     from mgdali.datasets.check import Names
 
-__all__ = ["INTERRUPTED", "errors_as_messages", "examples", "live_console", "one_line", "say"]
+__all__ = ["INTERRUPTED", "end_at_once", "errors_as_messages", "examples", "live_console", "one_line", "say"]
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
+
+
+def end_at_once() -> NoReturn:
+    """End the process after Ctrl-C, without waiting for the threads that decode."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(INTERRUPTED)
 
 
 def live_console() -> Console:

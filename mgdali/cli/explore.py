@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mgdali.cli.console import INTERRUPTED, errors_as_messages, say
+from mgdali.cli.console import end_at_once, errors_as_messages, say
 from mgdali.interrupts import ctrl_c_held
 
 if TYPE_CHECKING:
@@ -63,7 +62,9 @@ def explore(
         try:
             _serve(collection, options, browser=not no_browser)
         except KeyboardInterrupt:
-            _end_at_once(collection)
+            print("interrupted", file=sys.stderr)
+            collection.close()
+            end_at_once()
 
 
 def _serve(collection: Collection, options: ServerOptions, *, browser: bool) -> None:
@@ -88,12 +89,3 @@ def _serve(collection: Collection, options: ServerOptions, *, browser: bool) -> 
     # Python would print this warning if Ctrl-C came while the server starts.
     warnings.filterwarnings("ignore", "coroutine 'Server.serve' was never awaited", RuntimeWarning)
     server.run()
-
-
-def _end_at_once(collection: Collection) -> None:
-    """End the process after Ctrl-C, without waiting for the threads that decode."""
-    print("interrupted", file=sys.stderr)
-    collection.close()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(INTERRUPTED)

@@ -6,11 +6,11 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeAlias
 
 import typer
 
-from mgdali.cli.console import INTERRUPTED, errors_as_messages
+from mgdali.cli.console import end_at_once, errors_as_messages
 from mgdali.interrupts import ctrl_c_held
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def pick(
         try:
             complete = pick_with_progress(videos, out, options, Console(), errors)
         except KeyboardInterrupt:
-            _end_at_once()
+            _interrupted()
     if not complete:
         raise typer.Exit(1)
 
@@ -194,13 +194,10 @@ def _drawing() -> Callable[[PickedClip], bytes] | None:
     return lambda clip: png_of(picks_figure(clip))
 
 
-def _end_at_once() -> None:
-    """End the process after Ctrl-C, without waiting for the threads that decode."""
+def _interrupted() -> NoReturn:
+    """End the process after Ctrl-C, once the files that are being written are complete."""
     from mgdali.cli.pick_output import WRITING
 
     print("interrupted: the output of finished videos is kept", file=sys.stderr)
-    # Files that are being written are finished first.
     with WRITING:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(INTERRUPTED)
+        end_at_once()

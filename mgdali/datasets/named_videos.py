@@ -18,7 +18,7 @@ from mgdali.errors import DatasetError, VideoDecodeError
 from mgdali.video.media import VIDEO_EXTENSIONS, Media, find_media
 from mgdali.video.remote import is_url
 
-__all__ = ["ListKind", "Videos", "is_table", "media_exists", "media_of", "shard_videos", "videos_named"]
+__all__ = ["TAR_ENDINGS", "ListKind", "Videos", "is_table", "media_exists", "media_of", "shard_videos", "videos_named"]
 
 ListKind: TypeAlias = Literal["videos", "frames"]
 """The lines of a list: ``path label``, or ``folder frames label``."""
@@ -33,7 +33,8 @@ _LAST_NUMBER = re.compile(r"([0-9]+)(?=[^0-9]*\.jpe?g$)", re.IGNORECASE)
 _TABLES = (".jsonl", ".ndjson", ".json", ".parquet", ".pq")
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
-_TAR_ENDINGS = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
+TAR_ENDINGS = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
+"""Endings of names of tar files, in lower case."""
 
 
 def media_of(data: Videos) -> list[Media]:
@@ -84,7 +85,7 @@ def videos_named(
     """
     if kind is None and is_table(data):
         return _videos_of_table(data, root, template)
-    if os.path.isfile(data) and not data.lower().endswith(_TAR_ENDINGS):
+    if os.path.isfile(data) and not data.lower().endswith(TAR_ENDINGS):
         if data.lower().endswith(tuple(VIDEO_EXTENSIONS)):
             raise DatasetError(f"{data} is a video: give the folder that contains it, or a list of videos")
         return _videos_listed(data, root, kind, template)

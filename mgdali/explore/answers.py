@@ -21,15 +21,12 @@ from mgdali.explore.parameters import (
     read_strategy,
 )
 from mgdali.explore.table import Query, Sort
-from mgdali.explore.video_data import Progress, VideoData, VideoMotion
+from mgdali.explore.video_data import HEIGHTS, MOST_PICTURES, Progress, VideoData, VideoMotion
 from mgdali.one_video.explanation import explain, number_of_frames
 from mgdali.samplers import Motion, sampled_picks
 from mgdali.video.time_range import TimeRange
 
 __all__ = ["Answers", "MeasuringError", "NoVideoError", "UnreadableVideoError"]
-
-_MOST_FRAMES = 64
-_HEIGHTS = (16, 720)
 
 
 class NoVideoError(LookupError):
@@ -58,8 +55,8 @@ class Answers:
     Each method takes the query of a request, as pairs of names and values, and returns a dict that JSON can store:
     without NaN and infinity. The methods that take ``video`` also need its id in the collection.
 
-    All raise BadParameterError for a bad query; those that take ``video`` also NoVideoError, UnreadableVideoError, and
-    MeasuringError if its motion is not complete yet.
+    All methods raise BadParameterError for a bad query. With ``video``, they also raise NoVideoError or
+    UnreadableVideoError, and MeasuringError if its motion is not complete yet.
 
     Args:
         collection: The videos.
@@ -142,8 +139,8 @@ class Answers:
     def frames(self, query: list[tuple[str, str]], video: int) -> dict[str, Any]:
         """Return pictures of frames as data URLs, by the index of the frame in the file."""
         parameters = Parameters(query, ("at", "height"))
-        at = parameters.integers("at", most_values=_MOST_FRAMES)
-        height = parameters.integer("height", 144, least=_HEIGHTS[0], most=_HEIGHTS[1])
+        at = parameters.integers("at", most_values=MOST_PICTURES)
+        height = parameters.integer("height", 144, least=HEIGHTS[0], most=HEIGHTS[1])
         entry = self._entry(video)
         try:
             pictures = self._data.pictures(entry, at, height)
@@ -167,7 +164,7 @@ class Answers:
         measured = self._motion(entry, strategy.level)
         sampler, total, offsets = strategy.sampler, len(measured.motion), strategy.offsets
         try:
-            # An overflow is an error with a message of its own.
+            # An overflow raises an error, whose message is better than the warning.
             with np.errstate(over="ignore"):
                 motion = None if sampler.representation is None else measured.motion
                 picks = measured.first_frame + sampled_picks(sampler, motion, total, offsets)

@@ -51,7 +51,7 @@ class Workers:
         self.decoding = ThreadPoolExecutor(_DECODING_THREADS, "explore-video")
 
     def close(self) -> None:
-        """Drop the answers that have not been begun. The threads end after those that have."""
+        """Drop the answers that are still queued. The threads end when the answers in progress are complete."""
         for pool in (self.listing, self.decoding):
             pool.shutdown(wait=False, cancel_futures=True)
 

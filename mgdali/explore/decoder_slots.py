@@ -45,7 +45,7 @@ class DecoderSlots:
             self._short_waiting += short
         try:
             while True:
-                # Outside of the condition, because it may take locks of its own.
+                # Called before the condition is locked, because the function may lock something else.
                 check()
                 with self._change:
                     if self._free and (short or not self._short_waiting):

@@ -86,7 +86,7 @@ def read_pictures(
                     made[t] = picture(frame)
                 return made
             except VideoDecodeError:
-                # S of a packed video is that of its original. Its frames must be those that the record tells.
+                # S of a packed video is that of its original. Its frames must match the record.
                 if record.origin is not None:
                     raise
                 # The video may be damaged in a way that matters only if decoding begins in the middle.
@@ -94,7 +94,7 @@ def read_pictures(
 
 
 def _picked(media: Media, record: VideoRecord, frames: list[int], known: KnownFrames) -> Iterator[Picked]:
-    """Decode frames without those that they do not need, and compare them with the whole decoding if it was noted."""
+    """Decode only what the frames need. Compare them with checksums of the whole decoding, if these were noted."""
     if known.part is None or known.checksums is None:
         return read_picked(media, record, frames)
     return read_checked(media, record, frames, known.checksums, first=known.part[0])

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -16,7 +16,7 @@ from mgdali.datasets.video_dataset import Video
 from mgdali.errors import VideoDecodeError
 from mgdali.explore.frames import KnownFrames
 from mgdali.one_video.source import opened
-from mgdali.samplers import Representation
+from mgdali.samplers import Motion, Representation
 from mgdali.video.measured_part import measure_part, motion_of_part
 from mgdali.video.media import Fingerprint, Media
 from mgdali.video.packets import StreamLog
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from mgdali.explore.collection import Entry
 
 __all__ = [
-    "Level",
     "Measured",
     "Measurement",
     "Stopped",
@@ -37,9 +36,6 @@ __all__ = [
     "motion_of_record",
     "usable_record",
 ]
-
-Level: TypeAlias = Literal["image", "feature"]
-"""How motion is measured, by equation 1 or by equations 2 and 3, with the default settings."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +106,7 @@ class Measurement:
         measured: The result; None until it is known, or if the measurement was stopped.
     """
 
-    def __init__(self, entry: Entry, level: Level, check: Callable[[Measurement], None]) -> None:
+    def __init__(self, entry: Entry, level: Motion, check: Callable[[Measurement], None]) -> None:
         self.key = (entry.id, level)
         self.wanted_until = 0.0
         self.done = threading.Event()
@@ -180,7 +176,7 @@ def usable_record(entry: Entry) -> VideoRecord | None:
     return None if record is None or record.error is not None or record.fingerprint is None else record
 
 
-def motion_of_record(entry: Entry, record: VideoRecord, level: Level) -> VideoMotion | None:
+def motion_of_record(entry: Entry, record: VideoRecord, level: Motion) -> VideoMotion | None:
     """Return the motion according to the record of a video; None if the record is not sufficient.
 
     Raises:

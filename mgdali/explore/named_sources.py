@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mgdali.datasets.named_videos import is_table, media_exists, shard_videos
+from mgdali.datasets.named_videos import TAR_ENDINGS, is_table, media_exists, shard_videos
 from mgdali.datasets.pack_format import INDEX, MANIFEST, is_pack, join
 from mgdali.datasets.shards import expand_shards
 from mgdali.datasets.video_dataset import VideoDataset
@@ -27,7 +27,6 @@ from mgdali.video.remote import is_url, remote_info
 __all__ = ["open_sources"]
 
 _PARQUET = (".parquet", ".pq")
-_TAR_ENDINGS = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
 # Bytes of a file that tell whether it is text.
 _BEGINNING = 4096
 
@@ -65,7 +64,7 @@ def _open(name: str, index: MotionIndex | None, *, alone: bool) -> Source:
         return _open_table(name, index)
     if "::" in name and not os.path.exists(name):
         return _open_member(name, index)
-    if lower.endswith(_TAR_ENDINGS) or (not os.path.exists(name) and ("{" in name or glob.has_magic(name))):
+    if lower.endswith(TAR_ENDINGS) or (not os.path.exists(name) and ("{" in name or glob.has_magic(name))):
         return _open_shards(name, index)
     if not os.path.exists(name) and not _is_pattern(name):
         raise DatasetError(f"{name} does not exist: give the path of a video, or of what contains videos")
@@ -93,7 +92,7 @@ def _open_url(url: str, index: MotionIndex | None, *, alone: bool) -> Source:
         return _open_table(url, index)
     if "::" in url:
         return _open_member(url, index)
-    if lower.endswith(_TAR_ENDINGS) or "{" in url:
+    if lower.endswith(TAR_ENDINGS) or "{" in url:
         return _open_shards(url, index)
     try:
         remote_info(join(url, MANIFEST))

@@ -28,7 +28,7 @@ STRATEGY_PARAMETERS = (
     "past_end",
     "seed",
 )
-"""Names of the parameters of all strategies and of their offsets. A strategy ignores those that it does not have."""
+"""Names of the parameters of all strategies and of their offsets. Parameters that a strategy does not have are ignored."""
 
 MOST_PICKS = 512
 """Largest number of picks, N."""

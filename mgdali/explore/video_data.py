@@ -13,7 +13,6 @@ from mgdali.explore.bounded_cache import BoundedCache
 from mgdali.explore.decoder_slots import DecoderSlots
 from mgdali.explore.frames import KnownFrames, check_range, read_pictures
 from mgdali.explore.measuring import (
-    Level,
     Measured,
     Measurement,
     Stopped,
@@ -24,15 +23,19 @@ from mgdali.explore.measuring import (
     usable_record,
 )
 from mgdali.one_video.source import is_pipe
+from mgdali.samplers import Motion
 from mgdali.video.media import Fingerprint
 
 if TYPE_CHECKING:
     from mgdali.explore.collection import Entry
 
-__all__ = ["Level", "Progress", "VideoData", "VideoMotion"]
+__all__ = ["HEIGHTS", "MOST_PICTURES", "Progress", "VideoData", "VideoMotion"]
 
-_MOST_PICTURES = 64
-_HEIGHTS = (16, 720)
+MOST_PICTURES = 64
+"""Largest number of pictures that one call returns."""
+
+HEIGHTS = (16, 720)
+"""Smallest and largest height of a picture in pixels."""
 
 # A measurement for which nobody asks during this time is stopped, in seconds.
 _UNWANTED_AFTER = 30.0
@@ -58,7 +61,7 @@ class VideoData:
 
     A video's motion is taken from its record, if that has S of the wanted level. Otherwise the video is decoded once,
     in a background thread, however many threads ask for it. It is then known which frames can be decoded without the
-    others. Results are kept within a memory limit; those that were not used for longest are dropped first.
+    others. Results are kept within a memory limit; the least recently used ones are dropped first.
 
     Args:
         memory: Largest number of bytes of results that are kept, >= 1.
@@ -78,7 +81,7 @@ class VideoData:
         self._threads: set[threading.Thread] = set()
         self._closed = False
 
-    def motion(self, entry: Entry, level: Level, *, wait: float = 2.0) -> VideoMotion | Progress:
+    def motion(self, entry: Entry, level: Motion, *, wait: float = 2.0) -> VideoMotion | Progress:
         """Return the motion of a video or a segment.
 
         Args:
@@ -165,7 +168,7 @@ class VideoData:
             thread.join(max(end - time.monotonic(), 0.0))
         self._cache.clear()
 
-    def _found(self, entry: Entry, level: Level, wait: float) -> Measured | Measurement:
+    def _found(self, entry: Entry, level: Motion, wait: float) -> Measured | Measurement:
         """Return a result that is kept, or else the measurement, which is started unless it is in progress."""
         key = (entry.id, level)
         with self._lock:
@@ -201,10 +204,10 @@ class VideoData:
             self._threads.discard(threading.current_thread())
         measurement.done.set()
 
-    def _keep(self, key: tuple[int, Level], measured: Measured) -> None:
+    def _keep(self, key: tuple[int, Motion], measured: Measured) -> None:
         motion, frames = measured.motion, measured.frames
         if motion is not None and frames is not None:
-            # In an entry of its own, because both levels have equal ones.
+            # The frames have a separate entry, because they are the same for both levels.
             kept = Measured(measured.fingerprint, frames=frames)
             self._cache.put((key[0], "frames"), kept, frames.cost + _ENTRY)
             self._cache.put(key, Measured(measured.fingerprint, motion), motion.cost + _ENTRY)
@@ -260,11 +263,11 @@ class VideoData:
 
 def _checked(frames: Sequence[int], height: int) -> list[int]:
     """Return the different frames in order, after checks of the arguments of :meth:`VideoData.pictures`."""
-    check_integer("height", height, least=_HEIGHTS[0])
-    if height > _HEIGHTS[1]:
-        raise ValueError(f"height must be {_HEIGHTS[0]} to {_HEIGHTS[1]} pixels, got {height!r}")
-    if len(frames) > _MOST_PICTURES:
-        raise ValueError(f"frames must be at most {_MOST_PICTURES} at a time, got {len(frames)}")
+    check_integer("height", height, least=HEIGHTS[0])
+    if height > HEIGHTS[1]:
+        raise ValueError(f"height must be {HEIGHTS[0]} to {HEIGHTS[1]} pixels, got {height!r}")
+    if len(frames) > MOST_PICTURES:
+        raise ValueError(f"frames must be at most {MOST_PICTURES} at a time, got {len(frames)}")
     for frame in frames:
         check_integer("frame", frame, least=0)
     return sorted({int(frame) for frame in frames})

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from mgdali import MotionGuided, TimeRange, Video, VideoDecodeError, pick_frames
 from mgdali.explore import frames as frames_module
 from mgdali.explore import measuring, video_data
-from mgdali.explore.video_data import Level, Progress, VideoData, VideoMotion
+from mgdali.explore.video_data import Progress, VideoData, VideoMotion
 from mgdali.index.measure import measure_video
-from mgdali.samplers import Representation
+from mgdali.samplers import Motion, Representation
 from mgdali.video.frames import read_frames
 from mgdali.video.measured_part import measure_part
 from mgdali.video.media import Media
@@ -56,13 +56,13 @@ def video(tmp_path: Path) -> Path:
     return write_video(tmp_path / "clip.mp4", moving_square(40, 48, 64))
 
 
-def measured(data: VideoData, wanted: Any, level: Level = "image") -> VideoMotion:
+def measured(data: VideoData, wanted: Any, level: Motion = "image") -> VideoMotion:
     found = data.motion(wanted, level, wait=60)
     assert isinstance(found, VideoMotion)
     return found
 
 
-def record_of(path: Path, *levels: Level) -> VideoRecord:
+def record_of(path: Path, *levels: Motion) -> VideoRecord:
     return measure_video(Media(str(path)), str(path), tuple(Representation(motion=level) for level in levels))
 
 
@@ -94,7 +94,7 @@ def assert_shows(pictures: dict[int, bytes], frames: NDArray[np.uint8]) -> None:
 
 # --- Motion -----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("level", ["image", "feature"])
-def test_motion_has_the_bits_of_pick_frames(data: VideoData, video: Path, level: Level) -> None:
+def test_motion_has_the_bits_of_pick_frames(data: VideoData, video: Path, level: Motion) -> None:
     clip = pick_frames(video, sampler=MotionGuided(4, motion=level))
     found = measured(data, entry(video), level)
     assert found.motion.dtype == np.float64

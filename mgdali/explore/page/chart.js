@@ -1,6 +1,6 @@
 /**
  * Drawing the two curves: motion with the positions of the picks, and the running sum with its parts. Each function
- * returns a group of SVG elements. The page and the exported picture use the same functions, with colours of their own:
+ * returns a group of SVG elements. The page and the exported picture use the same functions with different colours:
  * `ink(name)` returns the colour of that name.
  */
 

@@ -36,8 +36,8 @@ const DEFAULTS = {
 };
 
 /**
- * The strategies: `id` in addresses, `label` for the user, `python` the class, `parameters` those that change its picks
- * (in the order in which they are shown), `defaults` the values of all parameters, which are those of the class.
+ * The strategies: `id` in addresses, `label` for the user, `python` the class, `parameters` the parameters that
+ * change its picks (in the order in which they are shown), `defaults` the values of all parameters, as in the class.
  */
 export const STRATEGIES = [
   describe("motion", "Motion-guided", "MotionGuided", ["numFrames", "mu", "even", "inverse", "level", "seed"]),

@@ -47,7 +47,7 @@ export class Strip {
   /**
    * Show a row of picks.
    * @param {object} shown `letter`, `name`, `facts` (its settings), `selected`, `sign` (`{text, kind}`), and either
-   *   `video` and `frames` (indices in the file), or `problem` (why there are none).
+   *   `video` and `frames` (indices in the file), or `problem` (the reason that no frames can be shown).
    */
   show(shown) {
     this.#shown = shown;
