@@ -144,7 +144,7 @@ class Answers:
         entry = self._entry(video)
         try:
             pictures = self._data.pictures(entry, at, height)
-        except (VideoDecodeError, ImportError) as error:
+        except VideoDecodeError as error:
             raise _unreadable(entry, error) from error
         except ValueError as error:
             raise BadParameterError(str(error)) from error
@@ -192,7 +192,7 @@ class Answers:
     def _motion(self, entry: Entry, level: Motion) -> VideoMotion:
         try:
             found = self._data.motion(entry, level)
-        except (VideoDecodeError, ImportError) as error:
+        except VideoDecodeError as error:
             unreadable = _unreadable(entry, error)
             if self._is_first(entry):
                 self._collection.failed(entry.id, str(unreadable))
@@ -221,11 +221,9 @@ def _seconds_of_part(part: TimeRange | None, measured: VideoMotion) -> tuple[flo
     return float(measured.seconds[0]), None if part.end is None else math.nextafter(last, math.inf)
 
 
-def _unreadable(entry: Entry, error: VideoDecodeError | ImportError) -> UnreadableVideoError:
-    if isinstance(error, ImportError):
-        return UnreadableVideoError(f"cannot read {entry.name}: {error}")
-    advice = "Encode it again." if error.frame else "Check that it exists, can be read, and is a video."
-    return UnreadableVideoError(f"cannot decode {entry.name}: {error.details}. {advice}")
+def _unreadable(entry: Entry, error: VideoDecodeError) -> UnreadableVideoError:
+    """Return the error with the name that the user sees, in place of the path."""
+    return UnreadableVideoError(f"cannot decode {entry.name}: {error.details}. {error.advice}")
 
 
 def _finite(value: float | None) -> float | None:

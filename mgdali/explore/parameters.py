@@ -28,7 +28,7 @@ STRATEGY_PARAMETERS = (
     "past_end",
     "seed",
 )
-"""Names of the parameters of all strategies and of their offsets. Parameters that a strategy does not have are ignored."""
+"""Names of the parameters of all strategies and of their offsets. Each strategy ignores parameters of others."""
 
 MOST_PICKS = 512
 """Largest number of picks, N."""
