@@ -18,7 +18,7 @@ from mgdali.index.video_progress import in_notebook
 if TYPE_CHECKING:
     from mgdali.datasets.check import Names
 
-__all__ = ["INTERRUPTED", "end_at_once", "errors_as_messages", "examples", "live_console", "one_line", "say"]
+__all__ = ["INTERRUPTED", "end_at_once", "errors_as_messages", "examples", "live_console", "say"]
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
@@ -42,12 +42,6 @@ def live_console() -> Console:
 def say(console: Console, line: str) -> None:
     """Print a line unchanged: without reading markup in paths, and without inserting line breaks."""
     console.print(Text(line), soft_wrap=True)
-
-
-def one_line(reason: str) -> str:
-    """Return the reason of a failure as one line; of several lines, such as a traceback, the first and the last."""
-    lines = [line.strip() for line in reason.splitlines() if line.strip()]
-    return lines[0] if len(lines) == 1 else f"{lines[0]} … {lines[-1]}"
 
 
 def examples(title: str, names: Names) -> Iterator[str]:

@@ -13,8 +13,9 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from mgdali.cli.console import errors_as_messages, one_line, say
+from mgdali.cli.console import errors_as_messages, say
 from mgdali.cli.machine_report import CODECS, GPUCodec, Machine, Report, examine, to_json
+from mgdali.index.report_lines import one_line
 from mgdali.interrupts import ctrl_c_held
 
 __all__ = ["doctor", "print_report"]

@@ -9,9 +9,10 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.filesize import decimal
 
-from mgdali.cli.console import examples, one_line, say
+from mgdali.cli.console import examples, say
 from mgdali.index.inspect import IndexCheck, IndexSummary
 from mgdali.index.merge import MergeReport
+from mgdali.index.report_lines import one_line
 from mgdali.index.still import StillVideo
 
 __all__ = [

@@ -9,9 +9,10 @@ from typing import Any
 from rich.console import Console
 from rich.filesize import decimal
 
-from mgdali.cli.console import one_line, say
+from mgdali.cli.console import say
 from mgdali.cli.video_bar import VideoBar, counted, say_failed
 from mgdali.datasets.video_dataset import VideoDataset
+from mgdali.index.report_lines import one_line
 from mgdali.packing.pack import PackReport, PackStart, pack
 
 __all__ = ["pack_with_progress"]

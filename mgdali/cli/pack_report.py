@@ -8,9 +8,10 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.filesize import decimal
 
-from mgdali.cli.console import one_line, say
+from mgdali.cli.console import say
 from mgdali.cli.video_bar import counted
 from mgdali.datasets.pack_format import part_name
+from mgdali.index.report_lines import one_line
 from mgdali.packing.report import PICKS, PackSummary, Quality
 from mgdali.packing.verify import PackCheck
 

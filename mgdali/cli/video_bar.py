@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mgdali.cli.console import one_line, say
+from mgdali.cli.console import say
+from mgdali.index.report_lines import first_lines
 from mgdali.index.video_progress import VideoCounts, VideoProgress, in_notebook
 from mgdali.video.record import VideoRecord
 
@@ -102,10 +103,8 @@ def say_failed(console: Console, failed: Mapping[str, str], everything: str) -> 
     if not failed:
         return
     say(console, f"\n{counted(len(failed))} cannot be decoded:")
-    for name, reason in sorted(failed.items())[:_FAILED_SHOWN]:
-        say(console, f"  {name}: {one_line(reason)}")
-    if len(failed) > _FAILED_SHOWN:
-        say(console, f"  and {len(failed) - _FAILED_SHOWN} more: {everything}")
+    for line in first_lines(failed, _FAILED_SHOWN, everything):
+        say(console, line)
 
 
 def counted(count: int, what: str = "video") -> str:

@@ -19,6 +19,7 @@ from mgdali.index.measure import MeasureConfig, MeasureJob, failed_record
 from mgdali.index.names import AnyPath, VideoNames, common_root
 from mgdali.index.packed_rows import copy_rows, packs_of
 from mgdali.index.reader import MotionIndex
+from mgdali.index.report_lines import short_repr
 from mgdali.index.video_progress import VideoProgress
 from mgdali.index.writer import IndexWriter
 from mgdali.samplers import Representation
@@ -59,6 +60,9 @@ class BuildReport:
     rows: int
     copied: int = 0
     matched: int = 0
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 @dataclass

@@ -12,6 +12,7 @@ from mgdali.datasets.named_videos import Videos
 from mgdali.datasets.pack_format import FORMAT, INDEX, TABLE, LeftOut, PackManifest, format_needed
 from mgdali.datasets.video_dataset import VideoDataset
 from mgdali.errors import DatasetError, check_integer, check_timeout
+from mgdali.index.report_lines import short_repr
 from mgdali.index.video_progress import VideoProgress
 from mgdali.packing.destination import Destination, open_destination
 from mgdali.packing.encoding import Encoding
@@ -81,6 +82,9 @@ class PackReport:
     shards: int
     bytes: int
     origin_bytes: int
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def pack(

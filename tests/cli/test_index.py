@@ -17,7 +17,6 @@ import pyarrow as pa
 import pytest
 from rich.filesize import decimal
 
-from mgdali.cli.console import one_line
 from mgdali.datasets.named_videos import videos_named
 from mgdali.datasets.video_dataset import Video
 from mgdali.errors import DatasetError
@@ -434,8 +433,3 @@ def test_wrong_usage_ends_with_2(arguments: tuple[str, ...], tmp_path: Path) -> 
     done = run(*arguments, folder=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "Usage: mgdali index" in done.stderr
-
-
-def test_a_reason_is_shortened_to_one_line() -> None:
-    assert one_line("broken\n") == "broken"
-    assert one_line("a worker failed:\nTraceback\n  File\nKeyError: 1\n") == "a worker failed: … KeyError: 1"
