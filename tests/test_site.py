@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import os
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -59,6 +61,13 @@ def pages(site: Path) -> dict[Path, Page]:
     return {path: Page(path) for path in sorted(site.rglob("*.html"))}
 
 
+@pytest.fixture
+def diagrams(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module of the site that puts drawings in place of Mermaid diagrams."""
+    monkeypatch.syspath_prepend(ROOT / "docs" / "site_hooks")
+    return importlib.import_module("diagrams")
+
+
 def test_no_page_loads_anything_from_another_host(pages: dict[Path, Page], site: Path) -> None:
     assert [(path.name, url) for path, page in pages.items() for url in page.loads if "//" in url] == []
     for sheet in site.rglob("*.css"):
@@ -105,3 +114,32 @@ def test_every_command_has_its_help_text(site: Path) -> None:
     text = re.sub(r"<[^>]*>", "", (site / "reference" / "command-line.html").read_text())
     for command in ("demo", "pick", "index build", "index merge", "pack check", "data check"):
         assert f"Usage: mgdali {command}" in text
+
+
+def test_every_diagram_is_shown_as_a_drawing(site: Path, diagrams: ModuleType) -> None:
+    text = (ROOT / "docs" / "design.md").read_text()
+    expected = re.findall(r"^ *accTitle: (.*)$", text, re.MULTILINE)
+    assert len(expected) == text.count("```mermaid")
+    shown = (site / "design.html").read_text()
+    assert re.findall(r"<svg [^>]*aria-roledescription[^>]*><title[^>]*>([^<]*)</title>", shown) == expected
+    assert "accTitle" not in shown
+    names = {diagram.name for diagram in diagrams.diagrams_of(text)}
+    assert {path.stem for path in diagrams.DRAWINGS.iterdir()} == names
+
+
+def test_a_drawing_must_belong_to_the_lines_of_its_page(tmp_path: Path, diagrams: ModuleType) -> None:
+    source = "flowchart TB\n    accTitle: Two steps\n    a --> b\n"
+    drawn = diagrams.Diagram(source)
+    (tmp_path / "two-steps.svg").write_text(f'<svg data-source="{drawn.fingerprint}"/>\n')
+    assert "<svg" in diagrams.with_drawings(f"```mermaid\n{source}```\n", tmp_path)
+    with pytest.raises(ValueError, match=r"two-steps.svg was drawn from other lines .*: run .*draw_diagrams"):
+        diagrams.with_drawings(f"```mermaid\n{source}    b --> c\n```\n", tmp_path)
+    with pytest.raises(ValueError, match=r"three-steps.svg is missing: run .*draw_diagrams"):
+        diagrams.with_drawings(f"```mermaid\n{source.replace('Two', 'Three')}```\n", tmp_path)
+    with pytest.raises(ValueError, match="no line 'accTitle"):
+        diagrams.with_drawings("```mermaid\nflowchart TB\n    a --> b\n```\n", tmp_path)
+
+
+def test_the_page_of_a_folder_links_to_the_files_that_the_site_contains(site: Path) -> None:
+    text = (site / "repository" / "benchmarks" / "results.html").read_text()
+    assert re.search(r'<a href="results/([^"]*)"><code>\1</code></a>', text)

@@ -10,8 +10,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from command_line import command_line_reference
+from diagrams import with_drawings
 from lists import with_wide_list_indents
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -43,4 +45,8 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     if uri == PurePosixPath("reference/command-line.md"):
         markdown = markdown.replace("<!-- help texts of all commands -->", command_line_reference())
     markdown = with_wide_list_indents(markdown)
-    return _repository.with_links_of_the_site(markdown, uri)
+    markdown = _repository.with_links_of_the_site(markdown, uri)
+    try:
+        return with_drawings(markdown)
+    except ValueError as error:
+        raise PluginError(f"{uri}: {error}") from error

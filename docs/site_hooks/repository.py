@@ -21,7 +21,7 @@ class Repository:
     """The files outside ``docs/`` that pages link to.
 
     A Markdown file becomes a page. So does a text file, whose page shows it as code, and a folder, whose page lists its
-    files. Other files, such as pictures and measurements as JSON, are copied.
+    files and links to those that are in the site. Other files, such as pictures and measurements as JSON, are copied.
 
     Args:
         root: Folder of the checkout.
@@ -53,7 +53,7 @@ class Repository:
         """Return the text of the page that shows a file or a folder; None if the file is to be copied."""
         name = source.relative_to(self._root).as_posix()
         if source.is_dir():
-            rows = [f"- `{path.name}`" for path in sorted(source.iterdir()) if not path.name.startswith((".", "__"))]
+            rows = [self._row(path) for path in sorted(source.iterdir()) if not path.name.startswith((".", "__"))]
             return _unlisted(f"# `{name}`\n\nFiles of this folder of the repository:\n\n" + "\n".join(rows) + "\n")
         if source.suffix == ".md":
             return source.read_text() if source.parent == self._root else _unlisted(source.read_text())
@@ -87,6 +87,12 @@ class Repository:
             return f"{relative}#{anchor}" if anchor else relative
 
         return _map_links(text, changed)
+
+    def _row(self, path: Path) -> str:
+        """Return the entry of a file in the page of its folder: a link if the site contains the file."""
+        # Links of a folder's page are relative to the folder that contains it, as those of a file's page are.
+        link = f"{path.parent.name}/{path.name}"
+        return f"- [`{path.name}`]({link})" if path in self._uris else f"- `{path.name}`"
 
     def _targets(self, source: Path) -> Iterator[Path]:
         if source.suffix != ".md":
