@@ -86,7 +86,8 @@ def test_every_link_within_the_site_resolves(pages: dict[Path, Page]) -> None:
                 continue
             target = (path.parent / unquote(url.path)).resolve() if url.path else path
             target = target / "index.html" if target.is_dir() else target
-            known = pages[target].anchors if target in pages else set()
+            # Pictures may have a fragment for the theme, such as #only-light.
+            known = pages[target].anchors if target in pages else {"only-light", "only-dark"}
             # Lines of code have no anchors of their own unless they are numbered.
             if not target.is_file() or (url.fragment and unquote(url.fragment) not in known):
                 broken.append((path.name, link))
@@ -143,3 +144,12 @@ def test_a_drawing_must_belong_to_the_lines_of_its_page(tmp_path: Path, diagrams
 def test_the_page_of_a_folder_links_to_the_files_that_the_site_contains(site: Path) -> None:
     text = (site / "repository" / "benchmarks" / "results.html").read_text()
     assert re.search(r'<a href="results/([^"]*)"><code>\1</code></a>', text)
+
+
+def test_a_picture_with_a_dark_form_follows_the_colours_of_the_site(site: Path) -> None:
+    text = (site / "explore.html").read_text()
+    assert re.findall(r'src="(images/explore-[^"]*)"', text) == [
+        "images/explore-light.png#only-light",
+        "images/explore-dark.png#only-dark",
+    ]
+    assert "<picture" not in text

@@ -17,6 +17,7 @@ from mkdocs.exceptions import PluginError
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from pictures import with_pictures_of_the_theme
 from repository import Repository
 
 _ROOT = Path(__file__).parents[2]
@@ -44,7 +45,7 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     uri = PurePosixPath(page.file.src_uri)
     if uri == PurePosixPath("reference/command-line.md"):
         markdown = markdown.replace("<!-- help texts of all commands -->", command_line_reference())
-    markdown = with_wide_list_indents(markdown)
+    markdown = with_pictures_of_the_theme(with_wide_list_indents(markdown))
     markdown = _repository.with_links_of_the_site(markdown, uri)
     try:
         return with_drawings(markdown)
