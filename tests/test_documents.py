@@ -78,6 +78,8 @@ def test_the_design_names_every_module() -> None:
     table = (ROOT / "docs" / "design.md").read_text().partition("## Folders and modules")[2].partition("\n## ")[0]
     named = set(_BACKTICKED.findall(table))
     modules = {path.stem for path in (ROOT / "mgdali").rglob("*.py")} - {"__init__", "__main__"}
+    page = (ROOT / "mgdali" / "explore" / "page").iterdir()
+    modules |= {path.stem if path.suffix == ".js" else path.name for path in page}
     assert modules - named == set()
     for row in re.findall(r"^\|(?:[^|]*)\|([^|]*)\|", table, re.MULTILINE):
         assert set(_BACKTICKED.findall(row)) <= modules
