@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from ctypes import POINTER, byref, c_char, c_char_p, c_int, c_size_t, c_ubyte, c_uint, c_ushort, c_void_p
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "decoder_caps",
     "driver_version",
     "find_gpus",
+    "library_path",
     "load_library",
     "primary_context",
 ]
@@ -158,6 +160,25 @@ def load_library(name: str) -> None:
         LibraryError: If the library cannot be loaded.
     """
     _library(name)
+
+
+def library_path(name: str) -> str:
+    """Return the path of a library of the driver, which is loaded for it.
+
+    Args:
+        name: :data:`CUDA`, :data:`NVDEC` or :data:`NVML`.
+
+    Raises:
+        LibraryError: If the library cannot be loaded, or its path is unknown.
+    """
+    load_library(name)
+    # The file may have a longer name, such as libnvcuvid.so.580.1.
+    stem = name.partition(".so")[0] + ".so"
+    paths = {line.split(maxsplit=5)[-1].strip() for line in Path("/proc/self/maps").read_text().splitlines()}
+    found = next((path for path in sorted(paths) if Path(path).name.startswith(stem)), None)
+    if found is None:
+        raise LibraryError(f"{name} is loaded, but /proc/self/maps does not contain its path")
+    return found
 
 
 def decoder_caps(device: int, codec: str, chroma: str = "4:2:0", bit_depth: int = 8) -> DecoderCaps | None:

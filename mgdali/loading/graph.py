@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.utils.dlpack import DLDeviceType, from_dlpack
 
+from mgdali.gpu.caps_cache import use_caps_cache_if_possible
 from mgdali.gpu.picking import FrameFunctions
 from mgdali.loading.batch import KIND_CLIP, KIND_PICKS_KNOWN, Arrays, GraphInput, clip_inputs, encoded_inputs
 from mgdali.loading.graph_transform import GraphTransform
@@ -80,6 +81,8 @@ def decoding_pipeline(
     """
     build = pipeline_def(**_execution(settings))(_decoding_graph)
     on_gpu = settings.route.device_id is not None
+    if on_gpu:
+        use_caps_cache_if_possible()
     return build(source, settings.label, functions, on_gpu, settings.transform.size, settings.output, transform)
 
 

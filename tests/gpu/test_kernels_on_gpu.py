@@ -248,7 +248,8 @@ def test_feature_motion_at_real_sizes_is_near_the_reference(
 
 def test_feature_motion_of_luma_planes_is_that_of_grey_frames(cupy: Any, kernels: Kernels) -> None:
     videos = [np.ascontiguousarray(video[..., 0]) for video in random_videos(RAGGED)]
-    table, on_device = kernels.describe(uploaded(cupy, videos))
+    table, on_device = kernels.describe(arrays := uploaded(cupy, videos))
+    assert len(arrays) == len(videos)
     motion, unit = kernels.feature_difference(table, on_device, reference.default_filters(), planes=True)
     for video, own in zip(videos, split(motion, table), strict=True):
         grey = np.repeat(video[..., None], 3, axis=3)
@@ -453,7 +454,8 @@ def test_gathered_frames_repeat_the_edge_of_the_visible_part(
     picks = np.stack([rng.integers(0, len(video), 5) for video in videos])
     matrices = rng.normal(size=(len(videos), 9)).astype(np.float32)
     matrices[1::3] = np.eye(3).ravel()
-    table, on_device = kernels.describe(uploaded(cupy, videos, offset), [cupy.asarray(window) for window in windows])
+    arrays, visible = uploaded(cupy, videos, offset), [cupy.asarray(window) for window in windows]
+    table, on_device = kernels.describe(arrays, visible)
     colours = [cupy.asarray(matrix) for matrix in matrices] if corrected else None
     clips = kernels.gather_frames(table, on_device, cupy.asarray(picks), colours)
     for video, window, pick, matrix, clip in zip(videos, windows, picks, matrices, clips, strict=True):

@@ -117,7 +117,8 @@ def load(dataset: VideoDataset, **arguments: Any) -> Any:
 
 
 def epoch_of(dataset: VideoDataset, **arguments: Any) -> list[Any]:
-    with load(dataset, **arguments) as loader:
+    """Return the batches of an epoch, of the CPU route unless the arguments name a device."""
+    with load(dataset, **{"device": "cpu", **arguments}) as loader:
         return list(loader)
 
 
