@@ -128,6 +128,21 @@ def test_every_diagram_is_shown_as_a_drawing(site: Path, diagrams: ModuleType) -
     assert {path.stem for path in diagrams.DRAWINGS.iterdir()} == names
 
 
+def test_drawings_have_only_the_colours_of_the_page(diagrams: ModuleType) -> None:
+    for path in diagrams.DRAWINGS.iterdir():
+        svg = path.read_text()
+        colours = re.findall(r"(?:fill|stroke)(?:=\"|: )([^;\"]+)", svg)
+        assert len(colours) > 5, path
+        assert [colour for colour in colours if colour != "none" and not colour.startswith("var(--md-")] == [], path
+        # A page's SVG must neither load nor run anything, and its rules must not apply to the rest of the page.
+        assert not re.search(r"<(?:script|foreignObject|image|a)\b|@import|url\((?!#)", svg), path
+        rules = re.search(r"<style>(.*?)</style>", svg)
+        assert rules is not None
+        assert all(rule.startswith(".flowchart ") for rule in re.findall(r"([^{}]+)\{", rules[1].replace("} ", "}"))), (
+            path
+        )
+
+
 def test_a_drawing_must_belong_to_the_lines_of_its_page(tmp_path: Path, diagrams: ModuleType) -> None:
     source = "flowchart TB\n    accTitle: Two steps\n    a --> b\n"
     drawn = diagrams.Diagram(source)
