@@ -23,22 +23,9 @@ from mgdali.gpu import driver
 def nvdec_library() -> dict[str, Any]:
     """Return the path of NVDEC's library, or the reason that it cannot be loaded."""
     try:
-        driver.load_library(driver.NVDEC)
+        return {"path": driver.library_path(driver.NVDEC), "error": None}
     except driver.LibraryError as error:
         return {"path": None, "error": str(error)}
-    return {"path": loaded_path(driver.NVDEC), "error": None}
-
-
-def loaded_path(name: str) -> str | None:
-    """Return the path of a library that this process has loaded; None if it is not found in the memory map.
-
-    Args:
-        name: File name under which the library was loaded, such as ``libnvcuvid.so.1``. The file itself may have a
-            longer name, such as ``libnvcuvid.so.580.1``.
-    """
-    stem = name.partition(".so")[0] + ".so"
-    paths = {line.split(maxsplit=5)[-1].strip() for line in Path("/proc/self/maps").read_text().splitlines()}
-    return next((path for path in sorted(paths) if Path(path).name.startswith(stem)), None)
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ from command import clips_folder, say
 from deadline import Deadline
 from decoder_process import link_driver_library
 from figures import in_turn
-from gpu_doctor import loaded_path
+from gpu_doctor import nvdec_library
 from lines import Lines
 from route_report import rendered, summarized, targets
 from route_variants import BATCH_SIZE, GROUPS, Context, Epoch, Timing, Variant, group_variants
@@ -187,7 +187,7 @@ def measure(folder: Path, groups: Sequence[str], lines: Lines, deadline: Deadlin
         for new in (libraries, references):
             new.mkdir()
         link_libraries(libraries)
-        link_driver_library(libraries, loaded_path(driver.NVDEC))
+        link_driver_library(libraries, nvdec_library()["path"])
         loads = find_workloads(folder, scratch / "clips.parquet", quick=quick)
         if not loads:
             raise SystemExit(f"route.py: {folder} contains no suitable H.264 video: pass another folder with --clips")

@@ -209,7 +209,7 @@ class MGDaliIterator(LoaderReports):
         memory_budget: int = MEMORY_BUDGET,
         gpu_memory_budget: int | None = None,
         decoder_threads: int | None = None,
-        num_graphs: int = 1,
+        num_graphs: int = 3,
         index: str | os.PathLike[str] | MotionIndex | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         **torch_arguments: Any,

@@ -2,7 +2,7 @@
 
 Problem: DALI calls ``cuvidGetDecoderCaps`` at least once per video. The driver answers one call at a time, in the whole
 process. A call took 9 ms on an H200 with driver 580, so DALI decoded at most 110 videos per second, however short they
-were and however many threads and graphs it had (``benchmarks/results/nvdec-calls-2026-11-27.txt``).
+were and however many threads and graphs it had (``benchmarks/results/gpu-2026-11-27/decode-only.json``).
 
 Remedy: ``caps_cache.c``, a small library that asks the driver once per GPU and kind of stream. DALI finds NVDEC's
 library by its name ``libnvcuvid.so``; the small library has this name, and DALI takes the functions from it that it

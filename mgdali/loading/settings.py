@@ -72,7 +72,7 @@ class LoaderSettings:
     gpu_memory_budget: float = math.inf
     make_records: bool = False
     decoder_threads: int | None = None
-    num_graphs: int = 1
+    num_graphs: int = 3
     label: GraphInput = LABEL
     views: Views | None = None
     repeats: int = 1

@@ -424,9 +424,7 @@ def test_without_a_gpu_the_command_prints_one_line_and_writes_nothing(tmp_path: 
     assert not (tmp_path / "out").exists()
 
 
-def test_nvdecs_library_is_looked_up_first(tmp_path: Path) -> None:
+def test_nvdecs_library_is_looked_up_first() -> None:
     doctor = script("gpu_doctor")
     library = doctor.nvdec_library()
     assert (library["path"] is None) == (library["error"] is not None)
-    assert Path(str(doctor.loaded_path("libc.so.6"))).name.startswith("libc.so")
-    assert doctor.loaded_path("libnowhere.so.1") is None
