@@ -165,7 +165,7 @@ def make_encoded_source(count: int, pool: EncodedPool, tally: Tally | None = Non
 
 def test_a_part_is_what_fits_beside_another_one_with_buffers_and_sessions() -> None:
     order = EpochOrder(num_videos=12, batch_size=6)
-    source = make_encoded_source(12, EncodedPool(), order=order, gpu_memory_budget=600_000)
+    source = make_encoded_source(12, EncodedPool(), order=order, gpu_memory_budget=600_000, num_graphs=1)
     source.start(0, WHOLE)
     parts = [source() for _ in range(4)]
     # A video takes 10 frames, 8 in its decoder and one pick, 57,000 bytes; the sessions of three decoders take 99,000.
