@@ -124,6 +124,8 @@ def _nvidia_rows(report: Report) -> Iterator[tuple[str, str]]:
     yield "Driver", nvidia.version or f"version unknown: {nvidia.version_error}"
     yield "CUDA", f"the driver supports up to {nvidia.cuda}" if nvidia.cuda else f"unknown: {nvidia.cuda_error}"
     yield "NVDEC library", "can be loaded" if nvidia.nvdec else f"cannot be loaded: {nvidia.nvdec_error}"
+    if nvidia.caps_cache_error is not None:
+        yield "NVDEC is slow", f"each video starts slowly: {nvidia.caps_cache_error}"
     if not report.gpus:
         yield "GPUs", f"none: {report.gpus_error}" if report.gpus_error and nvidia.loaded else "none"
     for found in report.gpus:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import mgdali
-from mgdali.gpu import driver
+from mgdali.gpu import caps_cache, driver
 
 __all__ = [
     "CODECS",
@@ -121,6 +121,7 @@ class Driver:
         version_error: Reason that ``version`` is unknown; otherwise None.
         nvdec: Whether libnvcuvid.so.1 can be loaded.
         nvdec_error: Reason that it cannot be loaded; otherwise None.
+        caps_cache_error: Reason that NVDEC starts each video slowly; None if it does not, or cannot be loaded.
     """
 
     loaded: bool
@@ -130,6 +131,7 @@ class Driver:
     version_error: str | None
     nvdec: bool
     nvdec_error: str | None
+    caps_cache_error: str | None
 
 
 @dataclass(frozen=True)
@@ -250,7 +252,7 @@ def _result_or_error(call: Callable[[], T]) -> tuple[T | None, str | None]:
     """Return the result of a call and None, or None and the error. Broken packages raise errors of any type."""
     try:
         return call(), None
-    except driver.GPUError as error:
+    except (driver.GPUError, caps_cache.CapsCacheError) as error:
         return None, str(error)
     except Exception as error:
         return None, f"{type(error).__name__}: {error}".strip()
@@ -298,6 +300,7 @@ def _driver() -> Driver:
         version_error=version_error,
         nvdec=nvdec_error is None,
         nvdec_error=nvdec_error,
+        caps_cache_error=None if nvdec_error else _result_or_error(caps_cache.use_caps_cache)[1],
     )
 
 

@@ -228,6 +228,8 @@ def _python(program: str, *, libraries: Path | None = None, modules: Path | None
     environment["PYTHONPATH"] = os.pathsep.join(map(str, filter(None, [modules, ROOT])))
     if libraries is not None:
         environment["LD_LIBRARY_PATH"] = str(libraries)
+        # What is compiled for stand-ins must not stay in the user's cache.
+        environment["XDG_CACHE_HOME"] = settings.get("XDG_CACHE_HOME", str(libraries / "cache"))
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -386,7 +388,7 @@ def test_where_the_whole_route_is_there_the_loader_chooses_the_gpu(monkeypatch: 
     torch = pytest.importorskip("torch")
     table = {codec: driver.DecoderCaps(codec, "4:2:0", 8, 7, 48, 16, 4096, 4096, 65536) for codec in ("vp9", "h264")}
     monkeypatch.setattr(route, "gpu_route", lambda: route.Route(torch.device("cuda", 0), table))
-    found_driver = machine_report.Driver(True, "13.0", None, "580.1", None, True, None)
+    found_driver = machine_report.Driver(True, "13.0", None, "580.1", None, True, None, None)
     found = machine_report.GPUReport(driver.GPU(0, "a GPU", (9, 0), 80 << 30), 7, (), None)
     choice = machine_report._choose(None, found_driver, (found,), None)
     assert choice == machine_report.Choice("cuda:0", "NVDEC", "it decodes h264, vp9, and PyAV the rest")
@@ -448,6 +450,7 @@ def test_gpus(stand_ins: Path) -> None:
         "version_error": None,
         "nvdec": True,
         "nvdec_error": None,
+        "caps_cache_error": None,
     }
     assert [part["device"] for part in report["gpus"]] == [
         {"index": 0, "name": "Stand-in Big 80GB", "compute_capability": [9, 0], "memory_bytes": 80 << 30},
@@ -459,6 +462,12 @@ def test_gpus(stand_ins: Path) -> None:
     # The driver's stand-ins don't make torch see a GPU.
     assert (report["choice"]["device"], report["choice"]["decoding"]) == ("cpu", "PyAV")
     assert found["balance"] == 0
+
+
+def test_a_missing_compiler_is_named_with_the_consequence_and_the_remedy(stand_ins: Path, tmp_path: Path) -> None:
+    found = _python(PROBE, libraries=stand_ins, CC="no-such-compiler", XDG_CACHE_HOME=str(tmp_path))
+    assert "no-such-compiler" in found["report"]["driver"]["caps_cache_error"]
+    assert "NVDECisslow" in _squeezed(found["page"])
 
 
 def test_what_nvdec_decodes(stand_ins: Path) -> None:
