@@ -106,8 +106,9 @@ def _loaded() -> ctypes.CDLL:
 
 def _compiled() -> Path:
     """Return the path of the compiled library."""
-    source = _SOURCE.read_bytes()
-    key = hashlib.sha256(source + platform.machine().encode()).hexdigest()[:16]
+    # Machines that share a home folder may have different processors and C libraries.
+    machine = " ".join([platform.machine(), *platform.libc_ver()])
+    key = hashlib.sha256(_SOURCE.read_bytes() + machine.encode()).hexdigest()[:16]
     path = cache_folder() / f"nvdec-caps-{key}.so"
     if not path.exists():
         try:
