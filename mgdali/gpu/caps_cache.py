@@ -4,10 +4,9 @@ Problem: DALI calls ``cuvidGetDecoderCaps`` at least once per video. The driver 
 process. A call took 9 ms on an H200 with driver 580, so DALI decoded at most 110 videos per second, however short they
 were and however many threads and graphs it had (``benchmarks/results/gpu-2026-11-27/decode-only.json``).
 
-Remedy: ``caps_cache.c``, a small library that asks the driver once per GPU and kind of stream. DALI finds NVDEC's
-library by its name ``libnvcuvid.so``; the small library has this name, and DALI takes the functions from it that it
-does not contain from the driver's library. It is compiled at the first use with the C compiler of the machine, and is
-kept in the user's cache folder.
+Remedy: ``caps_cache.c``, a small library that asks the driver once per GPU and kind of stream. It has the name by which
+DALI opens NVDEC's library, ``libnvcuvid.so``. All other functions come from the driver's library, to which it is linked.
+It is compiled at the first use with the C compiler of the machine, and is kept in the user's cache folder.
 
 Consequence without a C compiler: everything works, but slowly. A warning says so.
 """
@@ -70,7 +69,7 @@ def use_caps_cache() -> None:
 
 @cache
 def use_caps_cache_if_possible() -> None:
-    """Do the same; if it is not possible, a warning gives the reason, once per process."""
+    """Load the library if possible. Otherwise a warning gives the reason and the remedy, once per process."""
     try:
         use_caps_cache()
     except (CapsCacheError, driver.LibraryError) as error:
