@@ -1,22 +1,19 @@
 """The parts of the benchmarks that need no GPU: arithmetic, machine facts, the message without a GPU, and, at a tiny
-scale, the benchmarks of the index and of training."""
+scale, the benchmark of the index and the cost of sampling."""
 
 from __future__ import annotations
 
 import datetime
 import importlib
 import json
-import operator
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from mgdali import MotionGuided, VideoDataset
 from mgdali.bench import machine
@@ -41,14 +38,6 @@ def kernels() -> Any:
 @pytest.fixture(scope="module")
 def index() -> Any:
     return script("index")
-
-
-@pytest.fixture(scope="module")
-def ablation() -> Iterator[Any]:
-    threads = torch.get_num_threads()
-    yield script("ablation")
-    # Each run uses one thread.
-    torch.set_num_threads(threads)
 
 
 # --- The machine -----------------------------------------------------------------------------------------------------
@@ -361,128 +350,7 @@ def test_larger_data_sets_are_extrapolated_from_both_files(
     assert "| core hours to measure | 30 billion / " in table
 
 
-# --- Training --------------------------------------------------------------------------------------------------------
-
-TINY = ["--epochs", "1", "--train-per-class", "2", "--val-per-class", "1", "--jobs", "1"]
-
-
-@pytest.fixture(scope="module")
-def trained(ablation: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of Table 3, with two seeds."""
-    folder = tmp_path_factory.mktemp("ablation")
-    run_ablation(ablation, folder, "--tables", "3", "--seeds", "2")
-    return folder
-
-
-def run_ablation(ablation: Any, folder: Path, *arguments: str) -> Any:
-    out = folder / "out.json"
-    ablation.main([*TINY, "--out", str(out), "--data", str(folder), *arguments])
-    return json.loads(out.read_text())
-
-
-def result(sampler: str, seed: int, accuracy: float, model: str = "tsm") -> dict[str, Any]:
-    return {"model": model, "sampler": sampler, "seed": seed, "accuracy": accuracy, "picks_in_burst": 2.0}
-
-
-@pytest.mark.slow
-def test_each_run_of_a_table_is_trained_and_recorded(trained: Path) -> None:
-    report = json.loads((trained / "out.json").read_text())
-    samplers = ["segment", "stride", "top", "image 0.5"]
-    assert [(run["sampler"], run["seed"]) for run in report["runs"]] == [(s, i) for i in range(2) for s in samplers]
-    assert {"machine", "settings", "jobs", "tables", "targets"} <= set(report)
-    assert set(report["tables"]["3"]) == {"segment", "fixed stride", "top motion", "motion-guided"}
-    for run in report["runs"]:
-        assert run["epochs"][0].keys() == {"loss", "train_accuracy", "val_accuracy"}
-        assert run["accuracy"] == run["epochs"][-1]["val_accuracy"]
-        # Eight videos are evaluated.
-        assert run["accuracy"] * 8 in range(9)
-        assert 0 < run["picks_in_burst"] < 8
-        assert run["seconds"] > 0
-
-
-@pytest.mark.slow
-def test_recorded_runs_are_not_trained_again(
-    ablation: Any, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "out.json").write_text((trained / "out.json").read_text())
-    asked: list[Any] = []
-
-    def train(videos: Any, settings: Any, run: Any) -> dict[str, Any]:
-        asked.append(run)
-        return result(run.sampler, run.seed, 0.5) | {"seconds": 1.0}
-
-    monkeypatch.setattr(ablation, "train", train)
-    monkeypatch.setattr(ablation, "prepare", lambda *arguments: None)
-    before = json.loads((tmp_path / "out.json").read_text())["runs"]
-    report = run_ablation(ablation, tmp_path, "--tables", "2,3", "--seeds", "2")
-    assert asked == [ablation.Run("tsm", "feature 0.5", seed) for seed in range(2)]
-    assert report["runs"][:8] == before
-    assert "2/2 tsm, feature 0.5, seed 1: 50.0 % in 1 s; 0 min left" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match="other settings"):
-        run_ablation(ablation, tmp_path, "--epochs", "2")
-
-
-@pytest.mark.slow
-def test_a_run_depends_only_on_settings_and_seed(ablation: Any, trained: Path) -> None:
-    known = json.loads((trained / "out.json").read_text())
-    settings = ablation.Settings(epochs=1, train_per_class=2, val_per_class=1)
-    again = ablation.train(ablation.prepare(trained, settings), settings, ablation.Run("tsm", "image 0.5", 1))
-    (first,) = (run for run in known["runs"] if (run["sampler"], run["seed"]) == ("image 0.5", 1))
-    assert again | {"seconds": 0} == first | {"seconds": 0}
-
-
-def test_runs_that_tables_share_are_planned_once(ablation: Any) -> None:
-    runs = ablation.plan([3, 2, 1, 4], 3)
-    assert len(runs) == len(set(runs)) == 3 * (4 + 1 + 5 + 4)
-    assert [run.sampler for run in runs[:5]] == ["segment", "stride", "top", "image 0.5", "segment"]
-    assert {run.model for run in runs[:-12]} == {"tsm"}
-
-
-def test_every_row_has_a_strategy_of_eight_frames(ablation: Any) -> None:
-    rows = [row for table in ablation.TABLES.values() for row in table.rows.values()]
-    assert {sampler for _, sampler in rows} == set(ablation.SAMPLERS)
-    assert all(sampler.num_frames == ablation.NUM_FRAMES == 8 for sampler in ablation.SAMPLERS.values())
-
-
-def test_tables_give_mean_and_standard_deviation_over_seeds(ablation: Any) -> None:
-    results = [result("segment", 0, 0.4), result("segment", 1, 0.5), result("top", 0, 0.3)]
-    text = ablation.markdown(results)
-    assert "| fixed stride |" not in text
-    assert "| segment | 45.0 | 7.1 | 2 | 2.00 |" in text
-    assert "| top motion | 30.0 | – | 1 | 2.00 |" in text
-    assert "| TSM, segment | 45.0 | 7.1 | 2 | 2.00 |" in text
-
-
-@pytest.mark.parametrize(("accuracy", "met"), [(0.65, "met"), (0.55, "missed")])
-def test_a_lead_counts_if_it_exceeds_both_spreads(ablation: Any, accuracy: float, met: str) -> None:
-    guided = [result("image 0.5", 0, accuracy), result("image 0.5", 1, accuracy)]
-    segment = [result("segment", 0, 0.4), result("segment", 1, 0.6)]
-    lead = f"{100 * accuracy - 50:+.1f} points"
-    assert f"motion-guided over segment: {lead}, target > 14.1: {met}" in ablation.markdown(guided + segment)
-
-
-@pytest.mark.slow
-def test_tables_are_drawn(ablation: Any, trained: Path, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    ablation.plot(json.loads((trained / "out.json").read_text())["runs"], tmp_path / "plots")
-    assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == [
-        f"ablation-table{number}.png" for number in (1, 2, 3, 4)
-    ]
-
-
-def test_runs_are_trained_in_parallel(ablation: Any) -> None:
-    assert sorted(ablation.in_parallel([1, 2, 3], operator.neg, 2)) == [-3, -2, -1]
-
-
-@pytest.mark.parametrize("name", ["epochs", "train_per_class", "batch_size", "data_seed"])
-def test_errors_name_settings_that_are_out_of_range(ablation: Any, name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} must be an integer"):
-        ablation.Settings(**{name: -1})
-
-
-def test_fewer_videos_than_a_batch_are_an_error(ablation: Any) -> None:
-    with pytest.raises(ValueError, match="batch_size must be at most"):
-        ablation.Settings(train_per_class=1)
+# --- Sampling ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
