@@ -25,8 +25,9 @@ from mgdali.workers.clip_job import ClipJob, reason_unindexed
 
 __all__ = ["Collection", "Entry", "open_collection"]
 
-# Opening waits so long for motion, in seconds, so that the first page of a small index is complete.
+# Opening waits so long for the motion of at most so many videos, in seconds, so that their first page is complete.
 _FIRST_WAIT = 0.2
+_FEW_VIDEOS = 50_000
 # Lists are sorted again after each update, so updates are not more frequent than this, in seconds.
 _UPDATE_EVERY = 0.5
 # Videos that are looked up when the collection is opened, to see whether the index belongs to them.
@@ -87,7 +88,8 @@ class Collection:
         if any(source.has_index for source in sources):
             self._table.complete = False
             self._computing.start()
-            self._computing.join(_FIRST_WAIT)
+            if len(self) <= _FEW_VIDEOS:
+                self._computing.join(_FIRST_WAIT)
 
     def __len__(self) -> int:
         return len(self._table)
@@ -158,7 +160,8 @@ class Collection:
         return self._sources[number], row - int(self._starts[number])
 
     def _compute(self) -> None:
-        """Compute the motion of all videos that are in an index."""
+        """Sort all names, and compute the motion of all videos that are in an index."""
+        self._table.sort_names()
         updated = monotonic()
         pending: list[tuple[int, Facts]] = []
         for source, start in zip(self._sources, self._starts.tolist(), strict=False):

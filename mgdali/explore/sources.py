@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,11 +24,14 @@ from mgdali.video.time_range import TimeRange
 
 __all__ = ["Facts", "IndexedVideos", "ListedVideos", "Source", "shown"]
 
+# Threads that find the classes of the videos of an index.
+_THREADS = 4
+
 # Rows whose S is in memory at a time.
 _BATCH = 512
 
-# The name of the last folder in the path of a file, a member of a tar, or a pattern of frames in a folder.
-_PARENT = r"^(?:.*(?:/|::))?(?P<name>[^/]+)/[^/]+?(?:/[^/]*%[0-9]*d[^/]*)?$"
+# The number in a pattern of JPEG frames, such as img_%05d.jpg.
+_PLACEHOLDER = "%[0-9]*d"
 
 
 @dataclass(frozen=True)
@@ -154,7 +158,9 @@ class IndexedVideos:
             self.names = pa.chunked_array([pa.array(self._full_names(stored), pa.string())])
         else:
             self.names = stored if whole_names or index.root is not None else _without_root(stored)
-        self.classes = pc.struct_field(pc.extract_regex(stored, _PARENT), "name")
+        # PyArrow lets other threads run while it computes.
+        with ThreadPoolExecutor(_THREADS) as pool:
+            self.classes = pa.chunked_array(list(pool.map(_last_folders, chunks)), pa.string())
 
     def __len__(self) -> int:
         return len(self._index)
@@ -217,6 +223,24 @@ def _without_root(names: pa.ChunkedArray) -> pa.ChunkedArray:
     ends = pc.min_max(names).as_py()
     root = common_root([ends["min"], ends["max"]])
     return names if root is None else pc.utf8_slice_codeunits(names, len(root) + 1)
+
+
+def _last_folders(paths: pa.StringArray) -> pa.StringArray:
+    """Return the name of the folder of each video, null without one.
+
+    The videos are files, members of tars, or patterns of frames, whose own folder is the video. A regular expression
+    that finds all of them takes seven times as long.
+    """
+    split = pc.split_pattern(paths, "/", max_splits=3, reverse=True)
+    parts = split.values
+    starts, ends = (split.offsets.to_numpy()[rows] for rows in (slice(None, -1), slice(1, None)))
+    frames = pc.match_substring_regex(parts.take(pa.array(ends - 1)), _PLACEHOLDER).to_numpy(zero_copy_only=False)
+    places = ends - np.where(frames, 3, 2)
+    folders = parts.take(pa.array(places, mask=places < starts))
+    if pc.any(pc.match_substring(folders, "::")).as_py():
+        # The first folder within a tar follows the name of the tar.
+        folders = pc.replace_substring_regex(folders, "(?s)^.*::", "")
+    return pc.if_else(pc.equal(folders, ""), pa.scalar(None, pa.string()), folders)
 
 
 def _part(record: VideoRecord | None, part: TimeRange | None) -> tuple[int, int] | None:

@@ -7,16 +7,19 @@ import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
 
 from mgdali.errors import DatasetError
 from mgdali.explore.collection import Collection, open_collection
-from mgdali.explore.table import Query, Row
+from mgdali.explore.table import Query, Row, VideoTable
 from mgdali.index.build import build_index
 from mgdali.index.still import still_videos
+from mgdali.index.writer import IndexWriter
 from tests.datasets.test_shards import write_shard
+from tests.support.index_records import make_record
 from tests.support.packed import write_originals, write_pack
 from tests.support.videos import moving_square, write_video
 
@@ -153,6 +156,50 @@ def test_frames_in_a_folder_are_one_video(folder: Path) -> None:
         (folder / "frames" / f"img_{number:05}.jpg").write_bytes(b"jpeg")
     assert names(open_collection([str(folder / "frames")])) == [("frames", None)]
     assert len(open_collection([str(folder / "frames" / "img_%05d.jpg")])) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "class_name"),
+    [
+        ("/d/run/a.mp4", "run"),
+        ("/a.mp4", None),
+        ("/d/50%off/a.mp4", "50%off"),
+        ("https://host/x/jump/a.mp4", "jump"),
+        # Members of tars: folders within the tar come first, then that of the tar.
+        ("/d/x.tar::run/fast/a.mp4", "fast"),
+        ("/d/x.tar::run/a.mp4", "run"),
+        ("/d/x.tar::a.mp4", "d"),
+        # The folder of the frames is the video.
+        ("/d/run/clip/img_%05d.jpg", "run"),
+        ("/d/x.tar::run/clip/%d.jpg", "run"),
+        ("/clip/%d.jpg", None),
+    ],
+)
+def test_the_class_of_a_row_of_an_index_is_the_folder_that_contains_the_video(
+    tmp_path: Path, path: str, class_name: str | None
+) -> None:
+    writer = IndexWriter(tmp_path / "index.parquet")
+    writer.add(make_record(path), make_record("/other/b.mp4"))
+    writer.commit()
+    collection = open_collection([str(tmp_path / "index.parquet")])
+    assert {row.id: row.class_name for row in rows(collection)}[0] == class_name
+
+
+def test_a_large_index_shows_names_before_its_motion_is_known(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mgdali.explore.collection._FEW_VIDEOS", 4)
+    may_compute = Event()
+    sort_names = VideoTable.sort_names
+
+    def later(table: VideoTable) -> None:
+        assert may_compute.wait(30)
+        sort_names(table)
+
+    monkeypatch.setattr(VideoTable, "sort_names", later)
+    collection = open_collection([str(folder / "index.parquet")])
+    page = collection.query(Query(count=3))
+    assert ([row.name for row in page.rows], page.complete) == ([name for name, _ in VIDEOS[:3]], False)
+    may_compute.set()
+    assert [row.frames for row in rows(collection)] == [None, 13, 12, 10, 11]
 
 
 def test_what_is_measured_later_appears_in_the_list(folder: Path) -> None:

@@ -62,6 +62,20 @@ def test_pages_together_contain_each_video_once() -> None:
     assert {page.total for page in pages} == {5}
 
 
+@pytest.mark.parametrize("different", [3000, 1000, 6])
+def test_the_first_rows_by_name_are_the_same_before_and_after_all_names_are_sorted(different: int) -> None:
+    # Names in several parts, as those of an index. Each occurs 3000 / different times.
+    values = [f"é{row * 7919 % different:04}" for row in range(3000)]
+    columns = pa.chunked_array([values[:1000], values[1000:]]), pa.chunked_array([[None] * 3000], pa.string())
+    ordered = VideoTable(*columns)
+    ordered.sort_names()
+    for first, count in [(0, 100), (0, 1), (100, 7), (1, 499), (2, 500), (499, 1), (2990, 100)]:
+        query = Query(first=first, count=count)
+        page = VideoTable(*columns).query(query)
+        assert page == ordered.query(query)
+        assert [row.id for row in page.rows] == sorted(range(3000), key=lambda row: (values[row], row))[first:][:count]
+
+
 def test_an_update_changes_the_order_and_the_rows() -> None:
     found = table()
     assert ids(found, sort="motion")[-1] == 4
