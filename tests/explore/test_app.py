@@ -19,6 +19,7 @@ import pytest
 
 pytest.importorskip("starlette")
 
+from hatchling.builders.wheel import WheelBuilder
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.testclient import TestClient
@@ -312,3 +313,12 @@ def test_the_answer_to_a_client_that_has_gone_is_not_computed() -> None:
 
 async def _ended(request: Request, job: Any) -> None:
     await _unless_gone(request, job)
+
+
+def test_a_wheel_contains_all_files_of_the_page() -> None:
+    # What the build backend chooses for a wheel, without the time of building one.
+    wheel = WheelBuilder(str(Path(mgdali.__file__).parents[1]))
+    included = {file.distribution_path for file in wheel.recurse_included_files()}
+    files = {path.relative_to(PAGE).as_posix() for path in PAGE.rglob("*") if path.is_file()}
+    assert {"index.html", "style.css", "main.js"} <= files
+    assert {f"mgdali/explore/page/{name}" for name in files} <= included
