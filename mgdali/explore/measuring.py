@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mgdali.datasets.video_dataset import Video
 from mgdali.errors import VideoDecodeError
 from mgdali.explore.frames import KnownFrames
+from mgdali.one_video.pick import CHECK_FILE
 from mgdali.one_video.source import opened
 from mgdali.samplers import Motion, Representation
 from mgdali.video.measured_part import measure_part, motion_of_part
@@ -220,7 +221,7 @@ def errors_of_video(video: Video) -> Iterator[None]:
         yield
     except VideoDecodeError as error:
         if error.frame == 0:
-            advice = "Check that the file exists, can be read, and is a video."
+            advice = CHECK_FILE
         elif video.time_range is not None:
             advice = "Check that its start and end are within the video, and encode it again if it is damaged."
         else:

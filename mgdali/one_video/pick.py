@@ -28,7 +28,10 @@ from mgdali.workers.clip_job import ClipJob, reason_unindexed
 if TYPE_CHECKING:
     from mgdali.index.reader import MotionIndex
 
-__all__ = ["pick_frames"]
+__all__ = ["CHECK_FILE", "pick_frames"]
+
+CHECK_FILE = "Check that the file exists, can be read, and is a video."
+"""Advice for the user who looks at one video, if decoding it fails before its first frame."""
 
 _DEFAULT_FRAMES = 8
 
@@ -222,7 +225,7 @@ def _errors_of_one_video(video: object, time_range: TimeRange | None) -> Iterato
         yield
     except VideoDecodeError as error:
         if error.frame == 0 and _is_named(video):
-            advice = "Check that the file exists, can be read, and is a video."
+            advice = CHECK_FILE
         elif error.frame == 0:
             advice = "Check that it has the whole content of a video file."
         elif time_range is not None:
