@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import mgdali
-from mgdali.cli import bench, data, demo, doctor, explore, index, pack, pick
+from mgdali.cli import bench, data, demo, doctor, evaluate, explore, index, pack, pick
 
 __all__ = ["main"]
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command()(bench.bench)
 app.command()(demo.demo)
 app.command()(doctor.doctor)
+app.command()(evaluate.evaluate)
 app.command()(explore.explore)
 app.command()(pick.pick)
 app.add_typer(data.app, name="data")

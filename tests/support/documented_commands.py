@@ -19,7 +19,7 @@ ROOT = DOCS.parent
 # Programs that are no part of this project. Nothing in their arguments can be checked.
 _FOREIGN = {"apt", "aws", "cd", "conda", "cp", "curl", "export", "git", "mkdir", "ray", "rsync", "uvicorn"}
 # Commands that take much longer than all other blocks together, or end only with Ctrl-C; other tests run them.
-_LONG = {("bench",), ("demo",), ("explore",)}
+_LONG = {("bench",), ("demo",), ("evaluate",), ("explore",)}
 
 
 def commands_of(code: str) -> list[list[str]]:

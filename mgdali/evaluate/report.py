@@ -1,0 +1,95 @@
+"""The report of an evaluation: its numbers as a dict that is ready for JSON. It contains no names of good videos."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mgdali.evaluate.conclusions import conclusions
+from mgdali.evaluate.options import EvaluateOptions
+from mgdali.evaluate.run import Evaluation
+from mgdali.evaluate.statistics import accuracy_of, difference_of
+from mgdali.evaluate.strategies import BASELINE
+
+__all__ = ["report_of"]
+
+_DIGITS = 3
+
+
+def report_of(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the report of an evaluation.
+
+    Accuracies, differences and errors are in percent points. An error of a single video is None.
+    """
+    options = evaluation.options
+    counts = np.bincount(evaluation.labels, minlength=len(evaluation.classes))
+    report = {
+        "data": {
+            "data": Path(options.data).name,
+            "videos": len(evaluation.labels),
+            "videos_found": evaluation.found,
+            "failed": dict(evaluation.failed),
+            "classes": dict(zip(evaluation.classes, counts.tolist(), strict=True)),
+            "frames": {
+                "least": int(evaluation.frames.min()),
+                "median": float(np.median(evaluation.frames)),
+                "most": int(evaluation.frames.max()),
+            },
+        },
+        "largest_class": _rounded(100.0 * counts.max() / counts.sum()),
+        "folds": {"count": options.folds, "made_by": _made_by(options), "column": options.fold_column},
+        "seeds": options.seeds,
+        "num_frames": list(options.num_frames),
+        "network": {"name": options.network},
+        "head": {
+            "components": options.components,
+            "c": options.c,
+            "train_clips": options.train_clips,
+            "heads": evaluation.heads,
+            "not_converged": evaluation.not_converged,
+        },
+        "computed": evaluation.computed,
+        "baseline": BASELINE,
+        "strategies": evaluation.strategies,
+        "guided": evaluation.guided,
+        "rows": [
+            _row(evaluation, strategy, count) for strategy in evaluation.strategies for count in options.num_frames
+        ],
+    }
+    return report | {"conclusions": conclusions(report)}
+
+
+def _made_by(options: EvaluateOptions) -> str:
+    if options.fold_column is not None:
+        return "column"
+    return "random" if options.random_folds else "blocks"
+
+
+def _row(evaluation: Evaluation, strategy: str, count: int) -> dict[str, Any]:
+    right = evaluation.right[strategy, count]
+    accuracy = accuracy_of(right)
+    row: dict[str, Any] = {
+        "strategy": strategy,
+        "num_frames": count,
+        "accuracy": _rounded(accuracy.mean),
+        "error": _rounded(accuracy.error),
+        "accuracy_of_seeds": [_rounded(each) for each in accuracy.seeds],
+        "difference": None,
+    }
+    if strategy != BASELINE:
+        found = difference_of(right, evaluation.right[BASELINE, count])
+        row["difference"] = {
+            "mean": _rounded(found.mean),
+            "error": _rounded(found.error),
+            "won": found.won,
+            "lost": found.lost,
+            "clear": found.is_clear,
+        }
+    return row
+
+
+def _rounded(value: float) -> float | None:
+    return None if math.isnan(value) else round(float(value), _DIGITS)
