@@ -110,4 +110,6 @@ def _cell(row: Mapping[str, Any]) -> str:
     if difference is None:
         return f"{row['accuracy']:.1f}"
     mark = "*" if difference["clear"] else ""
-    return f"{signed(difference['mean'], difference['error'])}{mark}\n{difference['won']} : {difference['lost']}"
+    # Without spaces, so that four columns fit a terminal of 80 characters.
+    change = signed(difference["mean"], difference["error"]).replace(" ", "")
+    return f"{change}{mark}\n{difference['won']}:{difference['lost']}"

@@ -66,7 +66,7 @@ def fit_projection(features: NDArray[np.float32], components: int) -> Projection
         features: Features of frames of the training videos, float32 ``[M, F]``.
         components: Number of components D; fewer if there are fewer frames or features.
     """
-    # Frames that are all equal have no variance, of which scikit-learn computes shares.
+    # If all frames are equal, scikit-learn divides by their variance, which is 0.
     with np.errstate(invalid="ignore"):
         found = PCA(min(components, *features.shape), svd_solver="covariance_eigh").fit(features.astype(np.float64))
     scale = np.sqrt(found.explained_variance_.mean()) or 1.0
