@@ -46,13 +46,13 @@ def _verdict(guided: Sequence[Mapping[str, Any]]) -> list[str]:
     if ahead:
         return [
             f"In {len(ahead)} of {len(guided)} comparisons, motion-guided sampling is more accurate than segment "
-            "sampling by more than two standard errors, and in none less accurate."
+            f"sampling by more than two standard errors, and in none less accurate.{_alone(ahead)}"
         ]
     if behind:
         return [
             f"In {len(behind)} of {len(guided)} comparisons, motion-guided sampling is less accurate than segment "
-            "sampling by more than two standard errors, and in none more accurate. Segment sampling is the better "
-            "choice here."
+            "sampling by more than two standard errors, and in none more accurate."
+            + (_alone(behind) or " Segment sampling is the better choice here.")
         ]
     possible = [_end(row["difference"]) for row in guided if row["difference"]["error"] is not None]
     return [
@@ -60,6 +60,10 @@ def _verdict(guided: Sequence[Mapping[str, Any]]) -> list[str]:
         "errors."
         + (f" A gain of up to {max(0.0, max(possible)):.1f} points is not excluded either." if possible else "")
     ]
+
+
+def _alone(rows: Sequence[Mapping[str, Any]]) -> str:
+    return " A single one can be chance." if len(rows) == 1 else ""
 
 
 def _end(difference: Mapping[str, Any]) -> float:

@@ -75,7 +75,7 @@ def test_the_report_is_json_and_contains_no_path() -> None:
 @pytest.mark.parametrize(
     ("guided", "verdict"),
     [
-        ({2: (40, 4), 8: (5, 5)}, "In 1 of 2 comparisons, motion-guided sampling is more accurate"),
+        ({2: (40, 4), 8: (40, 5)}, "In 2 of 2 comparisons, motion-guided sampling is more accurate"),
         ({2: (4, 40), 8: (5, 5)}, "In 1 of 2 comparisons, motion-guided sampling is less accurate"),
         ({2: (4, 40), 8: (40, 5)}, "The result is mixed"),
         ({2: (6, 5), 8: (5, 5)}, "No gain of motion-guided sampling over segment sampling is shown"),
@@ -83,6 +83,13 @@ def test_the_report_is_json_and_contains_no_path() -> None:
 )
 def test_the_verdict_follows_from_the_clear_differences(guided: dict[int, tuple[int, int]], verdict: str) -> None:
     assert report_of(evaluation(0.75, guided))["conclusions"][0].startswith(verdict)
+
+
+@pytest.mark.parametrize("guided", [{2: (40, 4), 8: (5, 5)}, {2: (4, 40), 8: (5, 5)}])
+def test_a_single_clear_difference_can_be_chance(guided: dict[int, tuple[int, int]]) -> None:
+    verdict = report_of(evaluation(0.75, guided))["conclusions"][0]
+    assert verdict.startswith("In 1 of 2 comparisons")
+    assert verdict.endswith("A single one can be chance.")
 
 
 def test_a_strategys_sentence_has_all_of_its_differences() -> None:
