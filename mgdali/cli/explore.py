@@ -32,8 +32,8 @@ def explore(
         str | None,
         typer.Option(
             metavar="FILE.parquet",
-            help="Motion index of the videos: their motion is then not measured again. It changes no result. To show all "
-            "videos of an index, pass the index as VIDEOS instead.",
+            help="Motion index of the videos: their motion is then not measured again. It changes no result. To show "
+            "all videos of an index, pass the index as VIDEOS instead.",
         ),
     ] = None,
     host: Annotated[
