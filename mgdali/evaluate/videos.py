@@ -54,8 +54,19 @@ class MeasuredVideo:
 
 
 def cache_of(options: EvaluateOptions) -> Path:
-    """Return the folder for features and indexes."""
-    return options.cache if options.cache is not None else cache_folder() / "evaluate"
+    """Return the folder for features and indexes, which is made if it does not exist.
+
+    Raises:
+        DatasetError: If it cannot be made.
+    """
+    folder = options.cache if options.cache is not None else cache_folder() / "evaluate"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatasetError(
+            f"the cache folder {folder} cannot be made ({error.strerror}): give another one with --cache"
+        ) from error
+    return folder
 
 
 def find_videos(options: EvaluateOptions) -> tuple[VideoDataset, int]:
@@ -125,8 +136,11 @@ def _open_index(dataset: VideoDataset, options: EvaluateOptions, num_workers: in
     if dataset.pack is not None:
         if options.index is not None:
             raise DatasetError(f"{options.data} is a packed data set, which has its own index: leave out --index")
-        for each in wanted:
-            check_representation(dataset.pack, each)
+        try:
+            for each in wanted:
+                check_representation(dataset.pack, each)
+        except DatasetError as error:
+            raise DatasetError(f"{error}. Here, --motion image or --motion feature chooses one level") from error
         return packed_index(dataset.pack)
     if options.index is not None:
         return MotionIndex(options.index)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mgdali import pack
 from mgdali.errors import DatasetError
 from mgdali.evaluate.options import EvaluateOptions
-from mgdali.evaluate.videos import find_videos, measure_videos
+from mgdali.evaluate.videos import cache_of, find_videos, measure_videos
 from mgdali.index.build import build_index
 from mgdali.index.reader import MotionIndex
 from mgdali.samplers import Representation
@@ -102,6 +104,28 @@ def test_videos_that_the_index_does_not_know_or_that_have_changed_are_left_out(b
         DatasetError, match="its motion at the feature level; mgdali index build --motion both adds them"
     ):
         measure_videos(find_videos(options)[0], bursts.options(tmp_path, data=str(videos), index=str(index)), 1, ignore)
+
+
+def test_a_cache_that_cannot_be_made_is_named(bursts: Bursts, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    options = bursts.options(tmp_path / "file")
+    with pytest.raises(DatasetError, match=r"the cache folder .*file cannot be made .*: give another one with --cache"):
+        cache_of(options)
+
+
+@pytest.mark.slow
+def test_a_packed_data_set_has_the_motion_of_its_originals(bursts: Bursts, tmp_path: Path) -> None:
+    pack(bursts.folder, tmp_path / "pack", num_workers=0)
+    options = bursts.options(tmp_path, data=str(tmp_path / "pack"), index=None, motion="image")
+    measured, failed = measure_videos(find_videos(options)[0], options, 1, ignore)
+    originals = bursts.options(tmp_path, motion="image")
+    expected = measure_videos(find_videos(originals)[0], originals, 1, ignore)[0]
+    assert not failed
+    assert all(np.array_equal(a.motion["image"], b.motion["image"]) for a, b in zip(measured, expected, strict=True))
+    with pytest.raises(DatasetError, match="contains no motion 'feature'.*--motion image or --motion feature chooses"):
+        measure_videos(find_videos(options)[0], replace(options, motion="both"), 1, ignore)
+    with pytest.raises(DatasetError, match="has its own index: leave out --index"):
+        measure_videos(find_videos(options)[0], replace(options, index=str(bursts.index)), 1, ignore)
 
 
 @pytest.mark.slow
