@@ -1,25 +1,24 @@
 """Every code block of README.md and of ``docs/`` runs, or a comment before it says why it is only compiled.
 
 Blocks of a page run one by one, each in a new folder with the files of :mod:`tests.support.documented_folder`. A block
-that uses a name of an earlier block of its page runs after that block. The modules of ``ELSEWHERE`` run the pages that
-need more preparation, and check what these pages promise.
+that uses a name of an earlier block of its page runs after that block. The modules of ``tests/documented/`` check what
+the pages promise about their blocks.
 """
 
 from __future__ import annotations
 
-import ast
-import builtins
 import csv
+import importlib
 import io
 import json
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
-from types import CodeType
 from typing import Any
 
 import pytest
 
+from tests import documented
 from tests.support.commands import run_here
 from tests.support.documented_blocks import (
     DOCS,
@@ -31,27 +30,26 @@ from tests.support.documented_blocks import (
     blocks_of,
     run_block,
 )
+from tests.support.documented_case import PROMISES, Case, before, modules_of, promise, run_and_check
 from tests.support.documented_commands import check_command, commands_of, expanded, is_run
-from tests.support.documented_folder import names_of, prepare_command, write_documented_folder
+from tests.support.documented_folder import prepare_command, write_documented_folder
 
-TESTS = Path(__file__).parent
-ELSEWHERE = {
-    "README.md": "test_documents.py",
-    "arguments.md": "test_documented_arguments.py",
-    "frameworks.md": "frameworks/test_documented_scripts.py",
-    "recipes.md": "test_recipes.py",
-    "strategies.md": "test_documented_arguments.py",
-    "tables.md": "datasets/tables/test_documented_tables.py",
-    "transforms.md": "test_documented_transforms.py",
-    "tutorial.md": "test_tutorial.py",
+for module in documented.MODULES:
+    importlib.import_module(f"{documented.__name__}.{module}")
+
+ELSEWHERE = {"tutorial.md": "test_tutorial.py"}
+"""The tutorial is one program: another module runs all of its blocks, one after another."""
+OPTIONAL = {"accelerate", "lightning", "pandas", "starlette", "torchcodec", "transformers", "webdataset"}
+"""Packages that blocks may import. A block whose package is not installed is skipped."""
+QUICK = {
+    *("arguments.md", "datasets.md", "mmaction2.md", "motion-index.md", "recipes.md"),
+    *("strategies.md", "tables.md", "transforms.md"),
 }
-"""Pages whose Python blocks another module runs. It fails if the page has a block that it does not know."""
-QUICK = {"datasets.md", "mmaction2.md", "motion-index.md"}
-"""Pages whose Python blocks take less than 0.3 s each."""
-NEEDS = {"packs.md: Reading with other tools": "webdataset", "motion-index.md: Other tools": "pandas"}
+"""Pages whose blocks take less than 0.3 s each, except those that import a package of ``SLOW``."""
+SLOW = {"accelerate", "lightning", "torchcodec", "transformers"}
 
 BLOCKS = [block for page in all_pages() for block in all_blocks_of(page)]
-PYTHON = [block for block in BLOCKS if block.language == "python" and block.page.name not in ELSEWHERE]
+RUN = [block for block in BLOCKS if block.language in ("python", "sql") and block.page.name not in ELSEWHERE]
 COMMANDS = [
     pytest.param(block, words, id=f"{block}: {' '.join(words)}", marks=[pytest.mark.slow])
     for block in BLOCKS
@@ -74,69 +72,44 @@ def folder(written: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
+def imported(block: Block) -> set[str]:
+    return modules_of(block) if block.language == "python" else set()
+
+
 def parameters() -> list[Any]:
-    return [
-        pytest.param(block, id=str(block), marks=[] if block.reason or block.page.name in QUICK else [pytest.mark.slow])
-        for block in PYTHON
-    ]
+    quick = [block for block in RUN if block.reason or (block.page.name in QUICK and not imported(block) & SLOW)]
+    return [pytest.param(block, id=str(block), marks=[] if block in quick else [pytest.mark.slow]) for block in RUN]
 
 
 @pytest.mark.parametrize("block", parameters())
-def test_each_python_block_runs_or_is_compiled(
+def test_each_block_runs_or_is_compiled(
     block: Block, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compile(block.code, str(block.page), "exec")
+    if block.language == "python":
+        compile(block.code, str(block.page), "exec")
     if block.reason is not None:
         return
-    needed = NEEDS.get(str(block))
-    if needed is not None and find_spec(needed) is None:
-        pytest.skip(f"{needed} is not installed")
+    for name in sorted(imported(block) & OPTIONAL):
+        if find_spec(name) is None:
+            pytest.skip(f"{name} is not installed")
     # Starting workers takes longer than the blocks.
     monkeypatch.setattr("mgdali.iterator.default_workers", lambda: 0)
-    folder = request.getfixturevalue("folder")
-    names = names_of(block, folder)
-    try:
-        for earlier in (*before(block, set(names)), block):
-            run_block(earlier, folder, names)
-    finally:
-        for value in names.values():
-            if type(value).__name__ == "MGDaliIterator":
-                value.close()
+    run_and_check(block, request.getfixturevalue("folder"))
 
 
-def before(block: Block, known: set[str]) -> list[Block]:
-    """Return the earlier blocks of the page that define names which a block uses, in the order of the page."""
-    earlier = [each for each in blocks_of(block.page) if each.line < block.line and each.reason is None]
-    wanted = used(block) - known
-    found: list[Block] = []
-    for each in reversed(earlier):
-        if defined(each) & wanted:
-            found.insert(0, each)
-            wanted = (wanted - defined(each)) | (used(each) - known)
-    return found
+def test_each_promise_belongs_to_a_block_that_runs() -> None:
+    names = [str(block) for block in RUN if block.reason is None]
+    assert len(set(names)) == len(names), "two blocks with equal headings"
+    assert set(PROMISES) - set(names) == set()
 
 
-def used(block: Block) -> set[str]:
-    """Return the names that a block takes from elsewhere."""
-    return _names(compile(block.code, "", "exec")) - defined(block) - set(dir(builtins))
-
-
-def defined(block: Block) -> set[str]:
-    """Return the names that a block defines at its top level."""
-    nodes = list(ast.walk(ast.parse(block.code)))
-    stored = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    imported = {
-        (alias.asname or alias.name).partition(".")[0]
-        for node in nodes
-        if isinstance(node, (ast.Import, ast.ImportFrom))
-        for alias in node.names
-    }
-    return stored | imported | {node.name for node in nodes if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
-
-
-def _names(code: CodeType) -> set[str]:
-    inner = [_names(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
-    return set(code.co_names).union(*inner)
+@pytest.mark.parametrize(
+    "page", ["arguments.md", "frameworks.md", "recipes.md", "strategies.md", "tables.md", "transforms.md"]
+)
+def test_each_block_of_these_pages_has_a_promise(page: str) -> None:
+    names = {str(block) for block in blocks_of(DOCS / page) if block.reason is None}
+    assert names
+    assert names - set(PROMISES) == set(), "write a promise in tests/documented/"
 
 
 @pytest.mark.parametrize(("block", "words"), COMMANDS)
@@ -176,13 +149,9 @@ def test_data_in_blocks_can_be_parsed(block: Block) -> None:
 
 
 def test_pages_that_run_elsewhere_are_named_there() -> None:
-    assert set(ELSEWHERE) <= {page.name for page in all_pages()}
     for page, module in ELSEWHERE.items():
-        assert page in (TESTS / module).read_text() or page == "recipes.md"
-    assert not [
-        block for block in BLOCKS if block.language == "python" and block.reason and block.page.name in ELSEWHERE
-    ]
-    assert (DOCS / "recipes.md").exists()
+        assert page in (Path(__file__).parent / module).read_text()
+        assert not [block for block in blocks_of(DOCS / page) if block.reason]
 
 
 @pytest.mark.parametrize(
@@ -190,12 +159,28 @@ def test_pages_that_run_elsewhere_are_named_there() -> None:
     [
         ("mgdali index show a --no-such-option", "No such option"),
         ("mgdali no-such-command", "No such command"),
-        ("make no-such", ""),
+        ("make no-such", "no-such"),
     ],
 )
 def test_a_command_that_does_not_exist_is_found(command: str, error: str) -> None:
     with pytest.raises(Exception, match=error):
         check_command(command.split())
+
+
+def test_blocks_are_found_with_their_headings_lines_and_outputs(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# Page\n\n## One\n\n```\n# no heading\n```\n\n```python\na = 1\n```\n\n- item:\n\n"
+        "  ```python\n  b = a + 1\n  ```\n\nIt prints:\n\n```text\n2\n```\n\n"
+        "## Two\n\n```python\nraise ValueError\n```\n\n## Three\n\n```text\nnot the output of Two\n```\n"
+    )
+    one, again, two = blocks_of(page)
+    assert [(block.name, block.line) for block in (one, again, two)] == [("One", 10), ("One (2)", 16), ("Two", 28)]
+    assert [block.output for block in (one, again, two)] == [None, "2\n", None]
+    assert run_block(again, tmp_path, run_block(one, tmp_path))["b"] == 2
+    with pytest.raises(ValueError, match=r"^$") as raised:
+        run_block(two, tmp_path)
+    assert (str(raised.traceback[-1].path), raised.traceback[-1].lineno) == (str(page), 27)
 
 
 def test_a_block_runs_after_the_blocks_whose_names_it_uses(tmp_path: Path) -> None:
@@ -204,3 +189,37 @@ def test_a_block_runs_after_the_blocks_whose_names_it_uses(tmp_path: Path) -> No
     blocks = blocks_of(page)
     assert before(blocks[3], set()) == blocks[:2]
     assert before(blocks[3], {"b"}) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "holds"),
+    [
+        ("print(1)", True),
+        ("for _ in range(2): print(1)", True),
+        ("pass", False),
+        ("print(2)", False),
+        ("print(1); print(2)", False),
+    ],
+)
+def test_the_output_that_a_page_shows_is_compared(code: str, holds: bool, folder: Path) -> None:
+    page = folder / "page.md"
+    page.write_text(f"```python\n{code}\n```\n\nIt prints:\n\n```text\n1\n```\n")
+    (block,) = blocks_of(page)
+    if holds:
+        Case(block, folder).run()
+    else:
+        with pytest.raises(AssertionError):
+            Case(block, folder).run()
+
+
+def test_a_promise_that_is_not_kept_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = folder / "page.md"
+    page.write_text("# One\n\n```python\na = 1\n```\n")
+    monkeypatch.setattr("tests.support.documented_case.PROMISES", {})
+
+    @promise("page.md", "One")
+    def a_is_2(case: Case) -> None:
+        assert case.run()["a"] == 2
+
+    with pytest.raises(AssertionError):
+        run_and_check(blocks_of(page)[0], folder)

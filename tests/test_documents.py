@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import mgdali
-from mgdali.demo.synthetic import plan_action_videos, write_action_videos
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("docs", "benchmarks", "kernels", "examples", "tests", ".github")
@@ -97,19 +93,3 @@ def test_every_argument_of_the_loader_is_in_the_table() -> None:
 def test_the_version_is_the_same_everywhere() -> None:
     assert f"version: {mgdali.__version__}\n" in (ROOT / "CITATION.cff").read_text()
     assert f"\n## [{mgdali.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
-
-
-@pytest.mark.slow
-def test_the_readmes_script_prints_what_the_readme_shows(tmp_path: Path) -> None:
-    text = (ROOT / "README.md").read_text()
-    (script,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    (shown,) = re.findall(r"^```(?:text)?\n(torch\..*?)^```", text, re.MULTILINE | re.DOTALL)
-    write_action_videos(tmp_path / "few", videos_per_class=1)
-    # The files of the demo by name; all of a class are the same video.
-    for video in plan_action_videos():
-        target = tmp_path / "mgdali-demo" / "videos" / video.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        (source,) = (tmp_path / "few" / target.parent.name).iterdir()
-        shutil.copy(source, target)
-    run = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert run.stdout == 2 * shown

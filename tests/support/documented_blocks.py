@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -49,6 +49,7 @@ class Block:
         code: The code.
         language: The language that the fence names; empty if it names none.
         reason: Reason that the block is only compiled, as the comment before it says; None if it is run.
+        output: What a Python block prints, if the next block below the same heading is of the language ``text``.
     """
 
     page: Path
@@ -57,9 +58,11 @@ class Block:
     code: str
     language: str = "python"
     reason: str | None = None
+    output: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.page.name}: {self.name}"
+        language = "" if self.language == "python" else f" ({self.language})"
+        return f"{self.page.name}: {self.name}{language}"
 
 
 def all_pages() -> list[Path]:
@@ -86,7 +89,10 @@ def all_blocks_of(page: Path) -> list[Block]:
         counts[language] += 1
         name = heading if counts[language] == 1 else f"{heading} ({counts[language]})"
         line = text.count("\n", 0, match.start("code")) + 1
-        blocks.append(Block(page, name, line, dedent(match["code"]), language, match["reason"]))
+        code = dedent(match["code"])
+        if language == "text" and blocks and blocks[-1].language == "python" and counts["python"]:
+            blocks[-1] = replace(blocks[-1], output=code)
+        blocks.append(Block(page, name, line, code, language, match["reason"]))
     return blocks
 
 

@@ -78,7 +78,8 @@ def _check_mgdali(words: list[str]) -> None:
 
 def _check_make(words: list[str]) -> None:
     targets = set(re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert {word for word in words if "=" not in word} <= targets
+    missing = {word for word in words if "=" not in word} - targets
+    assert not missing, f"the Makefile has no target {missing}"
 
 
 def _check_pip(words: list[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from PIL import Image
 
 from mgdali import MotionGuided, VideoDataset, build_index, pack
+from mgdali.demo.synthetic import plan_action_videos, write_action_videos
 from tests.support.documented_blocks import Block
 from tests.support.loading import load
 from tests.support.videos import moving_square, write_video
@@ -20,15 +21,22 @@ def write_documented_folder(folder: Path) -> Path:
     """Write the files that the pages name: videos, lists, two indexes and a pack.
 
     - ``video.mp4`` takes two minutes, and ``talk.mp4`` more than three seconds.
-    - ``videos/``, ``train/``, ``val/`` and ``mgdali-demo/videos/`` contain one folder per class.
+    - ``videos/``, ``train/`` and ``val/`` contain one folder per class.
+    - ``mgdali-demo/videos/`` contains the files of the demo; all of a class are the same video.
     - ``videos.parquet`` is the index of ``videos/``, ``clips.parquet`` that of ``video.mp4``; ``part1.parquet``,
       ``part2.parquet`` and ``new.parquet`` are those of parts.
     - ``packed/`` is a pack of ``videos/``.
     - The lists of Something-Something V2 are those of MMAction2.
     """
-    for name in ("videos", "train", "val", "mgdali-demo/videos"):
+    for name in ("videos", "train", "val"):
         for i, path in enumerate(("run/a.mp4", "run/b.mp4", "jump/a.mp4", "jump/b.mp4")):
             _write(folder / name / path, 12 + i, seed=i)
+    write_action_videos(folder / "few", videos_per_class=1)
+    for video in plan_action_videos():
+        target = folder / "mgdali-demo" / "videos" / video.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / "few" / video.action / "00.mp4", target)
+    shutil.rmtree(folder / "few")
     _write(folder / "more" / "c.mp4", 12)
     write_video(folder / "video.mp4", moving_square(120, 48, 64), times=range(0, 120_000, 1000))
     _write(folder / "talk.mp4", 100)
