@@ -352,7 +352,10 @@ def test_texts_have_enough_contrast(page: Page, link: str, theme: str) -> None:
             const colour = (name) => style.getPropertyValue(`--${name}`).trim();
             const texts = ["ink", "soft", "accent", "row-B", "row-C", "row-D", "row-E", "row-F"];
             const backs = ["paper", "raised", "page"];
-            return texts.flatMap((text) => backs.map((back) => [text, back, colour(text), colour(back)]));
+            const pairs = texts.flatMap((text) => backs.map((back) => [text, back]));
+            // Errors are shown in these colours: in a row of the list, below a control, in a panel, above the page.
+            for (const back of [...backs, "band", "tint", "bad-tint"]) pairs.push(["bad", back]);
+            return pairs.map(([text, back]) => [text, back, colour(text), colour(back)]);
         }"""
     )
     assert [(text, back) for text, back, a, b in pairs if _contrast(a, b) < 4.5] == []

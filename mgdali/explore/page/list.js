@@ -34,6 +34,7 @@ export class VideoList {
   #refresh = 0;
   #drawn = false;
   #awaited = null;
+  #revealed = null;
 
   /**
    * @param {Store} store
@@ -58,6 +59,7 @@ export class VideoList {
       this.#query = state.list;
       this.reload();
     } else {
+      this.#revealChosen();
       this.#draw();
     }
   }
@@ -115,6 +117,7 @@ export class VideoList {
     }
     if (fresh && page === 0 && answer.total !== this.#total) this.#resize(answer.total);
     if (fresh) this.#findCursor();
+    this.#revealChosen();
     const videos = answer.total === 1 ? "1 video" : `${whole(answer.total)} videos`;
     setText(byId("list-status"), answer.total === 0 ? "No video matches." : videos);
     byId("list-incomplete").hidden = answer.complete;
@@ -145,6 +148,19 @@ export class VideoList {
       const place = rows instanceof Array ? rows.findIndex(({ id }) => id === chosen) : -1;
       if (place >= 0) this.#cursor = page * PAGE + place;
     }
+  }
+
+  /**
+   * Scroll to the video that a link or the back button has chosen, if its row is loaded. This happens once per video,
+   * so that the list does not move while the user scrolls.
+   */
+  #revealChosen() {
+    const { videos, active } = this.#store.state;
+    const chosen = videos[active];
+    if (chosen === this.#revealed || !(this.#pages.get(0) instanceof Array)) return;
+    this.#revealed = chosen;
+    this.#findCursor();
+    if (this.row(this.#cursor)?.id === chosen) this.#reveal(this.#cursor);
   }
 
   #resize(total) {
@@ -240,6 +256,8 @@ export class VideoList {
     if (data === undefined) return;
     const { videos, active } = this.#store.state;
     if (videos[active] === data.id) return;
+    // A row that the user has chosen is in view already.
+    this.#revealed = data.id;
     const chosen = videos.length === 0 ? [data.id] : videos.map((id, k) => (k === active ? data.id : id));
     this.#store.set({ videos: chosen }, true);
   }
