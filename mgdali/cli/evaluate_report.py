@@ -70,8 +70,8 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
     say(
         console,
         f"{data['data']}: {counted(data['videos'])}{sample} of {len(data['classes'])} classes, "
-        f"{data['frames']['least']} to {data['frames']['most']} frames; features of {report['network']['name']} were "
-        f"computed for {report['computed']}, the others are from the cache",
+        f"{data['frames']['least']} to {data['frames']['most']} frames. {report['network']['name']} has described "
+        f"{counted(report['computed'])} now; features of {data['videos'] - report['computed']} are from the cache",
     )
     say(
         console,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from mgdali.cli.video_bar import counted
 from tests.support.bursts import NETWORK, Bursts
 from tests.support.commands import ENVIRONMENT, MGDALI, run_here
 
@@ -111,4 +112,4 @@ def test_after_ctrl_c_the_same_command_continues(bursts: Bursts, tmp_path: Path)
     assert 0 < kept < 18
     done = subprocess.run(command, env=ENVIRONMENT, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert f"were computed for {18 - kept}, the others are from the cache" in done.stdout
+    assert f"has described {counted(18 - kept)} now; features of {kept} are from the cache" in done.stdout
