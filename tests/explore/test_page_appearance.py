@@ -46,11 +46,13 @@ def test_texts_have_enough_contrast(page: Page, link: str, theme: str) -> None:
         """() => {
             const style = getComputedStyle(document.documentElement);
             const colour = (name) => style.getPropertyValue(`--${name}`).trim();
-            const texts = ["ink", "soft", "accent", "row-B", "row-C", "row-D", "row-E", "row-F"];
+            const rows = ["row-A", "row-B", "row-C", "row-D", "row-E", "row-F"];
+            const texts = ["ink", "soft", "accent", ...rows];
             const backs = ["paper", "raised", "page"];
             const pairs = texts.flatMap((text) => backs.map((back) => [text, back]));
             // Errors are shown in these colours: in a row of the list, below a control, in a panel, above the page.
             for (const back of [...backs, "band", "tint", "bad-tint"]) pairs.push(["bad", back]);
+            for (const row of rows) pairs.push(["letter-ink", row]);
             return pairs.map(([text, back]) => [text, back, colour(text), colour(back)]);
         }"""
     )

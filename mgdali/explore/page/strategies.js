@@ -14,14 +14,14 @@ export const LEVELS = ["image", "feature"];
  * `python` names another. `least` and `most` are bounds of what the page and its server accept.
  */
 export const PARAMETERS = {
-  numFrames: { query: "num_frames", label: "Frames (N)", kind: "integer", least: 1, most: 512 },
-  mu: { query: "mu", label: "Smoothing (mu)", kind: "number", least: 0, most: Infinity },
-  even: { query: "even", label: "Spread evenly", kind: "number", least: 0, most: 1 },
-  inverse: { query: "inverse", label: "Inverse", kind: "choice", choices: INVERSES },
-  level: { query: "level", python: "motion", label: "Motion level", kind: "choice", choices: LEVELS },
-  stride: { query: "stride", label: "Stride", kind: "integer", least: 1, most: Number.MAX_SAFE_INTEGER },
-  pastEnd: { query: "past_end", label: "Past the end", kind: "choice", choices: PAST_ENDS },
-  seed: { query: "seed", label: "Seed", kind: "integer", least: 0, most: Number.MAX_SAFE_INTEGER, optional: true },
+  numFrames: { query: "num_frames", kind: "integer", least: 1, most: 512 },
+  mu: { query: "mu", kind: "number", least: 0, most: Infinity },
+  even: { query: "even", kind: "number", least: 0, most: 1 },
+  inverse: { query: "inverse", kind: "choice", choices: INVERSES },
+  level: { query: "level", python: "motion", kind: "choice", choices: LEVELS },
+  stride: { query: "stride", kind: "integer", least: 1, most: Number.MAX_SAFE_INTEGER },
+  pastEnd: { query: "past_end", kind: "choice", choices: PAST_ENDS },
+  seed: { query: "seed", kind: "integer", least: 0, most: Number.MAX_SAFE_INTEGER, optional: true },
 };
 
 const DEFAULTS = {
