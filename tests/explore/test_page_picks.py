@@ -49,16 +49,24 @@ def test_a_thousand_frames_are_picked_during_a_drag(page: Page, tmp_path: Path) 
     write_video(tmp_path / "long.mp4", moving_square(1000, 32, 48), options={"preset": "ultrafast"})
     with contextlib.closing(open_collection([str(tmp_path)])) as collection, running(collection) as url:
         open_page(page, url, "long.mp4")
-        slider = setting(page, "mu, slider")
-        for step in range(40):
-            drag(page, slider, 0.3 + step / 50)
+        # With the mouse: an event of a script would wait for the next picture of the screen, that of a mouse does not.
+        box = setting(page, "mu, slider").bounding_box()
+        assert box is not None
+        middle = box["y"] + box["height"] / 2
+        page.mouse.move(box["x"] + box["width"] / 4, middle)
+        page.mouse.down()
+        for step in range(200):
+            page.mouse.move(box["x"] + box["width"] * (0.1 + 0.8 * (step * 7 % 200) / 200), middle)
+        page.mouse.up()
         names = {"drag": "from the event to the changed page", "picks": "computing and drawing"}
         for name, meaning in names.items():
             durations = page.evaluate(
                 "(name) => performance.getEntriesByName(name).map(({duration}) => duration)", f"mgdali:{name}"
             )
-            assert len(durations) == 40
-            print(f"1,000 frames, {meaning}: median {np.median(durations):.1f} ms, most {max(durations):.1f} ms")
+            # The browser may join movements on a slow machine.
+            assert len(durations) >= 20
+            late = np.percentile(durations, 95)
+            print(f"1,000 frames, {meaning}: median {np.median(durations):.1f} ms, 95 % within {late:.1f} ms")
         wait_until_confirmed(page)
 
 
