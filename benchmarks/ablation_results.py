@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from ablation_tables import TABLES, Row, Run
 from figures import table
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mgdali.bench import machine
 
@@ -24,13 +24,13 @@ Result = dict[str, Any]
 RESAMPLES = 10_000
 
 
-def interval(values: Sequence[Sequence[float]]) -> tuple[float, float]:
+def interval(values: ArrayLike) -> tuple[float, float]:
     """Return the 95 % bootstrap interval of the mean of some values, in the unit of the values.
 
     Seeds are resampled, and the test videos within each chosen seed, so the interval includes the choice of both.
 
     Args:
-        values: A value for each test video of each seed. Seeds have videos of their own.
+        values: A value for each test video of each seed, ``[S, V]``. Seeds have videos of their own.
     """
     rng = np.random.default_rng(0)
     found = np.array(values, np.float64)
