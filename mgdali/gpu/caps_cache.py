@@ -5,8 +5,8 @@ process. A call took 9 ms on an H200 with driver 580, so DALI decoded at most 11
 were and however many threads and graphs it had (``benchmarks/results/gpu-2026-11-27/decode-only.json``).
 
 Remedy: ``caps_cache.c``, a small library that asks the driver once per GPU and kind of stream. It has the name by which
-DALI opens NVDEC's library, ``libnvcuvid.so``. All other functions come from the driver's library, to which it is linked.
-It is compiled at the first use with the C compiler of the machine, and is kept in the user's cache folder.
+DALI opens NVDEC's library, ``libnvcuvid.so``. All other functions come from the driver's library, to which it is
+linked. It is compiled at the first use with the C compiler of the machine, and is kept in the user's cache folder.
 
 Consequence without a C compiler: everything works, but slowly. A warning says so.
 """
