@@ -91,7 +91,7 @@ def compute_features(
     place.mkdir(parents=True, exist_ok=True)
     extractor = _Extractor(network, place)
     found: dict[int, Path] = {}
-    failed: dict[str, str] = {}
+    reasons: dict[int, str] = {}
     computed = 0
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -101,7 +101,7 @@ def compute_features(
         with closing(jobs):
             for number, (i, result) in enumerate(jobs, 1):
                 if isinstance(result, VideoDecodeError):
-                    failed[videos[i].video.path] = result.details
+                    reasons[i] = result.details
                 else:
                     found[i] = result[0]
                     computed += result[1]
@@ -109,6 +109,8 @@ def compute_features(
     finally:
         torch.set_num_threads(before)
     kept = sorted(found)
+    # Threads finish in any order; the report does not depend on it.
+    failed = {videos[i].video.path: reasons[i] for i in sorted(reasons)}
     lengths = np.array([videos[i].num_frames for i in kept], np.int64)
     return [videos[i] for i in kept], FrameFeatures([found[i] for i in kept], lengths, computed), failed
 
