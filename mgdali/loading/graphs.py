@@ -22,6 +22,8 @@ Outputs = dict[str, torch.Tensor]
 
 CLOSE_SECONDS = 60.0
 """How long to wait for the end of graphs that are not needed any more, in seconds: then a decoder counts as stuck."""
+LEFT_CLOSE_SECONDS = 2.0
+"""The same if one of the graphs is left to its thread, after a failure or Ctrl-C: the others may be stuck as well."""
 
 
 class Graph:
@@ -100,14 +102,18 @@ class Graph:
         self._leave_to_thread()
         return parts
 
-    def begin_close(self) -> None:
-        """Begin to destroy the graph, after it has finished its parts. The thread of a bounded graph does it."""
+    def begin_close(self) -> bool:
+        """Begin to destroy the graph, after it has finished its parts. The thread of a bounded graph does it.
+
+        Returns:
+            Whether the end can be expected. After a failure, or a Ctrl-C during the wait, it may never come.
+        """
         if self._waiter is None:
             self._destroy()
-            return
-        # After a failure, or a Ctrl-C during the wait, its end may never come.
+            return True
         self._patient = not (self._failed or self._waiter.busy or self._waiter.is_current)
         self._leave_to_thread()
+        return self._patient
 
     def end_close(self, seconds: float) -> None:
         """Wait until the graph is destroyed, if it can be expected.
@@ -216,12 +222,14 @@ class Graphs:
         return new, old.abandon()
 
     def close(self) -> None:
-        """Destroy the graphs, after they have finished their parts; wait at most :data:`CLOSE_SECONDS`."""
+        """Destroy the graphs, after they have finished their parts.
+
+        Wait at most :data:`CLOSE_SECONDS`, or :data:`LEFT_CLOSE_SECONDS` if one of them is left to its thread.
+        """
         self._turns.clear()
         # All are begun before the first wait, which Ctrl-C may end.
-        for graph in self._graphs:
-            graph.begin_close()
-        deadline = time.monotonic() + CLOSE_SECONDS
+        expected = [graph.begin_close() for graph in self._graphs]
+        deadline = time.monotonic() + (CLOSE_SECONDS if all(expected) else min(CLOSE_SECONDS, LEFT_CLOSE_SECONDS))
         for graph in self._graphs:
             graph.end_close(deadline - time.monotonic())
 
