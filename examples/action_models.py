@@ -8,6 +8,8 @@ descriptions. The other examples import it.
 from __future__ import annotations
 
 import importlib
+import os
+import pickle
 from typing import Any, Literal, get_args
 
 import torch
@@ -27,6 +29,7 @@ def make_model(
     num_frames: int,
     backbone: str = "small",
     pretrained: bool = True,
+    weights: str | os.PathLike[str] | None = None,
     dropout: float = 0.5,
 ) -> nn.Module:
     """Return a model that maps clips, float ``[N, T, 3, H, W]``, to logits, ``[N, num_classes]``.
@@ -38,15 +41,20 @@ def make_model(
         backbone: ``"resnet50"`` or ``"resnet101"`` of torchvision, or ``"small"``: a ResNet with about 150,000
             parameters for machines without a GPU.
         pretrained: Whether to start with ImageNet weights, which torchvision downloads. ``"small"`` has none.
+        weights: File with the weights of the backbone, such as torchvision's ``resnet50-0676ba61.pth``. Nothing is
+            downloaded then. Its last layer is not used.
         dropout: Dropout probability before the last layer.
 
     Raises:
-        ValueError: If ``name`` or ``backbone`` is not one of the above.
+        ValueError: If ``name`` or ``backbone`` is not one of the above, or if the file is not one of such weights.
+        OSError: If the file cannot be read.
         ImportError: If torchvision is needed and missing.
     """
     if name not in get_args(ModelName):
         raise ValueError(f"model must be one of {get_args(ModelName)}, got {name!r}")
-    features, width = _make_backbone(backbone, pretrained)
+    features, width = _make_backbone(backbone, pretrained and weights is None)
+    if weights is not None:
+        _load_weights(features, backbone, weights)
     # As in TSM's released code, only every second block of a ResNet-101 shifts.
     step = 2 if name == "tsm" and len(features.layer3) >= 23 else 1
     for layer in (features.layer1, features.layer2, features.layer3, features.layer4):
@@ -265,6 +273,17 @@ def _make_backbone(name: str, pretrained: bool) -> tuple[Any, int]:
     width = int(network.fc.in_features)
     network.fc = nn.Identity()
     return network, width
+
+
+def _load_weights(features: nn.Module, backbone: str, path: str | os.PathLike[str]) -> None:
+    """Load the weights of a backbone from a file. No code from the file is executed."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        features.load_state_dict({key: value for key, value in state.items() if not key.startswith("fc.")})
+    except (RuntimeError, AttributeError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        found = f"{os.fspath(path)} does not contain the weights of {backbone} ({' '.join(reason[:2])})"
+        raise ValueError(f"{found}: pass a state_dict of this network, saved with torch.save") from error
 
 
 class SmallResNet(nn.Module):

@@ -39,7 +39,7 @@ SIDED = ("something-something-v1", "something-something-v2", "jester")
 SYNTHETIC_VIDEOS = {"train_per_class": 50, "val_per_class": 25}
 # Options that may change when a run is resumed.
 INCIDENTAL = {"out", "resume", "num_workers", "device", "epochs", "max_steps", "save_every", "test_clips", "test_crops"}
-INCIDENTAL |= {"data", "root", "synthetic", "index", "tensorboard"}
+INCIDENTAL |= {"data", "root", "synthetic", "index", "tensorboard", "weights"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +66,7 @@ class Options:
     model: str = "tsm"
     backbone: str = "resnet50"
     pretrained: bool = True
+    weights: Path | None = None
     num_frames: int = 8
     crop_size: int = 224
     resize: int | None = None
@@ -95,6 +96,8 @@ class Options:
             raise ValueError("give exactly one of --data, --dataset (with --root) and --synthetic")
         if (self.dataset is None) != (self.root is None):
             raise ValueError("--dataset and --root must be given together")
+        if self.weights is not None and not self.pretrained:
+            raise ValueError("--weights and --no-pretrained exclude each other")
         for name, known in (
             ("dataset", (None, *DATASETS)),
             ("sampler", SAMPLERS),
@@ -264,6 +267,13 @@ def parse_arguments(arguments: list[str] | None = None) -> Options:
         help="ResNet of torchvision, or a small one for machines without a GPU.",
     )
     model("--no-pretrained", dest="pretrained", action="store_false", help="Start without ImageNet weights.")
+    model(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="File with the weights of the backbone, such as resnet50-0676ba61.pth. Without it, torchvision downloads "
+        "ImageNet weights.",
+    )
     recipe = parser.add_argument_group("recipe").add_argument
     recipe("--batch-size", type=int, help="Number of clips per step, over all ranks.")
     recipe("--epochs", type=int, help="Number of epochs.")

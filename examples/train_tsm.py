@@ -90,12 +90,14 @@ class Trainer:
         train, self.test_videos = open_datasets(options)
         # All ranks start with the same weights, but each has its own dropout.
         torch.manual_seed(options.seed)
+        fresh = not self.checkpoint.exists()
         self.network = make_model(
             options.model,
             num_classes=len(train.classes),
             num_frames=options.num_frames,
             backbone=options.backbone,
-            pretrained=options.pretrained and not self.checkpoint.exists(),
+            pretrained=options.pretrained and fresh,
+            weights=options.weights if fresh else None,
             dropout=options.dropout,
         ).to(device)
         torch.manual_seed(options.seed + ranks.rank())

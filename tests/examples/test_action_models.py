@@ -159,6 +159,34 @@ def test_torchvisions_networks_get_a_new_last_layer(
     assert calls == [("resnet101", weights)]
 
 
+@pytest.mark.parametrize("backbone", ["small", "resnet50"])
+def test_a_file_of_weights_is_loaded_without_its_last_layer_and_without_a_download(
+    models: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, backbone: str
+) -> None:
+    calls: list[tuple[str, str | None]] = []
+    monkeypatch.setitem(sys.modules, "torchvision.models", stand_in_torchvision(calls))
+    monkeypatch.setitem(sys.modules, "torchvision", ModuleType("torchvision"))
+    torch.manual_seed(1)
+    state = models.SmallResNet().state_dict()
+    torch.save({**state, "fc.weight": torch.zeros(1000, 128), "fc.bias": torch.zeros(1000)}, tmp_path / "weights.pth")
+    model = models.make_model("none", num_classes=7, num_frames=2, backbone=backbone, weights=tmp_path / "weights.pth")
+    loaded = model.features.state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in state.items())
+    assert model.classifier.weight.shape == (7, 128)
+    assert calls == ([] if backbone == "small" else [("resnet50", None)])
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage" * 99, "list", "other network"])
+def test_a_file_without_the_weights_of_the_backbone_is_named(models: Any, tmp_path: Path, content: bytes | str) -> None:
+    path = tmp_path / "weights.pth"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save([1, 2] if content == "list" else nn.Linear(2, 2).state_dict(), path)
+    with pytest.raises(ValueError, match="weights.pth does not contain the weights of small .*: pass a state_dict"):
+        models.make_model("tsm", num_classes=7, num_frames=2, weights=path)
+
+
 def test_in_a_resnet_101_every_second_block_shifts(models: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def deep(name: str, weights: str | None) -> nn.Module:
         network = stand_in_torchvision([]).get_model(name, weights)
