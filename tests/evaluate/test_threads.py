@@ -21,11 +21,16 @@ def test_an_error_of_a_call_is_raised_and_the_waiting_calls_are_dropped() -> Non
 
     def fail(item: int, check: Callable[[], None]) -> None:
         called.append(item)
-        raise OSError("the disk is full")
+        if item == 0:
+            raise OSError("the disk is full")
+        # The iteration ends at some time after the error: until then, the thread is busy with the next item.
+        while True:
+            check()
+            time.sleep(0.001)
 
     with pytest.raises(OSError, match="the disk is full"):
         list(in_threads(fail, range(1000), 1))
-    assert len(called) < 1000
+    assert len(called) <= 2
 
 
 def test_running_calls_end_at_their_next_check() -> None:
