@@ -47,5 +47,6 @@ def in_threads(
                 for future in done:
                     yield waiting.pop(future), future.result()
         finally:
+            # The waiting calls are dropped first: a thread whose call ends would begin the next one.
+            pool.shutdown(wait=False, cancel_futures=True)
             ended.set()
-            pool.shutdown(wait=True, cancel_futures=True)
