@@ -30,7 +30,7 @@ def interval(values: ArrayLike) -> tuple[float, float]:
     Seeds are resampled, and the test videos within each chosen seed, so the interval includes the choice of both.
 
     Args:
-        values: A value for each test video of each seed, ``[S, V]``. Seeds have videos of their own.
+        values: A value for each test video of each seed, ``[S, V]``. Each seed has its own videos.
     """
     rng = np.random.default_rng(0)
     found = np.array(values, np.float64)

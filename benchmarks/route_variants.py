@@ -20,7 +20,7 @@ from route_videos import NUM_FRAMES, SAMPLER, Workload
 from mgdali import MGDaliIterator, MotionGuided, Segment, VideoDataset
 from mgdali.samplers import Sampler
 
-__all__ = ["GROUPS", "Context", "Epoch", "Timing", "Variant", "group_variants"]
+__all__ = ["GROUPS", "Context", "DecodingGraph", "Epoch", "Timing", "Variant", "group_variants"]
 
 BATCH_SIZE = 16
 SAMPLERS: dict[str, Sampler] = {
@@ -204,19 +204,26 @@ def _dali_alone(load: Workload, context: Context) -> list[Variant]:
 
 
 class DecodingGraph:
-    """A plain DALI graph that decodes whole files. Its frames are discarded."""
+    """A plain DALI graph that decodes whole files. Its frames are discarded.
 
-    def __init__(self, paths: Sequence[str], threads: int) -> None:
+    Args:
+        paths: Paths of the files.
+        threads: Number of DALI's threads.
+        batch_size: Number of files per batch.
+    """
+
+    def __init__(self, paths: Sequence[str], threads: int, batch_size: int = BATCH_SIZE) -> None:
         from nvidia.dali import fn, pipeline_def
 
         contents = {path: np.fromfile(path, np.uint8) for path in set(paths)}
         self._files = [contents[path] for path in paths]
         self._next = 0
+        self._batch_size = batch_size
 
         def graph() -> Any:
             return fn.decoders.video(fn.external_source(source=self._batch, batch=True), device="mixed")
 
-        self._pipeline = pipeline_def(batch_size=BATCH_SIZE, num_threads=threads, device_id=0)(graph)()
+        self._pipeline = pipeline_def(batch_size=batch_size, num_threads=threads, device_id=0)(graph)()
         self._pipeline.build()
 
     def run(self) -> int:
@@ -237,7 +244,7 @@ class DecodingGraph:
         del self._pipeline
 
     def _batch(self) -> list[NDArray[np.uint8]]:
-        batch = self._files[self._next : self._next + BATCH_SIZE]
+        batch = self._files[self._next : self._next + self._batch_size]
         if not batch:
             raise StopIteration
         self._next += len(batch)

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from paper_presets import PRESETS, ROWS, Preset, Row
-from train_options import Options, open_datasets, parse_arguments
+from train_options import Options, open_datasets, parse_arguments, read_seeds
 
 from mgdali import Representation, VideoDataset, WorkerError, build_index
 from mgdali.bench import machine
@@ -284,7 +284,13 @@ def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
     add("--out", type=Path, required=True, help="Folder for the index, the runs and table2.json.")
     add("--weights", type=Path, metavar="FILE", help="File with ImageNet weights of the backbone.")
     add("--from-scratch", action="store_true", help="Train without ImageNet weights.")
-    add("--seeds", type=_seeds, default=[0], metavar="S,S", help="Random seeds, one run per row for each (default: 0).")
+    add(
+        "--seeds",
+        type=read_seeds,
+        default=[0],
+        metavar="S,S",
+        help="Seeds, one run per row for each (default: 0).",
+    )
     add("--gpus", type=int, default=1, help="Number of GPUs of this machine to train on (default: 1).")
     add(
         "--num-workers",
@@ -297,13 +303,6 @@ def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
     if given.gpus < 1:
         parser.error(f"argument --gpus: must be at least 1, got {given.gpus}")
     return given
-
-
-def _seeds(text: str) -> list[int]:
-    seeds = [int(number) for number in text.split(",")]
-    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise argparse.ArgumentTypeError(f"must be different integers of at least 0, got {text}")
-    return seeds
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bursts import BURSTS
-from train_options import open_datasets, parse_arguments
+from train_options import open_datasets, parse_arguments, read_seeds
 
 BATCH_SIZE = 16
 COMMON = f"--backbone small --crop-size 48 --resize 48 --batch-size {BATCH_SIZE} --dropout 0 --index auto"
@@ -109,7 +109,7 @@ def _read_arguments(arguments: list[str] | None) -> argparse.Namespace:
         help="Optimizer. sgd has the learning rate, momentum, weight decay and steps of the paper (default: "
         "%(default)s).",
     )
-    add("--seeds", type=_seeds, default=[0], metavar="S,S", help="Random seeds, one run for each (default: 0).")
+    add("--seeds", type=read_seeds, default=[0], metavar="S,S", help="Random seeds, one run for each (default: 0).")
     add("--tensorboard", type=Path, metavar="DIR", help="Folder for TensorBoard events (needs tensorboard).")
     return parser.parse_args(arguments)
 
@@ -118,13 +118,6 @@ def _count(text: str) -> int:
     if int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
     return int(text)
-
-
-def _seeds(text: str) -> list[int]:
-    seeds = [int(number) for number in text.split(",")]
-    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise argparse.ArgumentTypeError(f"must be different integers of at least 0, got {text}")
-    return seeds
 
 
 if __name__ == "__main__":

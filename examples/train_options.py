@@ -18,7 +18,7 @@ from mgdali import MGDaliIterator, MotionGuided, Segment, Stride, TopMotion, Vid
 from mgdali.samplers import Sampler
 from mgdali.views import NumCrops
 
-__all__ = ["Options", "open_datasets", "parse_arguments"]
+__all__ = ["Options", "open_datasets", "parse_arguments", "read_seeds"]
 
 OPTIMIZERS = ("sgd", "adamw")
 SAMPLERS = ("motion-guided", "segment", "stride", "top-motion")
@@ -319,6 +319,18 @@ def parse_arguments(arguments: list[str] | None = None) -> Options:
         **{f.name: f.default for f in fields(Options) if isinstance(f.default, (str, int, float, tuple))}
     )
     return Options(**vars(parser.parse_args(arguments)))
+
+
+def read_seeds(text: str) -> list[int]:
+    """Return the seeds of an option such as ``0,1,2``.
+
+    Raises:
+        ArgumentTypeError: If they are negative or not different.
+    """
+    seeds = [int(number) for number in text.split(",")]
+    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise argparse.ArgumentTypeError(f"must be different integers of at least 0, got {text}")
+    return seeds
 
 
 def _epochs(text: str) -> tuple[int, ...]:

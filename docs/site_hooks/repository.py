@@ -21,7 +21,7 @@ class Repository:
     """The files outside ``docs/`` that pages link to.
 
     A Markdown file becomes a page. So does a text file, whose page shows it as code, and a folder, whose page lists its
-    files and links to those that are in the site. Other files, such as pictures and measurements as JSON, are copied.
+    files, with links if the site contains them. Other files, such as pictures and measurements as JSON, are copied.
 
     Args:
         root: Folder of the checkout.

@@ -48,8 +48,9 @@ def bench(
     with errors_as_messages():
         with ctrl_c_held():
             from mgdali.bench.run import BenchOptions
-            from mgdali.cli.bench_report import bench_with_progress, print_report, write_report
+            from mgdali.cli.bench_report import bench_with_progress, print_report
             from mgdali.cli.console import live_console
+            from mgdali.cli.report_file import write_report
 
         options = BenchOptions(
             data=data,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -18,7 +16,7 @@ from mgdali.bench.run import BenchOptions, run_bench
 from mgdali.cli.console import say
 from mgdali.cli.video_bar import counted, say_failed
 
-__all__ = ["bench_with_progress", "print_report", "write_report"]
+__all__ = ["bench_with_progress", "print_report"]
 
 _HEADS = ("clips/s", "least", "most", "over\npeer", "over\ndecode", "CPU ms\nper clip")
 
@@ -32,16 +30,6 @@ def bench_with_progress(options: BenchOptions, console: Console) -> dict[str, An
             options,
             lambda text, done, total: progress.update(task, description=text, completed=done, total=total),
         )
-
-
-def write_report(report: Mapping[str, Any], path: Path) -> None:
-    """Write a report as JSON.
-
-    Raises:
-        OSError: If the file cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def print_report(report: dict[str, Any], console: Console) -> None:

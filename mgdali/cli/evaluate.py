@@ -112,7 +112,8 @@ def evaluate(
     with errors_as_messages():
         with ctrl_c_held():
             from mgdali.cli.console import live_console
-            from mgdali.cli.evaluate_report import evaluate_with_progress, print_report, write_report
+            from mgdali.cli.evaluate_report import evaluate_with_progress, print_report
+            from mgdali.cli.report_file import write_report
             from mgdali.evaluate.options import EvaluateOptions
 
             if plot is not None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -21,7 +19,7 @@ from mgdali.evaluate.options import EvaluateOptions
 from mgdali.evaluate.report import report_of
 from mgdali.evaluate.run import run_evaluation
 
-__all__ = ["evaluate_with_progress", "print_report", "write_report"]
+__all__ = ["evaluate_with_progress", "print_report"]
 
 _FOLDS = {
     "blocks": "{count} folds of blocks of neighbouring names within each class",
@@ -50,16 +48,6 @@ def evaluate_with_progress(options: EvaluateOptions, console: Console) -> dict[s
         evaluation = run_evaluation(options, watch)
     seconds = round(time.perf_counter() - started, 1)
     return {**report_of(evaluation), "seconds": seconds, "machine": facts()}
-
-
-def write_report(report: Mapping[str, Any], path: Path) -> None:
-    """Write a report as JSON.
-
-    Raises:
-        OSError: If the file cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def print_report(report: Mapping[str, Any], console: Console) -> None:

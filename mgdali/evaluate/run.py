@@ -36,7 +36,7 @@ class Evaluation:
     Attributes:
         options: What was evaluated.
         strategies: Names of the strategies, the baseline first.
-        guided: Names of those that are motion-guided sampling.
+        guided: Names of the motion-guided strategies.
         right: The answers.
         labels: Class index of each video, int64 ``[V]``.
         classes: Names of the classes.

@@ -24,8 +24,8 @@ def in_threads(
 ) -> Generator[tuple[T, R]]:
     """Yield each item and its result, in the order in which they are ready.
 
-    If the iteration ends early, because of Ctrl-C or an error, the calls that are waiting are dropped, and those that
-    are running end at their next check.
+    Ctrl-C or an error ends the iteration early. Waiting calls are then dropped, and running calls end at their next
+    check.
 
     Args:
         function: Function of an item and of ``check``. It calls ``check()`` often, which raises :class:`Ended` if the

@@ -101,7 +101,7 @@ def find_videos(options: EvaluateOptions) -> tuple[VideoDataset, int]:
 def measure_videos(
     dataset: VideoDataset, options: EvaluateOptions, num_workers: int, watch: Watch
 ) -> tuple[list[MeasuredVideo], dict[str, str]]:
-    """Return the videos with their motion, and the reasons of those that have none, by path.
+    """Return the videos whose motion is known, and for each other path the reason that it is not.
 
     Without an index in the options, one is built in the cache. It keeps what it has measured, so an interrupted build
     is resumed.

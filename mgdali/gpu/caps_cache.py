@@ -55,7 +55,6 @@ class Counts:
     remembered: int
 
 
-@cache
 def use_caps_cache() -> None:
     """Load the library, and compile it unless it is in the cache folder. Call it before DALI first decodes.
 

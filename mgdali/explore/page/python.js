@@ -50,8 +50,8 @@ function twoDigitExponent(text) {
 
 function escaped(text) {
   const names = { "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t" };
-  // \p{C}: control characters, format characters such as those that reverse text, and single surrogates. A surrogate
-  // stands for a byte that is not UTF-8. \p{Z}: spaces and line separators.
+  // \p{C}: control characters, marks that change the direction of text, and single surrogates, which stand for bytes
+  // that are not UTF-8. \p{Z}: spaces and line separators.
   return text.replace(/[\\\p{C}\p{Z}]/gu, (character) => {
     if (character === " ") return character;
     const code = character.codePointAt(0).toString(16);
