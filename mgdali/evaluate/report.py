@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from mgdali.evaluate.comparison import Comparison
 from mgdali.evaluate.conclusions import conclusions
 from mgdali.evaluate.options import EvaluateOptions
 from mgdali.evaluate.run import Evaluation
 from mgdali.evaluate.statistics import accuracy_of, difference_of
 from mgdali.evaluate.strategies import BASELINE
 
-__all__ = ["report_of"]
+__all__ = ["report_of", "rows_of"]
 
 _DIGITS = 3
 
@@ -24,7 +25,7 @@ def report_of(evaluation: Evaluation) -> dict[str, Any]:
 
     Accuracies, differences and errors are in percent points. An error of a single video is None.
     """
-    options = evaluation.options
+    options, comparison = evaluation.options, evaluation.comparison
     counts = np.bincount(evaluation.labels, minlength=len(evaluation.classes))
     report = {
         "data": {
@@ -48,18 +49,21 @@ def report_of(evaluation: Evaluation) -> dict[str, Any]:
             "components": options.components,
             "c": options.c,
             "train_clips": options.train_clips,
-            "heads": evaluation.heads,
-            "not_converged": evaluation.not_converged,
+            "heads": comparison.heads,
+            "not_converged": comparison.not_converged,
         },
         "computed": evaluation.computed,
         "baseline": BASELINE,
-        "strategies": evaluation.strategies,
-        "guided": evaluation.guided,
-        "rows": [
-            _row(evaluation, strategy, count) for strategy in evaluation.strategies for count in options.num_frames
-        ],
+        "strategies": comparison.strategies,
+        "guided": comparison.guided,
+        "rows": rows_of(comparison),
     }
     return report | {"conclusions": conclusions(report)}
+
+
+def rows_of(comparison: Comparison) -> list[dict[str, Any]]:
+    """Return the accuracy of each strategy with each number of frames, and its difference to the baseline."""
+    return [_row(comparison, strategy, count) for strategy, count in comparison.right]
 
 
 def _made_by(options: EvaluateOptions) -> str:
@@ -68,8 +72,8 @@ def _made_by(options: EvaluateOptions) -> str:
     return "random" if options.random_folds else "blocks"
 
 
-def _row(evaluation: Evaluation, strategy: str, count: int) -> dict[str, Any]:
-    right = evaluation.right[strategy, count]
+def _row(comparison: Comparison, strategy: str, count: int) -> dict[str, Any]:
+    right = comparison.right[strategy, count]
     accuracy = accuracy_of(right)
     row: dict[str, Any] = {
         "strategy": strategy,
@@ -80,7 +84,7 @@ def _row(evaluation: Evaluation, strategy: str, count: int) -> dict[str, Any]:
         "difference": None,
     }
     if strategy != BASELINE:
-        found = difference_of(right, evaluation.right[BASELINE, count])
+        found = difference_of(right, comparison.right[BASELINE, count])
         row["difference"] = {
             "mean": _rounded(found.mean),
             "error": _rounded(found.error),

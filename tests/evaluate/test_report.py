@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("sklearn", reason="needs the extra evaluate")
 
+from mgdali.evaluate.comparison import Comparison
 from mgdali.evaluate.options import EvaluateOptions
 from mgdali.evaluate.report import report_of
 from mgdali.evaluate.run import Evaluation
@@ -39,17 +40,19 @@ def evaluation(segment: float, guided: dict[int, tuple[int, int]], videos: int =
     options = EvaluateOptions(data="/private/videos", num_frames=tuple(guided), motion="image", seeds=1, **changed)
     return Evaluation(
         options=options,
-        strategies=["segment", GUIDED],
-        guided=[GUIDED],
-        right=right,
+        comparison=Comparison(
+            strategies=["segment", GUIDED],
+            guided=[GUIDED],
+            right={(name, count): right[name, count] for name in ("segment", GUIDED) for count in guided},
+            heads=10,
+            not_converged=0,
+        ),
         labels=np.arange(videos) % 2,
         classes=["run", "jump"],
         frames=np.full(videos, 30),
         found=videos,
         failed={},
         computed=0,
-        not_converged=0,
-        heads=10,
     )
 
 
