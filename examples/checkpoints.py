@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,16 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Return the state that :func:`save_checkpoint` wrote, on the CPU. No code from the file is executed."""
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    """Return the state that :func:`save_checkpoint` wrote, on the CPU. No code from the file is executed.
+
+    Raises:
+        ValueError: If the file is not a checkpoint.
+        OSError: If it cannot be read.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path} is damaged and cannot be read: remove it to start this run again") from error
     return state
 
 

@@ -27,6 +27,9 @@ def join_ranks(device: str | None) -> torch.device:
 
     Args:
         device: ``"cpu"`` or ``"cuda"``; None uses a GPU if there is one.
+
+    Raises:
+        ValueError: If this rank has no GPU.
     """
     kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
     place = torch.device("cpu")
@@ -35,7 +38,13 @@ def join_ranks(device: str | None) -> torch.device:
         # if they share a core with other processes.
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 2))
     if kind != "cpu":
-        place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        number, found = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if number >= found:
+            raise ValueError(
+                f"this rank needs GPU {number}, but torch finds {found} GPUs on this machine: start at most {found} "
+                "ranks, or train on the CPU with --device cpu"
+            )
+        place = torch.device("cuda", number)
         torch.cuda.set_device(place)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         dist.init_process_group("gloo" if kind == "cpu" else "nccl", timeout=_TIMEOUT)

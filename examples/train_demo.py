@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from bursts import BURSTS
-from train_options import open_datasets, parse_arguments, read_seeds
+from train_arguments import parse_arguments, read_seeds
+from train_options import open_datasets
 
 BATCH_SIZE = 16
 COMMON = f"--backbone small --crop-size 48 --resize 48 --batch-size {BATCH_SIZE} --dropout 0 --index auto"

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
+import math
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 import ranks
 import torch
-from action_models import Backbone, ModelName
 from bursts import write_burst_videos
 
 from mgdali import MGDaliIterator, MotionGuided, Segment, Stride, TopMotion, VideoDataset, Views
 from mgdali.samplers import Sampler
 from mgdali.views import NumCrops
 
-__all__ = ["Options", "open_datasets", "parse_arguments", "read_seeds"]
+__all__ = ["DATASETS", "OPTIMIZERS", "PRECISIONS", "SAMPLERS", "Options", "open_datasets"]
 
 OPTIMIZERS = ("sgd", "adamw")
 SAMPLERS = ("motion-guided", "segment", "stride", "top-motion")
@@ -39,7 +38,10 @@ SIDED = ("something-something-v1", "something-something-v2", "jester")
 SYNTHETIC_VIDEOS = {"train_per_class": 50, "val_per_class": 25}
 # Options that may change when a run is resumed.
 INCIDENTAL = {"out", "resume", "num_workers", "device", "epochs", "max_steps", "save_every", "test_clips", "test_crops"}
-INCIDENTAL |= {"data", "root", "synthetic", "index", "tensorboard", "weights"}
+INCIDENTAL |= {"data", "root", "annotations", "videos", "synthetic", "index", "tensorboard", "weights"}
+# Options that must be numbers of at least this.
+LEAST = {"batch_size": 1, "epochs": 1, "save_every": 1, "test_clips": 1, "crop_size": 1, "seed": 0}
+LEAST |= {"num_workers": 0, "max_steps": 0, "weight_decay": 0, "momentum": 0, "dropout": 0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,8 @@ class Options:
     data: Path | None = None
     dataset: str | None = None
     root: Path | None = None
+    annotations: Path | None = None
+    videos: Path | None = None
     synthetic: Path | None = None
     sampler: str = "motion-guided"
     mu: float = 0.5
@@ -96,6 +100,8 @@ class Options:
             raise ValueError("give exactly one of --data, --dataset (with --root) and --synthetic")
         if (self.dataset is None) != (self.root is None):
             raise ValueError("--dataset and --root must be given together")
+        if self.dataset is None and not (self.annotations is self.videos is None):
+            raise ValueError("--annotations and --videos are for --dataset: give --dataset, or leave them out")
         if self.weights is not None and not self.pretrained:
             raise ValueError("--weights and --no-pretrained exclude each other")
         for name, known in (
@@ -106,9 +112,25 @@ class Options:
         ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {known}, got {getattr(self, name)!r}")
-        for name in ("batch_size", "epochs", "save_every", "test_clips"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)!r}")
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        for name, least in LEAST.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value < math.inf:
+                raise ValueError(f"{name} must be >= {least}, got {value!r}")
+        for name in ("lr", "clip_gradient"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be > 0, got {getattr(self, name)!r}")
+        for name in ("momentum", "dropout"):
+            if getattr(self, name) >= 1:
+                raise ValueError(f"{name} must be less than 1, got {getattr(self, name)!r}")
+        if not 0 <= self.flips <= 1:
+            raise ValueError(f"flip_prob must be within [0, 1], got {self.flip_prob!r}")
+        if self.resize is not None and self.resize < self.crop_size:
+            raise ValueError(f"resize must be at least crop_size, {self.crop_size}, got {self.resize!r}")
+        # It checks its options. They are checked for other samplers, too, because runs often differ only in these.
+        MotionGuided(num_frames=self.num_frames, motion=self.motion, mu=self.mu)
 
     @property
     def frame_sampler(self) -> Sampler:
@@ -120,6 +142,13 @@ class Options:
         if self.sampler == "top-motion":
             return TopMotion(num_frames=self.num_frames, motion=self.motion)
         return MotionGuided(num_frames=self.num_frames, motion=self.motion, mu=self.mu)
+
+    @property
+    def flips(self) -> float:
+        """Probability that a training clip is mirrored."""
+        if self.flip_prob is not None:
+            return self.flip_prob
+        return 0.0 if self.dataset in SIDED or self.synthetic is not None else 0.5
 
     @property
     def test_views(self) -> Views:
@@ -142,15 +171,13 @@ class Options:
             raise ValueError(
                 f"batch_size must be a multiple of the number of ranks, {ranks.world_size()}, got {self.batch_size}"
             )
-        sided = self.dataset in SIDED or self.synthetic is not None
-        flip = self.flip_prob if self.flip_prob is not None else 0.0 if sided else 0.5
         loader = MGDaliIterator(
             dataset,
             sampler=self.frame_sampler,
             shuffle=True,
             drop_last=True,
             training=True,
-            flip_prob=flip,
+            flip_prob=self.flips,
             **self._common(device),
         )
         if not len(loader):
@@ -210,7 +237,8 @@ def open_datasets(options: Options) -> tuple[VideoDataset, VideoDataset]:
     """
     if options.dataset is not None:
         read = getattr(VideoDataset, options.dataset.replace("-", "_"))
-        return read(options.root, "train"), read(options.root, DATASETS[options.dataset])
+        folders = {"annotations": options.annotations, "videos": options.videos}
+        return read(options.root, "train", **folders), read(options.root, DATASETS[options.dataset], **folders)
     folder = options.data or options.synthetic
     assert folder is not None
     if options.synthetic is not None:
@@ -224,114 +252,3 @@ def _write_synthetic(folder: Path) -> None:
     if ranks.rank() == 0 and not folder.exists():
         write_burst_videos(folder, **SYNTHETIC_VIDEOS)
     ranks.barrier()
-
-
-def parse_arguments(arguments: list[str] | None = None) -> Options:
-    """Return the options of a command line."""
-    parser = argparse.ArgumentParser(
-        description="Train an action recognition model on motion-guided clips. The defaults are the paper's recipe.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        argument_default=argparse.SUPPRESS,
-    )
-    add = parser.add_argument
-    add("--out", type=Path, required=True, help="Folder for the checkpoint, the metrics and TensorBoard events.")
-    data = parser.add_argument_group("videos").add_argument
-    data("--data", type=Path, metavar="FOLDER", help="Folder with train/<class>/<video> and val/<class>/<video>.")
-    data("--dataset", choices=tuple(DATASETS), help="Data set of the paper, read from its official lists in --root.")
-    data("--root", type=Path, help="Folder with the lists and videos of --dataset.")
-    data(
-        "--synthetic",
-        type=Path,
-        metavar="FOLDER",
-        help="Folder of synthetic videos (bursts.py). They are written if it does not exist.",
-    )
-    data("--index", metavar="FILE", help='Motion index of the videos, or "auto" to build one while training.')
-    data("--on-error", choices=("raise", "replace"), help="Action if a video cannot be decoded.")
-    clips = parser.add_argument_group("clips").add_argument
-    clips("--sampler", choices=SAMPLERS, help="Sampler that picks frames.")
-    clips("--mu", type=float, help="Exponent that smooths motion.")
-    clips("--motion", choices=("image", "feature"), help="Level at which motion is measured.")
-    clips("--num-frames", type=int, help="Number of frames to pick per video. The paper uses 8 and 16.")
-    clips("--crop-size", type=int, help="Side of the clips, in pixels.")
-    clips(
-        "--resize",
-        type=int,
-        help="Shorter side of test frames before the crop, in pixels. Default: crop size * 256 / 224.",
-    )
-    clips("--flip-prob", type=float, help="Probability of a flip. Default: 0.5, or 0 if the classes name a side.")
-    model = parser.add_argument_group("model").add_argument
-    model("--model", choices=get_args(ModelName), help="Temporal module of the model. none is TSN.")
-    model(
-        "--backbone",
-        choices=get_args(Backbone),
-        help="ResNet of torchvision, or a small one for machines without a GPU.",
-    )
-    model("--no-pretrained", dest="pretrained", action="store_false", help="Start without ImageNet weights.")
-    model(
-        "--weights",
-        type=Path,
-        metavar="FILE",
-        help="File with the weights of the backbone, such as resnet50-0676ba61.pth. Without it, torchvision downloads "
-        "ImageNet weights.",
-    )
-    recipe = parser.add_argument_group("recipe").add_argument
-    recipe("--batch-size", type=int, help="Number of clips per step, over all ranks.")
-    recipe("--epochs", type=int, help="Number of epochs.")
-    recipe(
-        "--optimizer",
-        choices=OPTIMIZERS,
-        help="Optimizer. The paper uses SGD; without pretrained weights, AdamW learns sooner.",
-    )
-    recipe("--lr", type=float, help="Learning rate.")
-    recipe("--lr-steps", type=_epochs, metavar="E,E", help="Epochs at which the learning rate is divided by ten.")
-    recipe("--momentum", type=float, help="Momentum of SGD.")
-    recipe("--weight-decay", type=float, help="Weight decay.")
-    recipe("--dropout", type=float, help="Dropout probability before the last layer.")
-    recipe("--clip-gradient", type=float, help="Maximum norm of the gradient.")
-    recipe("--precision", choices=tuple(PRECISIONS), help="Precision. Default: fp16 on a GPU and fp32 on a CPU.")
-    recipe("--seed", type=int, help="Random seed.")
-    run = parser.add_argument_group("run").add_argument
-    run("--device", choices=("cpu", "cuda"), help="Device. Default: a GPU if there is one.")
-    run(
-        "--num-workers",
-        type=int,
-        help="Number of decoding processes per rank. Default: the CPU cores, shared among the ranks.",
-    )
-    run("--max-steps", type=int, help="Number of steps after which the run saves a checkpoint and stops.")
-    run("--save-every", type=int, help="Number of steps between checkpoints. There is also one after each epoch.")
-    run("--resume", action="store_true", help="Resume from the checkpoint in --out, if there is one.")
-    run(
-        "--tensorboard",
-        type=Path,
-        metavar="DIR",
-        help="Folder for TensorBoard events; it needs the package tensorboard. Default: --out, if it is installed.",
-    )
-    run("--test-clips", type=int, help="Number of clips per video in the test after the last epoch.")
-    run(
-        "--test-crops",
-        type=int,
-        choices=get_args(NumCrops),
-        help="Number of crops per clip in that test: 3 along the longer side, 5 (corners and centre), or 10 (mirrored, "
-        "too).",
-    )
-    # Options that are not listed here are not passed to Options, which has the same defaults.
-    parser.set_defaults(
-        **{f.name: f.default for f in fields(Options) if isinstance(f.default, (str, int, float, tuple))}
-    )
-    return Options(**vars(parser.parse_args(arguments)))
-
-
-def read_seeds(text: str) -> list[int]:
-    """Return the seeds of an option such as ``0,1,2``.
-
-    Raises:
-        ArgumentTypeError: If they are negative or not different.
-    """
-    seeds = [int(number) for number in text.split(",")]
-    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise argparse.ArgumentTypeError(f"must be different integers of at least 0, got {text}")
-    return seeds
-
-
-def _epochs(text: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in text.split(",") if number)

@@ -15,6 +15,7 @@ also in the middle of an epoch, and on the CPU with exactly the same losses.
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -28,11 +29,13 @@ from checkpoints import load_checkpoint, random_state, restore_random_state, sav
 from evaluation import Accuracy, evaluate
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from run_lock import lock_run
 from run_log import RunLog, loader_values
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
-from train_options import PRECISIONS, Options, open_datasets, parse_arguments
+from train_arguments import parse_arguments
+from train_options import PRECISIONS, Options, open_datasets
 
 from mgdali import VideoDecodeError, WorkerError
 
@@ -126,14 +129,18 @@ class Trainer:
             self._save()
         if self.options.test_views.count > 1:
             views = f"{self.options.test_clips} clips x {self.options.test_crops} crops"
-            self._say(f"{views}: {_percents(self._test_views())}")
+            tested = self._test_views()
+            if self.log is not None:
+                self.log.add(self.step, {"views/top1": tested.top1, "views/top5": tested.top5})
+            self._say(f"{views}: {_percents(tested)}")
 
     def close(self) -> None:
         """Close the loaders and the log."""
         self.loader.close()
         self.test_loader.close()
-        if self.log is not None:
+        if self.log is not None and self.lock is not None:
             self.log.close()
+            self.lock.close()
 
     def _train(self, epoch: int) -> bool:
         """Train the rest of an epoch. Return False if ``max_steps`` ended it."""
@@ -172,7 +179,12 @@ class Trainer:
         nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip_gradient)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return float(loss.detach()), float((logits.argmax(1) == labels).sum())
+        found = float(loss.detach())
+        if not math.isfinite(found):
+            raise ValueError(
+                f"the loss of step {self.step + 1} is {found}: start again with a smaller --lr or with --precision fp32"
+            )
+        return found, float((logits.argmax(1) == labels).sum())
 
     def _count(self, now: Totals) -> None:
         self.step += 1
@@ -215,9 +227,10 @@ class Trainer:
             )
         if found:
             self._restore(load_checkpoint(self.checkpoint))
-        self.log = None
+        self.log, self.lock = None, None
         if self.first:
             self.options.out.mkdir(parents=True, exist_ok=True)
+            self.lock = lock_run(self.options.out)
             self.log = RunLog(self.options.out, self.step, self.options.tensorboard)
             if self.log.notice:
                 self._say(self.log.notice)
@@ -302,13 +315,18 @@ def _percents(accuracy: Accuracy) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Train with the options of the command line. An error is printed in one line with the rank."""
     options = _checked(arguments)
-    device = ranks.join_ranks(options.device)
     try:
-        trainer = Trainer(options, device, Console())
+        trainer = Trainer(options, ranks.join_ranks(options.device), Console())
         try:
             trainer.run()
         finally:
             trainer.close()
+    except torch.cuda.OutOfMemoryError as error:
+        clips = options.batch_size // ranks.world_size()
+        sys.exit(
+            f"error on rank {ranks.rank()}: the GPU has too little memory for {clips} clips per step. Train on more "
+            f"GPUs, which share the {options.batch_size} clips of a step, or use a smaller --batch-size ({error})"
+        )
     except (ValueError, VideoDecodeError, WorkerError, ImportError, OSError) as error:
         # Other ranks may be waiting for this rank. torchrun ends them when this rank fails.
         sys.exit(f"error on rank {ranks.rank()}: {error}")

@@ -81,7 +81,7 @@ def test_each_seed_is_trained_stopped_and_resumed_with_the_optimizers_learning_r
 
 
 def test_the_sgd_of_the_demo_is_the_papers() -> None:
-    options = importlib.import_module("train_options")
+    options = importlib.import_module("train_arguments")
     demo = importlib.import_module("train_demo")
     common = ["--data", "x", "--out", "y"]
     paper = options.parse_arguments(common)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import fcntl
 import importlib
 import json
 import os
@@ -133,7 +135,7 @@ def test_another_seed_has_other_losses(folder: Path, unbroken: Path, tmp_path: P
 
 
 def test_the_learning_rate_drops_to_a_tenth_at_each_of_its_steps(folder: Path, tmp_path: Path) -> None:
-    options = importlib.import_module("train_options").parse_arguments(["--data", "x", "--out", "y"])
+    options = importlib.import_module("train_arguments").parse_arguments(["--data", "x", "--out", "y"])
     rates = [options.learning_rate(epoch) for epoch in (0, 19, 20, 39, 40, 49)]
     assert rates == pytest.approx([0.01, 0.01, 0.001, 0.001, 0.0001, 0.0001])
     train(folder, tmp_path / "run", "--max-steps", "6", "--lr-steps", "1")
@@ -180,7 +182,8 @@ def test_every_sampler_trains(folder: Path, tmp_path: Path, sampler: str) -> Non
 def test_the_synthetic_set_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = importlib.import_module("train_options")
     monkeypatch.setattr(options, "SYNTHETIC_VIDEOS", {"train_per_class": 2, "val_per_class": 1})
-    given = options.parse_arguments(["--synthetic", str(tmp_path / "set"), "--out", str(tmp_path / "run")])
+    words = ["--synthetic", str(tmp_path / "set"), "--out", str(tmp_path / "run")]
+    given = importlib.import_module("train_arguments").parse_arguments(words)
     train_videos, test_videos = options.open_datasets(given)
     assert (len(train_videos), len(test_videos)) == (16, 8)
     assert Path(train_videos[0].path).read_bytes() != Path(test_videos[0].path).read_bytes()
@@ -200,11 +203,55 @@ def test_the_synthetic_set_is_written_once(tmp_path: Path, monkeypatch: pytest.M
         (["--dataset", "jester"], "--data, --dataset"),
         (["--mu", "-1"], "mu must be .*-1"),
         (["--test-clips", "0"], "test_clips must be >= 1, got 0"),
+        (["--dropout", "1"], "dropout must be less than 1, got 1.0"),
+        (["--flip-prob", "2"], r"flip_prob must be within \[0, 1\], got 2.0"),
+        (["--clip-gradient", "0"], "clip_gradient must be > 0, got 0.0"),
+        (["--resize", "31"], "resize must be at least crop_size, 32, got 31"),
+        (["--videos", "x"], "--annotations and --videos are for --dataset"),
+        (["--device", "cuda"], "this rank needs GPU 0, but torch finds 0 GPUs .*--device cpu"),
+        (["--lr", "1e30"], "the loss of step 2 is nan: start again with a smaller --lr"),
     ],
 )
-def test_a_bad_option_is_echoed(folder: Path, tmp_path: Path, more: list[str], message: str) -> None:
+def test_a_bad_option_is_echoed(
+    folder: Path, tmp_path: Path, more: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(SystemExit, match=message):
         train(folder, tmp_path / "run", *more)
+
+
+@pytest.mark.parametrize("given", ["0,a", "1,1", "-1", ","])
+def test_bad_seeds_are_echoed(given: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=f"must be .*, got {given}"):
+        importlib.import_module("train_arguments").read_seeds(given)
+
+
+def test_too_little_gpu_memory_is_reported_with_remedies(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise torch.cuda.OutOfMemoryError("tried to allocate 2 GiB")
+
+    monkeypatch.setattr(importlib.import_module("train_tsm").F, "cross_entropy", fail)
+    with pytest.raises(SystemExit, match="too little memory for 2 clips per step. Train on more GPUs.*2 GiB"):
+        train(folder, tmp_path / "run")
+
+
+def test_a_folder_in_which_another_process_trains_is_not_touched(folder: Path, tmp_path: Path) -> None:
+    train(folder, tmp_path, "--max-steps", "1")
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with pytest.raises(SystemExit, match="another process is training in .*: wait for its end or stop it"):
+            train(folder, tmp_path, "--max-steps", "2", "--resume")
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+    train(folder, tmp_path, "--max-steps", "2", "--resume")
+
+
+def test_a_damaged_checkpoint_is_named(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(b"garbage" * 99)
+    with pytest.raises(SystemExit, match="checkpoint.pt is damaged and cannot be read: remove it"):
+        train(folder, tmp_path, "--resume")
 
 
 def test_a_run_is_neither_overwritten_nor_resumed_with_other_options(folder: Path, unbroken: Path) -> None:
@@ -323,7 +370,7 @@ def test_with_views_a_batch_has_as_many_clips_and_each_worker_a_video(
     folder: Path, crops: Any, batch_size: int, prefetch_factor: int
 ) -> None:
     given = ["--data", str(folder), "--out", "unused", "--batch-size", "12", "--num-workers", "7"]
-    options = importlib.import_module("train_options").parse_arguments(given)
+    options = importlib.import_module("train_arguments").parse_arguments(given)
     videos, views = VideoDataset.from_folder(folder / "val"), Views(clips=2, crops=crops)
     with options.testing_loader(videos, torch.device("cpu"), Segment(4), views=views) as loader:
         assert loader.batch_size == batch_size
@@ -337,7 +384,8 @@ TWO_RANKS = """
     sys.path.insert(0, {examples!r})
     import ranks, torch
     from rich.console import Console
-    from train_options import parse_arguments, open_datasets
+    from train_arguments import parse_arguments
+    from train_options import open_datasets
     from train_tsm import Trainer
     from mgdali import Segment, VideoDataset
 
