@@ -25,6 +25,7 @@ class RunLog:
 
     Raises:
         ImportError: If ``events`` is given and tensorboard is missing.
+        ValueError: If ``metrics.jsonl`` contains lines that are not such entries.
     """
 
     def __init__(self, folder: Path, step: int, events: Path | None = None) -> None:
@@ -67,12 +68,19 @@ def loader_values(loader: MGDaliIterator) -> dict[str, float]:
 
 
 def _keep_up_to(path: Path, step: int) -> None:
-    """Remove the entries of later steps from a metrics file."""
+    """Remove the entries of later steps from a metrics file.
+
+    Raises:
+        ValueError: If a line is not an entry.
+    """
     if not path.exists():
         return
     lines = path.read_text().splitlines(keepends=True)
-    # A last line without a line end is incomplete: the run was killed while writing it.
-    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+    try:
+        # A last line without a line end is incomplete: the run was killed while writing it.
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: remove the folder {path.parent} to start this run again") from error
     unfinished = path.with_name(f"{path.name}.unfinished")
     unfinished.write_text("".join(kept))
     unfinished.replace(path)

@@ -393,11 +393,13 @@ def test_wrong_options_are_reported_before_any_video_is_measured(
     [
         (["--weights", "W"], "page.pth does not contain the weights of small"),
         (["--from-scratch", "--", "--batch-size", str(TRAIN + 1)], f"batch_size {TRAIN + 1} is larger"),
+        (["--from-scratch", "--", "--backbone", "resnet50"], "needs torchvision, which cannot be imported"),
     ],
 )
 def test_a_mistake_that_only_a_step_shows_is_found_before_any_video_is_measured(
-    diving: Path, tmp_path: Path, more: list[str], message: str
+    diving: Path, tmp_path: Path, more: list[str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision.models", None)
     page = tmp_path / "page.pth"
     page.write_text("<html>Not found</html>")
     words, options = (more[: more.index("--")], more[more.index("--") + 1 :]) if "--" in more else (more, [])

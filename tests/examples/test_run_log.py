@@ -41,6 +41,17 @@ def test_events_that_were_asked_for_need_tensorboard(tmp_path: Path, monkeypatch
         run_log.RunLog(tmp_path, 0, tmp_path / "events")
 
 
+def test_entries_of_later_steps_are_removed_and_a_damaged_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"ste')
+    run_log.RunLog(tmp_path, 2).close()
+    assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
+    path.write_text("\0\0\n")
+    with pytest.raises(ValueError, match=f"{path} is damaged: remove the folder {tmp_path} to start this run again"):
+        run_log.RunLog(tmp_path, 2)
+    assert path.read_text() == "\0\0\n"
+
+
 def test_the_speed_of_the_loader_is_logged(
     dataset: VideoDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
