@@ -29,6 +29,7 @@ Nothing is downloaded. The weights of the backbone are ImageNet weights of torch
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import os
 import shlex
@@ -236,7 +237,10 @@ def _train(given: argparse.Namespace, arguments: Sequence[str]) -> None:
     try:
         with subprocess.Popen(command) as process:
             try:
-                status = process.wait()
+                while (status := process.poll()) is None:
+                    # Another thread may receive a signal. Python then handles it after the wait, so waits are short.
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(timeout=0.5)
             except Ended:
                 # Only this process may have received the signal. The run must not continue without it.
                 process.terminate()

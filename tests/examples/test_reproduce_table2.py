@@ -232,8 +232,8 @@ def test_a_killed_command_continues_with_the_same_losses_and_repeats_nothing(
     first = {"segment-seed-0": results(out)["runs"]["segment-seed-0"]}
     (out / "table2.json").write_text(json.dumps({**results(out), "runs": first}))
     given = arguments("something-something-v2", something, out, "--weights", str(weights))
-    # From the third step on, there is a checkpoint of the first.
-    interrupt(given, out / "image-seed-0" / "metrics.jsonl", 3, signal.SIGKILL)
+    # From the second step on, there is a checkpoint of the first.
+    interrupt(given, out / "image-seed-0" / "metrics.jsonl", 2, signal.SIGKILL)
     assert results(out)["runs"] == first
     segment = (out / "segment-seed-0" / "metrics.jsonl").stat().st_mtime_ns
     main(given)
@@ -253,7 +253,10 @@ def test_diving48_from_scratch_with_an_index_continues_after_sigterm_and_ctrl_c(
     diving: Path, diving_index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "table2"
+    # Enough steps, so that a run on an idle machine has not ended when the second signal arrives.
+    epochs = 6
     given = arguments("diving48", diving, out, "--from-scratch", "--index", str(diving_index))
+    given += ["--epochs", str(epochs)]
     metrics = out / "segment-seed-0" / "metrics.jsonl"
     for sent, lines, only in ((signal.SIGTERM, 2, True), (signal.SIGINT, 2, False)):
         message = interrupt(given, metrics, lines, sent, only_command=only)
@@ -268,7 +271,7 @@ def test_diving48_from_scratch_with_an_index_continues_after_sigterm_and_ctrl_c(
     assert f"measured 0 videos, kept {TRAIN + TEST}" in printed
     assert "resuming after step" in printed
     assert list(results(out)["runs"]) == [f"{row}-seed-0" for row in ROWS]
-    assert [len(losses(out, row)) for row in ROWS] == [TRAIN / 2] * 3
+    assert [len(losses(out, row)) for row in ROWS] == [epochs * TRAIN / 2] * 3
     assert "Trained from scratch, without ImageNet weights: not comparable with the paper." in printed
     assert results(out)["weights"] is None
     assert not (out / "motion.parquet").exists()
