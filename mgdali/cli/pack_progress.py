@@ -62,12 +62,7 @@ def _print_summary(report: PackReport, out: str, seconds: float, console: Consol
         f"Packed {counted(report.packed)} ({report.frames} frames) in {seconds:.1f} s, kept {report.kept}; "
         f"{len(report.failed)} cannot be decoded",
     )
-    share = f", {report.bytes / report.origin_bytes:.0%} of the originals' {decimal(report.origin_bytes)}"
-    say(
-        console,
-        f"{out}: {counted(report.videos)} in {counted(report.shards, 'shard')}, {decimal(report.bytes)}"
-        f"{share if report.origin_bytes else ''}",
-    )
+    say(console, f"{out}: {_size(report)}")
     if report.changed:
         names = ", ".join(one_line(name) for name in report.changed[:_CHANGED_SHOWN])
         more = ", …" if len(report.changed) > _CHANGED_SHOWN else ""
@@ -77,3 +72,13 @@ def _print_summary(report: PackReport, out: str, seconds: float, console: Consol
             "replace them, pack into an empty folder",
         )
     say_failed(console, report.failed, f"mgdali pack show {out} --failed")
+
+
+def _size(report: PackReport) -> str:
+    """Return the size of the pack, also compared with the originals if their size is known."""
+    if not report.videos:
+        return "no video could be packed"
+    size = f"{counted(report.videos)} in {counted(report.shards, 'shard')}, {decimal(report.bytes)}"
+    if not report.origin_bytes:
+        return size
+    return f"{size}, {report.bytes / report.origin_bytes:.0%} of the originals' {decimal(report.origin_bytes)}"

@@ -16,7 +16,7 @@ import pytest
 import typer
 import typer.testing
 
-from mgdali import pack
+from mgdali import DatasetError, VideoDataset, pack
 from mgdali.cli.main import app
 from mgdali.cli.pack import _bytes
 from mgdali.datasets.pack_format import read_manifest
@@ -118,6 +118,28 @@ def test_failed_and_changed_videos_are_listed(videos: Path, tmp_path: Path) -> N
     done = here(videos, "--out", tmp_path / "pack", "--num-workers", "0", "--retry-failed")
     assert done.exit_code == 0
     assert f"Changed since they were packed (1): {videos}/jump/0.mp4. Their copies were kept" in done.output
+
+
+def test_a_pack_without_any_video_is_reported(tmp_path: Path) -> None:
+    data, out = tmp_path / "videos", tmp_path / "pack"
+    data.mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        (data / name).write_bytes(b"no video")
+    failed = [f"{data}/{name}: Invalid data found when processing input" for name in ("a.mp4", "b.mp4")]
+    done = here(data, "--out", out, "--num-workers", "0", columns=300)
+    assert (done.exit_code, done.stderr) == (1, "")
+    lines = done.output.splitlines()[-6:]
+    assert lines[0].startswith("Packed 0 videos (0 frames) in ")
+    assert lines[0].endswith(" s, kept 0; 2 cannot be decoded")
+    assert lines[1:4] == [f"{out}: no video could be packed", "", "2 videos cannot be decoded:"]
+    assert [line[2 : 2 + len(each)] for line, each in zip(lines[4:], failed, strict=True)] == failed
+    shown, checked = here("show", out), here("check", out)
+    assert (shown.exit_code, checked.exit_code) == (0, 0)
+    assert "videos      0 in 0 shards" in shown.output
+    assert "left out    2" in shown.output
+    assert checked.output.splitlines()[0] == f"{out}: 0 videos in 0 shards, 0 bytes"
+    with pytest.raises(DatasetError, match=r"contains no video, and 2 originals were left out: `mgdali pack show"):
+        VideoDataset.from_pack(out)
 
 
 @pytest.mark.slow
