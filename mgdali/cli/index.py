@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from mgdali.cli.console import INTERRUPTED, errors_as_messages
-from mgdali.cli.options import Json, Level, ListLines, Moved, Template, moved_pairs, representations_of
+from mgdali.cli.options import Json, Level, ListLines, Moved, Template, moved_pairs, representations_of, root_option
 from mgdali.interrupts import ctrl_c_held
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ _DATA = (
     "a folder, a text file with one line 'path label' or 'folder frames label' per video, a table with a column 'path' "
     "(.csv, .jsonl, .parquet), or tar shards (a file, a URL, or a pattern such as name{000..099}.tar)"
 )
+_LISTED_PATHS = "Relative paths in a list or a table start from it too, without it from the working directory."
 _File = Annotated[str, typer.Argument(metavar="FILE", help="Path or URL of the index file.")]
 
 
@@ -49,11 +50,9 @@ def build(
     ] = 0.0,
     root: Annotated[
         str | None,
-        typer.Option(
-            metavar="DIR or URL",
-            help="Folder or URL that names in the index are relative to. Relative paths in a list or a table start "
-            "from it too, without it from the working directory.",
-            show_default="that of an existing index; else DATA if it is a folder, or the folder of all videos",
+        root_option(
+            f"Folder or URL that names in the index are relative to. {_LISTED_PATHS}",
+            "that of an existing index; else DATA if it is a folder, or the folder of all videos",
         ),
     ] = None,
     list_kind: ListLines = None,
@@ -151,13 +150,7 @@ def check(
         str | None, typer.Argument(metavar="[DATA]", help=f"Videos that should be in the index: {_DATA}.")
     ] = None,
     root: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DIR or URL",
-            help="Folder or URL that contains the videos now. Relative paths in a list or a table start from it too, "
-            "without it from the working directory.",
-            show_default="root in the index",
-        ),
+        str | None, root_option(f"Folder or URL that contains the videos now. {_LISTED_PATHS}", "root in the index")
     ] = None,
     moved: Moved = None,
     list_kind: ListLines = None,
@@ -199,11 +192,7 @@ def merge(
     ],
     root: Annotated[
         str | None,
-        typer.Option(
-            metavar="DIR or URL",
-            help="Folder or URL that names in the new index are relative to.",
-            show_default="the folder of all videos",
-        ),
+        root_option("Folder or URL that names in the new index are relative to.", "the folder of all videos"),
     ] = None,
     moved: Moved = None,
 ) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
@@ -12,18 +11,37 @@ from mgdali.datasets.listing import FRAME_TEMPLATE
 if TYPE_CHECKING:
     from mgdali.samplers import Representation
 
-__all__ = ["Json", "Level", "ListLines", "Moved", "Root", "Template", "moved_pairs", "representations_of"]
+__all__ = [
+    "Json",
+    "Level",
+    "ListLines",
+    "Moved",
+    "Root",
+    "Template",
+    "moved_pairs",
+    "representations_of",
+    "root_option",
+]
 
 Level: TypeAlias = Literal["image", "feature", "both"]
 """The level at which motion is measured."""
 
+
+def root_option(help: str, default: str) -> Any:
+    """Return the option ``--root`` of a parameter of type ``str | None``.
+
+    Its type is not Path, which turns ``http://host`` into ``http:/host``.
+
+    Args:
+        help: What the folder or URL is used for.
+        default: What is used without the option.
+    """
+    return typer.Option("--root", metavar="DIR or URL", help=help, show_default=default)
+
+
 Root: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR",
-        help="Folder that relative paths in a list start from.",
-        show_default="working directory",
-    ),
+    str | None,
+    root_option("Folder or URL that relative paths in a list or a table start from.", "working directory"),
 ]
 Moved: TypeAlias = Annotated[
     list[str] | None,

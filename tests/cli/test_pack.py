@@ -104,6 +104,18 @@ def test_options_override_the_preset(videos: Path, tmp_path: Path) -> None:
     assert (manifest.preset, manifest.gop, manifest.quality, manifest.short_side) == ("fast", 2, 30, 32)
 
 
+@pytest.mark.parametrize(("name", "header"), [("table.csv", "path,label\n"), ("list.txt", "")])
+def test_the_root_of_a_list_or_table_may_be_a_url(name: str, header: str, tmp_path: Path) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    write_video(tmp_path / "a.mp4", moving_square(5, 48, 64))
+    fsspec.filesystem("memory").pipe("/host/videos/a.mp4", (tmp_path / "a.mp4").read_bytes())
+    separator = "," if header else " "
+    (tmp_path / name).write_text(f"{header}a.mp4{separator}0\n")
+    done = here(tmp_path / name, "--root", "memory://host/videos", "--out", tmp_path / "pack", "--num-workers", "0")
+    assert done.exit_code == 0, done.output
+    assert [row["origin"] for row in table(tmp_path / "pack")] == ["memory://host/videos/a.mp4"]
+
+
 def test_failed_and_changed_videos_are_listed(videos: Path, tmp_path: Path) -> None:
     (videos / "run" / "bad.mp4").write_bytes(b"no video")
     done = here(videos, "--out", tmp_path / "pack", "--num-workers", "0")
