@@ -9,6 +9,7 @@ import typer
 
 from mgdali.cli.console import INTERRUPTED, errors_as_messages
 from mgdali.cli.options import Level
+from mgdali.datasets.tables.endings import TABLE_ENDINGS
 from mgdali.interrupts import ctrl_c_held
 
 __all__ = ["evaluate"]
@@ -20,8 +21,7 @@ def evaluate(
         typer.Argument(
             metavar="DATA",
             help="Labelled videos: a folder with one subfolder per class, a text file with one line 'path label' "
-            "per video, a table with columns 'path' and 'label' (.csv, .jsonl, .parquet), tar shards, or a packed data "
-            "set.",
+            f"per video, a table with columns 'path' and 'label' ({TABLE_ENDINGS}), tar shards, or a packed data set.",
         ),
     ],
     num_frames: Annotated[

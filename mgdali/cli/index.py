@@ -10,6 +10,7 @@ import typer
 
 from mgdali.cli.console import INTERRUPTED, errors_as_messages
 from mgdali.cli.options import Json, Level, ListLines, Moved, Template, moved_pairs, representations_of, root_option
+from mgdali.datasets.tables.endings import TABLE_ENDINGS
 from mgdali.interrupts import ctrl_c_held
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ app = typer.Typer(help="Build, show, check and merge motion indices.", no_args_i
 
 _DATA = (
     "a folder, a text file with one line 'path label' or 'folder frames label' per video, a table with a column 'path' "
-    "(.csv, .jsonl, .parquet), or tar shards (a file, a URL, or a pattern such as name{000..099}.tar)"
+    f"({TABLE_ENDINGS}), or tar shards (a file, a URL, or a pattern such as name{{000..099}}.tar)"
 )
 _LISTED_PATHS = "Relative paths in a list or a table start from it too, without it from the working directory."
 _File = Annotated[str, typer.Argument(metavar="FILE", help="Path or URL of the index file.")]

@@ -12,6 +12,7 @@ import typer.core
 
 from mgdali.cli.console import INTERRUPTED, errors_as_messages
 from mgdali.cli.options import Json, Level, ListLines, Root, Template, representations_of
+from mgdali.datasets.tables.endings import TABLE_ENDINGS
 from mgdali.interrupts import ctrl_c_held
 
 __all__ = ["app"]
@@ -57,7 +58,7 @@ def pack(
             metavar="DATA",
             help=(
                 "Videos to pack: a folder with one subfolder per class, a text file with one line 'path label' or "
-                "'folder frames label' per video, a table (.csv, .jsonl, .parquet) with the columns path and label, "
+                f"'folder frames label' per video, a table ({TABLE_ENDINGS}) with the columns path and label, "
                 "and for segments of files start and end in seconds, or tar shards (a file, a URL, or a pattern such "
                 "as name{000..099}.tar)."
             ),

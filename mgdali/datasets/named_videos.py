@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 from mgdali.datasets.listing import FRAME_TEMPLATE, AnyPath, read_frame_list
 from mgdali.datasets.pack_format import is_pack
 from mgdali.datasets.shards import expand_shards, scan_shards
+from mgdali.datasets.tables.endings import DELIMITERS, JSON_ENDINGS, PARQUET_ENDINGS
 from mgdali.datasets.video_dataset import Video, VideoDataset
 from mgdali.datasets.video_list import check_one_label, lists_frame_folders, read_entries
 from mgdali.errors import DatasetError, VideoDecodeError
@@ -28,10 +29,6 @@ Videos: TypeAlias = VideoDataset | Video | Media | AnyPath | Iterable[Video | Me
 
 # The last number in the name of a JPEG file.
 _LAST_NUMBER = re.compile(r"([0-9]+)(?=[^0-9]*\.jpe?g$)", re.IGNORECASE)
-
-# Endings of tables. Lists of videos may end in .csv too.
-_TABLES = (".jsonl", ".ndjson", ".json", ".parquet", ".pq")
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 TAR_ENDINGS = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
 """Endings of names of tar files, in lower case."""
@@ -106,9 +103,10 @@ def videos_named(
 def is_table(path: str) -> bool:
     """Return whether a path or URL names a table. A list of videos has no row of column names."""
     name = path.lower().removesuffix(".gz")
-    if name.endswith(_TABLES):
+    if name.endswith((*JSON_ENDINGS, *PARQUET_ENDINGS)):
         return not os.path.isdir(path)
-    delimiter = _DELIMITERS.get(name[-4:])
+    # Lists of videos may end in .csv too.
+    delimiter = DELIMITERS.get(name[-4:])
     if delimiter is None or is_url(path) or name != path.lower():
         return delimiter is not None
     try:

@@ -29,6 +29,7 @@ def test_help() -> None:
     assert done.returncode == 0
     names = ["DATA", "--num-frames", "--motion", "--mu", "--even", "--stride", "--folds", "--fold-column", "--seeds"]
     names += ["--random-folds", "--network", "--index", "--cache", "--json", "--plot", "--num-workers", "--max-videos"]
+    names += [".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq"]
     assert all(name in done.stdout for name in names)
 
 

@@ -69,6 +69,7 @@ def pack(path: Path, *files: Path) -> Path:
             [
                 *("DATA", "--out", "--motion", "--engine", "--num-workers", "--root", "--list", "--template"),
                 *("--prune", "--retry-failed"),
+                *(".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq"),
             ],
         ),
         (("show",), ["FILE", "--json", "--failed", "--still"]),

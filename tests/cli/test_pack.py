@@ -66,6 +66,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 *("DATA", "--out", "--preset", "--codec", "--gop", "--quality", "--short-side", "--shard-size"),
                 *("--motion", "--engine", "--num-workers", "--timeout", "--root", "--list", "--template"),
                 *("--retry-failed", "--work-dir", "mgdali pack check DIR", "mgdali pack show DIR"),
+                *(".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq"),
             ],
         ),
         (("check", "--help"), ["DIR", "--json"]),

@@ -23,15 +23,13 @@ import pyarrow.csv as pacsv
 import pyarrow.json as pajson
 import pyarrow.parquet as pq
 
+from mgdali.datasets.tables.endings import DELIMITERS, JSON_ENDINGS, PARQUET_ENDINGS, TABLE_ENDINGS
 from mgdali.datasets.tables.table import Chosen, Table, table_of_dicts
 from mgdali.errors import DatasetError
 from mgdali.video.remote import is_url, read_part
 
 __all__ = ["read_table_file"]
 
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
-_JSON = (".jsonl", ".ndjson", ".json")
-_PARQUET = (".parquet", ".pq")
 # Rows that are converted to Arrow at a time, so that few Python objects exist at once.
 _CHUNK = 50_000
 
@@ -49,16 +47,15 @@ def read_table_file(path: str, choose: Chosen, *, delimiter: str | None, names: 
         DatasetError: If the file cannot be read, has an unknown ending, or is malformed; the message names the line.
     """
     ending = _ending(path)
-    found = _DELIMITERS.get(ending)
-    if found is None and delimiter is None and ending not in (*_JSON, *_PARQUET):
+    found = DELIMITERS.get(ending)
+    if found is None and delimiter is None and ending not in (*JSON_ENDINGS, *PARQUET_ENDINGS):
         raise DatasetError(
-            f"{path} has the ending {ending!r}: give a table .csv, .tsv, .jsonl, .ndjson, .json or .parquet, or the "
-            "delimiter= of its cells"
+            f"{path} has the ending {ending!r}: give a table {TABLE_ENDINGS}, or the delimiter= of its cells"
         )
-    if ending in (*_JSON, *_PARQUET):
+    if ending in (*JSON_ENDINGS, *PARQUET_ENDINGS):
         if delimiter is not None or names is not None:
             raise DatasetError(f"{path} has the ending {ending!r}, but delimiter= and names= are for CSV files")
-        return _read_parquet(path, choose) if ending in _PARQUET else _read_json(path, _content(path), choose)
+        return _read_parquet(path, choose) if ending in PARQUET_ENDINGS else _read_json(path, _content(path), choose)
     return _read_csv(path, _content(path), choose, delimiter or found or ",", names)
 
 
