@@ -131,7 +131,7 @@ def test_if_a_server_reports_only_the_size_a_change_of_the_size_is_noticed(
     MotionIndex(URL)
     content = path.read_bytes()
     fsspec.filesystem("memory").pipe(URL, bytes(len(content)))
-    # docs/motion-index.md describes this.
+    # docs/remote.md describes this.
     assert len(MotionIndex(URL)) == 3
     write(path, make_record("/d.mp4"))
     upload(path)
