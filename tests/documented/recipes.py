@@ -93,6 +93,8 @@ def video_entry(case: Case) -> None:
     metadata = names["video_metadata"]
     assert metadata["total_num_frames"] == NUM_FRAMES
     assert np.array(metadata["frames_indices"]) / metadata["fps"] == pytest.approx(clip.seconds)
+    write_video(case.folder / "video.mp4", moving_square(1, HEIGHT, WIDTH))
+    assert 0 < case.run()["sample_fps"] < np.inf, "all picks are the only frame"
 
 
 @promise(PAGE, "torchcodec")
