@@ -105,8 +105,12 @@ def pack(
 ) -> PackReport:
     """Write a data set as tar shards whose videos are cheap to decode in parts, with a motion index and a table.
 
-    If a run ends early for any reason, the same call resumes it and repeats only the videos that were being encoded. If
-    the pack is complete, only videos that it does not contain are packed, into further shards.
+    If a run ends early for any reason, the same call resumes it. It repeats only videos that were begun and were not in
+    a shard yet. On one machine these are at most 8 per worker process, because encoded videos wait for earlier ones of
+    the data set; up to 32 segments of a file count as one video. After a power failure, videos that the system had not
+    written to the disk are repeated too.
+
+    If the pack is complete, only videos that it does not contain are packed, into further shards.
 
     The files are the same, byte for byte, for any number of workers and of interruptions. With ``engine="ray"`` the
     videos are the same, but their order within the shards may differ.
