@@ -2,105 +2,39 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
+from mgdali.cli import evaluate_options as options
 from mgdali.cli.console import INTERRUPTED, errors_as_messages
-from mgdali.cli.options import Level
-from mgdali.datasets.tables.endings import TABLE_ENDINGS
 from mgdali.interrupts import ctrl_c_held
 
 __all__ = ["evaluate"]
 
 
 def evaluate(
-    data: Annotated[
-        str,
-        typer.Argument(
-            metavar="DATA",
-            help="Labelled videos: a folder with one subfolder per class, a text file with one line 'path label' "
-            f"per video, a table with columns 'path' and 'label' ({TABLE_ENDINGS}), tar shards, or a packed data set.",
-        ),
-    ],
-    num_frames: Annotated[
-        list[int], typer.Option(min=1, metavar="N", help="Number of frames to pick per video; may be repeated.")
-    ] = [2, 4, 8, 16],  # noqa: B006
-    motion: Annotated[Level, typer.Option(help="Levels at which motion is measured.")] = "both",
-    mu: Annotated[list[float], typer.Option(help="Exponent that smooths motion, >= 0; may be repeated.")] = [0.5],  # noqa: B006
-    even: Annotated[
-        list[float], typer.Option(help="Share that is spread evenly over time, 0 to 1; may be repeated.")
-    ] = [0.0],  # noqa: B006
-    stride: Annotated[
-        list[int], typer.Option(min=1, metavar="N", help="Distance of picks of stride sampling; may be repeated.")
-    ] = [4],  # noqa: B006
-    folds: Annotated[int, typer.Option(min=2, help="Number of folds; each is tested once.")] = 5,
-    fold_column: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="Column of the table, such as the person: videos with equal values stay in one fold.",
-            show_default="blocks of neighbouring names within each class",
-        ),
-    ] = None,
-    random_folds: Annotated[
-        bool, typer.Option("--random-folds", help="Put videos into folds at random, other ones with each seed.")
-    ] = False,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds of the random offsets in training.")] = 5,
-    train_clips: Annotated[
-        int, typer.Option(min=1, help="Number of clips per training video, with different offsets.")
-    ] = 4,
-    components: Annotated[int, typer.Option(min=1, help="Number of principal components of a frame.")] = 96,
-    c: Annotated[float, typer.Option("--c", help="Inverse strength of the regularization of heads, > 0.")] = 10.0,
-    network: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="Image network: efficientnet-lite0, or MODULE:FUNCTION, a function that returns a torch Module of "
-            "[N, 3, H, W] to features.",
-        ),
-    ] = "efficientnet-lite0",
-    input_size: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="PIXELS", help="Height and width of the network's input.", show_default="224"),
-    ] = None,
-    mean: Annotated[
-        tuple[float, float, float] | None,
-        typer.Option(
-            metavar="R G B",
-            help="Mean of the pixels, on the scale of 0 to 255.",
-            show_default="127 each; for MODULE:FUNCTION, ImageNet's",
-        ),
-    ] = None,
-    std: Annotated[
-        tuple[float, float, float] | None,
-        typer.Option(
-            metavar="R G B",
-            help="Standard deviation of the pixels.",
-            show_default="128 each; for MODULE:FUNCTION, ImageNet's",
-        ),
-    ] = None,
-    index: Annotated[
-        str | None,
-        typer.Option(metavar="FILE.parquet", help="Motion index of the videos.", show_default="built in the cache"),
-    ] = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Folder for features and motion indexes.", show_default="~/.cache/mgdali/evaluate"
-        ),
-    ] = None,
-    num_workers: Annotated[
-        int | None, typer.Option(min=1, help="Number of processes or threads.", show_default="number of CPU cores")
-    ] = None,
-    max_videos: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Largest number of videos; of more, a random sample is used.")
-    ] = 1000,
-    json: Annotated[Path | None, typer.Option(metavar="FILE", help="File to write the results to, as JSON.")] = None,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File to write the plot to, such as evaluate.png.")
-    ] = None,
+    data: options.Data,
+    num_frames: options.NumFrames = [2, 4, 8, 16],  # noqa: B006
+    motion: options.Motion = "both",
+    mu: options.Mu = [0.5],  # noqa: B006
+    even: options.Even = [0.0],  # noqa: B006
+    stride: options.Stride = [4],  # noqa: B006
+    folds: options.Folds = 5,
+    fold_column: options.FoldColumn = None,
+    random_folds: options.RandomFolds = False,
+    seeds: options.Seeds = 5,
+    train_clips: options.TrainClips = 4,
+    components: options.Components = 96,
+    c: options.C = 10.0,
+    network: options.Network = "efficientnet-lite0",
+    input_size: options.InputSize = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    index: options.Index = None,
+    cache: options.Cache = None,
+    num_workers: options.NumWorkers = None,
+    max_videos: options.MaxVideos = 1000,
+    json: options.Json = None,
+    plot: options.Plot = None,
 ) -> None:
     """Find out on your own videos whether motion-guided sampling is worth it. No GPU is needed.
 
@@ -119,7 +53,7 @@ def evaluate(
             if plot is not None:
                 from mgdali.evaluate.plot import check_plot, save_plot
 
-        options = EvaluateOptions(
+        chosen = EvaluateOptions(
             data=data,
             num_frames=num_frames,
             motion=motion,
@@ -152,7 +86,7 @@ def evaluate(
             )
         console = live_console()
         try:
-            report = evaluate_with_progress(options, console)
+            report = evaluate_with_progress(chosen, console)
         except KeyboardInterrupt:
             typer.echo("interrupted: the same command continues with the remaining videos", err=True)
             raise typer.Exit(INTERRUPTED) from None

@@ -71,9 +71,14 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
 
 def test_the_table_the_json_and_the_plot_are_written(bursts: Bursts, tmp_path: Path) -> None:
     pytest.importorskip("sklearn", reason="needs the extra evaluate")
-    outputs = ["--json", tmp_path / "out" / "evaluate.json", "--plot", tmp_path / "out" / "evaluate.png"]
+    outputs: list[str | Path] = [
+        "--json",
+        tmp_path / "out" / "evaluate.json",
+        "--plot",
+        tmp_path / "out" / "evaluate.png",
+    ]
     counts = ["--num-frames", "2", "--num-frames", "3"]
-    cache = ["--cache", tmp_path / "cache", "--index", bursts.index, "--random-folds"]
+    cache: list[str | Path] = ["--cache", tmp_path / "cache", "--index", bursts.index, "--random-folds"]
     done = run_here("evaluate", bursts.folder, *SMALL, *counts, *cache, *outputs)
     assert done.returncode == 0
     assert done.stderr.startswith(
