@@ -10,6 +10,7 @@ __all__ = ["save_plot"]
 
 _MARKERS = "os^Dv"
 _WIDTH, _HEIGHT = 4.6, 3.2
+_LEAST_SPAN = 20.0
 
 
 def save_plot(report: dict[str, Any], path: Path) -> None:
@@ -44,6 +45,10 @@ def save_plot(report: dict[str, Any], path: Path) -> None:
                 axes.set_xlabel("still frames, % of the video")
             if column == 0:
                 axes.set_ylabel("accuracy, %")
+        # Differences that are only chance must not fill the picture.
+        low, high = grid[0][column].get_ylim()
+        margin = max(0.0, _LEAST_SPAN - (high - low)) / 2
+        grid[0][column].set_ylim(low - margin, high + margin)
     handles, labels = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -141,6 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("data", nargs="+", type=Path, metavar="DIR", help="Labelled videos, such as a folder with one per class.")
     add("--shares", type=_numbers(float), default="0,0.25,0.5,0.75,0.9", help="Shares (default: %(default)s).")
     add("--num-frames", type=_numbers(int), default="4,8,16", help="Numbers of frames (default: %(default)s).")
+    add("--mu", type=_numbers(float), default="0.5", help="Exponents of motion-guided sampling (default: %(default)s).")
     add("--seeds", type=int, default=5, help="Number of seeds (default: %(default)s).")
     add("--folds", type=int, default=5, help="Number of folds (default: %(default)s).")
     add("--network", default=DEFAULT_NETWORK, help="Network, as in mgdali evaluate (default: %(default)s).")
@@ -169,7 +170,7 @@ def _numbers(kind: Callable[[str], float]) -> Callable[[str], list[float]]:
 
 
 def _measure_sets(given: argparse.Namespace) -> Report:
-    names = ("num_frames", "seeds", "folds", "network", "input_size")
+    names = ("num_frames", "mu", "seeds", "folds", "network", "input_size")
     settings = {name: getattr(given, name) for name in names}
     known = json.loads(given.out.read_text()) if given.out.exists() else {"settings": settings, "sets": {}}
     if known["settings"] != settings:

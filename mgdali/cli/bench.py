@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mgdali.cli.console import INTERRUPTED, errors_as_messages
+from mgdali.datasets.tables.endings import TABLE_ENDINGS
 from mgdali.interrupts import ctrl_c_held
 
 __all__ = ["bench"]
@@ -19,7 +20,7 @@ def bench(
         typer.Argument(
             metavar="DATA",
             help="Videos to load: a folder, a text file with one line 'path label' or 'folder frames label' per video, "
-            "a table with a column 'path' (.csv, .jsonl, .parquet), tar shards (a file, a URL, or a pattern such as "
+            f"a table with a column 'path' ({TABLE_ENDINGS}), tar shards (a file, a URL, or a pattern such as "
             "name{000..099}.tar), or a packed data set.",
         ),
     ],
