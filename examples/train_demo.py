@@ -64,9 +64,8 @@ def _train_seed(options: argparse.Namespace, seed: int) -> float:
     if len(tested) == options.epochs:
         print(f"{run} is complete, so it is not trained again. Remove it to train it again.")
         return tested[-1]
-    drops = ",".join(str(round(share * options.epochs)) for share in LR_STEPS[options.optimizer])
-    recipe = f"{COMMON} {OPTIMIZERS[options.optimizer]} --epochs {options.epochs} --lr-steps {drops} --seed {seed}"
-    command = ["--synthetic", str(options.folder / "videos"), "--out", str(run), *recipe.split()]
+    command = ["--synthetic", str(options.folder / "videos"), "--out", str(run), "--seed", str(seed)]
+    command += recipe(options.optimizer, options.epochs)
     if options.tensorboard is not None:
         command += ["--tensorboard", str(options.tensorboard / run.name)]
     if not run.exists():
@@ -79,6 +78,12 @@ def _train_seed(options: argparse.Namespace, seed: int) -> float:
     print("Resuming from its checkpoint.")
     _train(*command, "--resume")
     return _tested(run)[-1]
+
+
+def recipe(optimizer: str, epochs: int) -> list[str]:
+    """Return the arguments of ``train_tsm.py`` that all seeds share."""
+    drops = ",".join(str(round(share * epochs)) for share in LR_STEPS[optimizer])
+    return f"{COMMON} {OPTIMIZERS[optimizer]} --epochs {epochs} --lr-steps {drops}".split()
 
 
 def _train(*arguments: str) -> None:
