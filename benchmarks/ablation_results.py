@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from ablation_tables import TABLES, Row, Run
 from figures import table
+from lines import replace_json
 from numpy.typing import ArrayLike, NDArray
 
 from mgdali.bench import machine
@@ -159,7 +159,5 @@ class ResultsFile:
         """Add a run's result and write the file. It is replaced atomically, so that it is always complete."""
         self.runs.append(result)
         report = {"machine": machine.facts(), "settings": self.settings, "jobs": jobs, "targets": targets(self.runs)}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.path.with_name(self.path.name + ".part")
-        part.write_text(json.dumps({**report, "tables": tables(self.runs), "runs": self.runs}) + "\n")
-        os.replace(part, self.path)
+        # In one line: the runs contain a number for each video.
+        replace_json(self.path, {**report, "tables": tables(self.runs), "runs": self.runs}, indent=None)

@@ -54,9 +54,15 @@ def read_lines(path: Path) -> list[Line]:
     return [json.loads(line) for line in text.split("\n")[:-1] if line.strip()]
 
 
-def replace_json(path: Path, content: Any) -> None:
-    """Write a JSON file in one step: other processes see the old content or the new content."""
+def replace_json(path: Path, content: Any, indent: int | None = 1) -> None:
+    """Write a JSON file in one step: other processes see the old content or the new content.
+
+    Args:
+        path: Path of the file. Its folder is made if it does not exist.
+        content: The content.
+        indent: Number of spaces per level; None writes one line.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.part")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
+    temporary.write_text(json.dumps(content, indent=indent) + "\n")
     os.replace(temporary, path)

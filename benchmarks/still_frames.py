@@ -17,10 +17,13 @@ from numpy.typing import NDArray
 
 from mgdali.video.frames import read_frames
 
-__all__ = ["VARIANTS", "Frames", "noisy_copies", "order_of", "read_yuv", "with_copies", "write_lossless"]
+__all__ = ["START", "VARIANTS", "Frames", "noisy_copies", "order_of", "read_yuv", "with_copies", "write_lossless"]
 
 VARIANTS = 8
 """Number of different still frames at each end. They are repeated in turn."""
+
+START = 1 + VARIANTS
+"""Index of the original's first frame among the frames of :func:`with_copies`. As many frames follow its last one."""
 
 _BLOCK = 16
 _CALM = 2.0
@@ -90,7 +93,7 @@ def write_lossless(path: Path, frames: Frames) -> None:
 
 
 def with_copies(frames: Frames) -> Frames:
-    """Return all frames that :func:`order_of` needs, ``[VARIANTS + 1 + T + VARIANTS + 1]``.
+    """Return all frames that :func:`order_of` needs, ``[START + T + START]``.
 
     They are the copies of the first frame, the frames, and the copies of the last frame. The last copy of the first
     frame also stands before the first copy, and the first copy of the last frame also after the last one, so that the
@@ -175,9 +178,9 @@ def order_of(num_frames: int, still_share: float, place: float) -> NDArray[np.in
     before = round(still * place)
     # Copies of the first frame are 1 to VARIANTS; the last of them stands before the original.
     head = 1 + np.arange(-before, 0) % VARIANTS
-    own = 1 + VARIANTS + np.arange(num_frames)
+    own = START + np.arange(num_frames)
     tail = np.arange(still - before)
-    behind = 1 + VARIANTS + num_frames
+    behind = START + num_frames
     # The first copy has two predecessors: the original's last frame, and later the last copy.
     tail = behind + np.where((tail > 0) & (tail % VARIANTS == 0), VARIANTS, tail % VARIANTS)
     return np.concatenate([head, own, tail]).astype(np.int64)

@@ -25,7 +25,7 @@ import numpy as np
 from command import say
 from figures import table
 from lines import replace_json
-from still_frames import VARIANTS
+from still_frames import START, VARIANTS
 from still_plot import save_plot
 from still_videos import OrderedFeatures, Trimmed, extended, prepare
 
@@ -82,8 +82,8 @@ def _still_motion(trimmed: Trimmed) -> dict[str, dict[str, float]]:
         still, calmest = [], []
         for number, video in enumerate(trimmed.videos):
             motion = video.motion[level]
-            own = motion[VARIANTS + 2 : VARIANTS + 1 + trimmed.num_frames(number)]
-            copies = np.concatenate([motion[1 : VARIANTS + 1], motion[-VARIANTS:]])
+            own = motion[START + 1 : START + trimmed.num_frames(number)]
+            copies = np.concatenate([motion[1:START], motion[-VARIANTS:]])
             if own.mean() > 0:
                 still.append(copies.mean() / own.mean())
                 calmest.append(np.quantile(own, 0.1) / own.mean())
@@ -101,7 +101,7 @@ def _picks_in_original(
             sampler = strategy.make(count)
             shares = []
             for number, (video, order) in enumerate(zip(videos, features.orders, strict=True)):
-                picks = order[picks_of(sampler, video, number, seed=0, clip=0, training=False)] - (VARIANTS + 1)
+                picks = order[picks_of(sampler, video, number, seed=0, clip=0, training=False)] - START
                 shares.append(np.mean((picks >= 0) & (picks < trimmed.num_frames(number))))
             found[strategy.name, count] = round(float(np.mean(shares)), 4)
     return found

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from still_frames import VARIANTS, order_of, read_yuv, with_copies, write_lossless
+from still_frames import START, order_of, read_yuv, with_copies, write_lossless
 
 from mgdali import VideoDataset, VideoDecodeError
 from mgdali.evaluate.features import FrameFeatures, compute_features
@@ -39,7 +39,7 @@ class Trimmed:
 
     def num_frames(self, video: int) -> int:
         """Number of frames of the video without still frames."""
-        return self.videos[video].num_frames - 2 * (VARIANTS + 1)
+        return self.videos[video].num_frames - 2 * START
 
 
 @dataclass(frozen=True, eq=False)

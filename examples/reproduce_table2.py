@@ -121,7 +121,9 @@ def _read_weights(given: argparse.Namespace) -> dict[str, str] | None:
 
 
 def _check(given: argparse.Namespace, runs: Sequence[Run]) -> tuple[Options, dict[str, list[str]]]:
-    """Return the options that all runs share, and those that the arguments after ``--`` changed, with both values.
+    """Return the options of the first run, and the settings that the arguments after ``--`` change.
+
+    Each of these settings has its default and its new value.
 
     Raises:
         ValueError: If an option is wrong, or set after ``--`` although this program sets it.

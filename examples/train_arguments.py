@@ -117,11 +117,7 @@ def _add_model(add: Add) -> None:
 def _add_recipe(add: Add) -> None:
     add("--batch-size", type=int, help="Number of clips per step, over all ranks.")
     add("--epochs", type=int, help="Number of epochs.")
-    add(
-        "--optimizer",
-        choices=OPTIMIZERS,
-        help="Optimizer. The paper uses SGD; without pretrained weights, AdamW learns sooner.",
-    )
+    add("--optimizer", choices=OPTIMIZERS, help="Optimizer. The paper uses SGD.")
     add("--lr", type=float, help="Learning rate.")
     add("--lr-steps", type=_epochs, metavar="E,E", help="Epochs after which the learning rate is divided by ten.")
     add("--momentum", type=float, help="Momentum of SGD.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
@@ -14,6 +15,9 @@ from mgdali import VideoDataset
 from tests.support.faulty_server import FaultyServer
 from tests.support.kernel_build import KERNELS, HostKernels
 from tests.support.sample_videos import shared_folder, write_sample_videos
+
+if TYPE_CHECKING:
+    from tests.support.bursts import Bursts
 
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
@@ -48,6 +52,15 @@ def shared() -> Path:
 def sample_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of sample videos that the tests write: formats/, labelled/ and frames/."""
     return write_sample_videos(tmp_path_factory.mktemp("samples") / "clips")
+
+
+@pytest.fixture(scope="session")
+def bursts(tmp_path_factory: pytest.TempPathFactory) -> Bursts:
+    """Labelled videos whose class only a burst of motion shows, and their index."""
+    # The module imports torch, which not all tests need.
+    from tests.support.bursts import Bursts
+
+    return Bursts.write(tmp_path_factory.mktemp("bursts"))
 
 
 _SETS = [pytest.param("made")]

@@ -189,8 +189,8 @@ class Constructors:
         """Create a data set from a table with one row per video. ``docs/tables.md`` has examples.
 
         Args:
-            table: Path or URL of a file (``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, ``.json``, ``.parquet``; CSV and
-                JSON also with ``.gz``); a table of pandas, Arrow or Polars; a ``Dataset`` of Hugging Face; a list of
+            table: Path or URL of a file (``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, ``.json``, ``.parquet``, ``.pq``;
+                CSV and JSON also with ``.gz``); a table of pandas, Arrow or Polars; a ``Dataset`` of Hugging Face; a list of
                 dicts; or a dict of lists.
             path: Column of the paths; or a pattern with columns in braces, such as ``"{person}/{id}.mp4"`` or
                 ``"{id}_{start:06d}.mp4"``.

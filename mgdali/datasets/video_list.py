@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from mgdali.datasets.labels import written_labels
 from mgdali.datasets.listing import AnyPath, Listing, read_lines
+from mgdali.datasets.tables.endings import DELIMITERS
 from mgdali.errors import DatasetError
 from mgdali.video.media import VIDEO_EXTENSIONS
 
@@ -46,7 +47,7 @@ def read_entries(path: AnyPath) -> list[Entry]:
     Raises:
         DatasetError: If the list cannot be read, is empty, or has a line without a label; the message names the line.
     """
-    is_csv = os.fspath(path).lower().endswith((".csv", ".tsv"))
+    is_csv = os.fspath(path).lower().endswith(tuple(DELIMITERS))
     table = ". To be read as a table, its first row needs a column 'path'" if is_csv else ""
     entries: list[Entry] = []
     for number, line in enumerate(read_lines(path, "give a text file with one line 'path label' per video"), 1):

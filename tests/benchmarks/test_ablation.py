@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from tests.support.benchmark_modules import script
+from tests.support.torch_threads import one_torch_thread
 
 # Nothing of the package is tested here.
 pytestmark = pytest.mark.slow
@@ -23,10 +23,8 @@ TINY = ["--epochs", "1", "--most-epochs", "2", "--train-per-class", "2", "--val-
 
 @pytest.fixture(scope="module")
 def ablation() -> Iterator[Any]:
-    threads = torch.get_num_threads()
-    yield script("ablation")
-    # Each run uses one thread.
-    torch.set_num_threads(threads)
+    with one_torch_thread():
+        yield script("ablation")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,10 @@ import pytest
 
 pytest.importorskip("sklearn", reason="needs the extra evaluate")
 
+from mgdali.evaluate.features import compute_features
+from mgdali.evaluate.network import open_network
 from mgdali.evaluate.run import run_evaluation
+from mgdali.evaluate.videos import cache_of, find_videos, measure_videos
 from mgdali.index.build import build_index
 from mgdali.index.reader import MotionIndex
 from mgdali.samplers import Representation
@@ -41,16 +44,15 @@ def still_videos(still_share: Any) -> Any:
     return script("still_videos")
 
 
-@pytest.fixture(scope="module")
-def bursts(tmp_path_factory: pytest.TempPathFactory) -> Bursts:
-    return Bursts.write(tmp_path_factory.mktemp("bursts"))
-
-
 def run(still_share: Any, folder: Path, *arguments: str) -> Any:
     small = ["--network", NETWORK, "--input-size", "16", "--folds", "3", "--seeds", "1", "--num-frames", "2"]
     out = folder / "out.json"
     still_share.main([*small, *arguments, "--cache", str(folder / "cache"), "--out", str(out)])
     return json.loads(out.read_text())
+
+
+def no_watch(text: str, done: int, total: int) -> None:
+    """Show no progress."""
 
 
 def rows_by_strategy(report: Any, share: str) -> dict[str, Any]:
@@ -120,7 +122,7 @@ def test_motion_and_features_are_those_of_the_extended_video_as_a_file(
         (folder / name).mkdir(parents=True)
         write_video(folder / name / "clip.mp4", moving_square(12, 48, 64, seed=label))
     options = bursts.options(tmp_path / "cache", data=str(folder), index=None)
-    trimmed = still_videos.prepare(options, 1, lambda text, done, total: None)
+    trimmed = still_videos.prepare(options, 1, no_watch)
     videos, features = still_videos.extended(trimmed, 0.75)
     for number, (video, order) in enumerate(zip(videos, features.orders, strict=True)):
         frames = still_frames.read_yuv(video.video.path)
@@ -132,7 +134,7 @@ def test_motion_and_features_are_those_of_the_extended_video_as_a_file(
     build_index(tmp_path / "whole", tmp_path / "whole.parquet", representations=BOTH, num_workers=0)
     index = MotionIndex(tmp_path / "whole.parquet")
     options = bursts.options(tmp_path / "other", data=str(tmp_path / "whole"), index=None)
-    expected = run_features(still_videos, options)
+    expected = run_features(options)
     for number, video in enumerate(videos):
         record = index.find(str(tmp_path / "whole" / ("a", "b")[number] / "clip.mkv"))
         assert record is not None
@@ -141,12 +143,11 @@ def test_motion_and_features_are_those_of_the_extended_video_as_a_file(
         assert np.array_equal(features.of(number), expected[number])
 
 
-def run_features(still_videos: Any, options: Any) -> list[Any]:
+def run_features(options: Any) -> list[Any]:
     """The features of all videos of a folder, as ``mgdali evaluate`` computes them."""
-    dataset, _ = still_videos.find_videos(options)
-    measured, _ = still_videos.measure_videos(dataset, options, 1, lambda text, done, total: None)
-    network, cache = still_videos.open_network(options), still_videos.cache_of(options)
-    videos, features, _ = still_videos.compute_features(measured, network, cache, 1, lambda text, done, total: None)
+    dataset, _ = find_videos(options)
+    measured, _ = measure_videos(dataset, options, 1, no_watch)
+    videos, features, _ = compute_features(measured, open_network(options), cache_of(options), 1, no_watch)
     return [features.of(number) for number in range(len(videos))]
 
 

@@ -19,11 +19,6 @@ from tests.support.commands import ENVIRONMENT, MGDALI, run_here
 SMALL = ["--network", NETWORK, "--input-size", "16", "--folds", "3", "--seeds", "1", "--train-clips", "1"]
 
 
-@pytest.fixture(scope="module")
-def bursts(tmp_path_factory: pytest.TempPathFactory) -> Bursts:
-    return Bursts.write(tmp_path_factory.mktemp("bursts"))
-
-
 def test_help() -> None:
     done = run_here("evaluate", "--help")
     assert done.returncode == 0

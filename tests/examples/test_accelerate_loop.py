@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.support.torch_threads import one_torch_thread
 from tests.support.videos import moving_square, write_video
 
 pytest.importorskip("accelerate")
@@ -22,11 +23,8 @@ ARGUMENTS: dict[str, Any] = {
 @pytest.fixture
 def example(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-    threads = torch.get_num_threads()
-    # A loss depends on the order of additions.
-    torch.set_num_threads(1)
-    yield importlib.import_module("accelerate_loop")
-    torch.set_num_threads(threads)
+    with one_torch_thread():
+        yield importlib.import_module("accelerate_loop")
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.support.torch_threads import one_torch_thread
 from tests.support.videos import moving_square, write_video
 
 transformers: Any = pytest.importorskip("transformers")
@@ -19,11 +20,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def example() -> Iterator[Any]:
-    threads = torch.get_num_threads()
-    # A loss depends on the order of additions.
-    torch.set_num_threads(1)
-    yield importlib.import_module("hf_trainer")
-    torch.set_num_threads(threads)
+    with one_torch_thread():
+        yield importlib.import_module("hf_trainer")
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from mgdali import MGDaliIterator
+from tests.support.torch_threads import one_torch_thread
 from tests.support.videos import moving_square, write_video
 
 lightning = pytest.importorskip("lightning")
@@ -21,13 +22,9 @@ STEPS, EPOCHS = 3, 3
 
 @pytest.fixture(scope="module")
 def example() -> Iterator[Any]:
-    threads = torch.get_num_threads()
-    # A loss depends on the order of additions.
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
+    with one_torch_thread(), pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(EXAMPLES))
         yield importlib.import_module("lightning_module")
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

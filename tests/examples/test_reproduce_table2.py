@@ -21,6 +21,7 @@ import torch
 from mgdali import Representation, VideoDataset, build_index
 from tests.support.loading import SCRIPT_ENVIRONMENT
 from tests.support.official_sets import put
+from tests.support.torch_threads import one_torch_thread
 from tests.support.videos import moving_square, write_video
 
 # Nothing of the package is tested here.
@@ -40,12 +41,9 @@ ROWS = ("segment", "image", "feature")
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
     """Train in this process with one thread, as in other processes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
+    with one_torch_thread(), pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
         yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,7 @@ import torch
 from mgdali import Segment, VideoDataset, Views
 from tests.support.framework_loading import run_ranks
 from tests.support.loading import SCRIPT_ENVIRONMENT, load
+from tests.support.torch_threads import one_torch_thread
 from tests.support.videos import moving_square, write_video
 
 # Nothing of the package is tested here.
@@ -38,13 +39,10 @@ STEPS = 12
 @pytest.fixture(scope="module", autouse=True)
 def examples() -> Iterator[None]:
     """Make the examples' modules importable, here and in decoding workers."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
+    with one_torch_thread(), pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(EXAMPLES))
         patch.setenv("OMP_NUM_THREADS", "1")
         yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

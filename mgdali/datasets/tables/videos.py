@@ -13,6 +13,7 @@ from mgdali.datasets.labels import ClassNames, class_names
 from mgdali.datasets.listing import AnyPath
 from mgdali.datasets.rows import Rows
 from mgdali.datasets.tables.column import TableColumn
+from mgdali.datasets.tables.endings import DELIMITERS
 from mgdali.datasets.tables.labels import table_labels
 from mgdali.datasets.tables.paths import path_columns, video_paths
 from mgdali.datasets.tables.reading import read_table
@@ -100,7 +101,7 @@ class TableLayout:
             missing = next((name for name in wanted if name not in names), None)
             if missing is not None:
                 advice = ", or label=None for no labels" if argument == "label=" else ""
-                if argument == "path=" and source.removesuffix(".gz").endswith((".csv", ".tsv")):
+                if argument == "path=" and source.removesuffix(".gz").endswith(tuple(DELIMITERS)):
                     advice = (
                         ". If the file has no header, give names=; if other characters separate the cells, delimiter="
                     )
