@@ -190,8 +190,8 @@ class Constructors:
 
         Args:
             table: Path or URL of a file (``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, ``.json``, ``.parquet``, ``.pq``;
-                CSV and JSON also with ``.gz``); a table of pandas, Arrow or Polars; a ``Dataset`` of Hugging Face; a list of
-                dicts; or a dict of lists.
+                CSV and JSON also with ``.gz``); a table of pandas, Arrow or Polars; a ``Dataset`` of Hugging Face; a
+                list of dicts; or a dict of lists.
             path: Column of the paths; or a pattern with columns in braces, such as ``"{person}/{id}.mp4"`` or
                 ``"{id}_{start:06d}.mp4"``.
             label: Column of the labels, which are of any kind that the constructor accepts. Names may also be written
