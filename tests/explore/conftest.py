@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.support.browser import browser, page, page_errors
+from tests.support.browser import browser, expected_errors, page
 from tests.support.explore_page import folder, link
 from tests.support.page_modules import modules
 
-__all__ = ["browser", "folder", "link", "modules", "page", "page_errors"]
+__all__ = ["browser", "expected_errors", "folder", "link", "modules", "page"]

@@ -43,13 +43,12 @@ def test_back_returns_to_the_video_before(page: Page, link: str) -> None:
 
 
 @pytest.mark.parametrize("hash_", ["video=99999", "video=x&A=strategy:nothing&selected=Q", "A=&video=,,,&sort=x", "%"])
-def test_a_wrong_address_does_not_break_the_page(page: Page, link: str, page_errors: list[str], hash_: str) -> None:
+def test_a_wrong_address_does_not_break_the_page(page: Page, link: str, expected_errors: list[str], hash_: str) -> None:
+    expected_errors.append("404")
     page.goto(f"{link}#{hash_}")
     list_rows(page).filter(has_text="a.mp4").wait_for()
     choose(page, "a.mp4")
     wait_until_confirmed(page)
-    assert all("404" in error for error in page_errors)
-    page_errors.clear()
 
 
 def test_a_link_names_its_two_videos_and_the_active_one(page: Page, link: str) -> None:
