@@ -57,7 +57,7 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
     sample = f" ({drawn} of {data['videos_found']}, drawn at random)" if drawn < data["videos_found"] else ""
     say(
         console,
-        f"{data['data']}: {counted(data['videos'])}{sample} of {len(data['classes'])} classes, "
+        f"{data['data']}: {counted(data['videos'])}{sample} of {counted(len(data['classes']), 'class', 'classes')}, "
         f"{data['frames']['least']} to {data['frames']['most']} frames. {report['network']['name']} has described "
         f"{counted(report['computed'])} now; features of {data['videos'] - report['computed']} are from the cache",
     )

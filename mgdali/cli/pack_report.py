@@ -34,7 +34,7 @@ def print_summary(summary: PackSummary, console: Console) -> None:
     properties = {
         "pack": f"{summary.path}, version {settings['version']}",
         "videos": f"{summary.videos}{_segments(summary.segments)} in {counted(summary.shards, 'shard')}"
-        + (f", {summary.classes} classes" if summary.classes else ""),
+        + (f", {counted(summary.classes, 'class', 'classes')}" if summary.classes else ""),
         "frames": f"{summary.frames}",
         "encoding": f"{settings['preset']}: {settings['encoder']}, gop {settings['gop']}, "
         f"quality {settings['quality']}, short side {settings['short_side']}",

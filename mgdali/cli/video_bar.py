@@ -107,6 +107,6 @@ def say_failed(console: Console, failed: Mapping[str, str], everything: str) -> 
         say(console, line)
 
 
-def counted(count: int, what: str = "video") -> str:
-    """Return a number of things as text, such as ``"1 video"`` or ``"2 videos"``."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+def counted(count: int, what: str = "video", plural: str | None = None) -> str:
+    """Return a number of things as text, such as ``"1 video"`` or ``"2 videos"``; the plural's default has an "s"."""
+    return f"{count} {what}" if count == 1 else f"{count} {plural or what + 's'}"
