@@ -156,8 +156,12 @@ class ResultsFile:
         return asdict(run) in [{name: done[name] for name in asdict(run)} for done in self.runs]
 
     def add(self, result: Result, jobs: int) -> None:
-        """Add a run's result and write the file. It is replaced atomically, so that it is always complete."""
-        self.runs.append(result)
-        report = {"machine": machine.facts(), "settings": self.settings, "jobs": jobs, "targets": targets(self.runs)}
+        """Add a run's result and write the file. It is replaced atomically, so that it is always complete.
+
+        ``machine`` in the file is that of the last run. Each run has its own ``cpu``.
+        """
+        facts = machine.facts()
+        self.runs.append({**result, "cpu": facts["cpu"]})
+        report = {"machine": facts, "settings": self.settings, "jobs": jobs, "targets": targets(self.runs)}
         # In one line: the runs contain a number for each video.
         replace_json(self.path, {**report, "tables": tables(self.runs), "runs": self.runs}, indent=None)

@@ -58,7 +58,7 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
     say(
         console,
         f"{data['data']}: {counted(data['videos'])}{sample} of {counted(len(data['classes']), 'class', 'classes')}, "
-        f"{data['frames']['least']} to {data['frames']['most']} frames. {report['network']['name']} has described "
+        f"{_frames(data['frames'])}. {report['network']['name']} has described "
         f"{counted(report['computed'])} now; features of {data['videos'] - report['computed']} are from the cache",
     )
     say(
@@ -72,6 +72,11 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
         say(console, "They are left out for all strategies.")
     for line in report["conclusions"]:
         say(console, f"- {line}")
+
+
+def _frames(frames: Mapping[str, Any]) -> str:
+    least, most = frames["least"], frames["most"]
+    return counted(least, "frame") if least == most else f"{least} to {most} frames"
 
 
 def _table(report: Mapping[str, Any]) -> Table:
