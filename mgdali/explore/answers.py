@@ -82,21 +82,7 @@ class Answers:
 
     def videos(self, query: list[tuple[str, str]]) -> dict[str, Any]:
         """Return some rows of the list of videos."""
-        parameters = Parameters(query, ("search", "class", "sort", "descending", "first", "count"))
-        try:
-            wanted = Query(
-                search=parameters.text("search"),
-                class_name=parameters.text("class") or None,
-                sort=parameters.choice("sort", get_args(Sort), "name"),  # type: ignore[arg-type]
-                descending=parameters.switch("descending"),
-                first=parameters.integer("first", 0),
-                count=parameters.integer("count", 100),
-            )
-        except BadParameterError:
-            raise
-        except ValueError as error:
-            raise BadParameterError(str(error)) from error
-        page = self._collection.query(wanted)
+        page = self._collection.query(_wanted(query))
         rows = [
             {
                 "id": row.id,
@@ -110,6 +96,11 @@ class Answers:
             for row in page.rows
         ]
         return {"total": page.total, "first": page.first, "complete": page.complete, "rows": rows}
+
+    def place(self, query: list[tuple[str, str]], video: int) -> dict[str, Any]:
+        """Return the position of a video in the list; None if the list does not contain it."""
+        entry = self._entry(video)
+        return {"place": self._collection.place(entry.id, _wanted(query))}
 
     def video(self, query: list[tuple[str, str]], video: int) -> dict[str, Any]:
         """Return a video's motion, times and properties."""
@@ -208,6 +199,24 @@ class Answers:
         told = entry.id in self._reported
         self._reported.add(entry.id)
         return not told
+
+
+def _wanted(query: list[tuple[str, str]]) -> Query:
+    """Return what a request for the list asks for."""
+    parameters = Parameters(query, ("search", "class", "sort", "descending", "first", "count"))
+    try:
+        return Query(
+            search=parameters.text("search"),
+            class_name=parameters.text("class") or None,
+            sort=parameters.choice("sort", get_args(Sort), "name"),  # type: ignore[arg-type]
+            descending=parameters.switch("descending"),
+            first=parameters.integer("first", 0),
+            count=parameters.integer("count", 100),
+        )
+    except BadParameterError:
+        raise
+    except ValueError as error:
+        raise BadParameterError(str(error)) from error
 
 
 def _seconds_of_part(part: TimeRange | None, measured: VideoMotion) -> tuple[float | None, float | None]:

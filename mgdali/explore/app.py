@@ -73,6 +73,7 @@ def explore_app(answers: Answers, workers: Workers, token: str, hosts: AllowedHo
         *(Route(f"/page/{name}", _file(page / name)) for name in _page_files(page)),
         Route("/api/collection", _answer(listing, lambda request: answers.collection(_query(request)))),
         Route("/api/videos", _answer(listing, lambda request: answers.videos(_query(request)))),
+        Route("/api/videos/{id}/place", _answer(listing, _about_video(answers.place))),
         Route("/api/offsets", _answer(listing, lambda request: answers.offsets(_query(request)))),
     ]
     for path, method in (("", answers.video), ("/frames", answers.frames), ("/explanation", answers.explanation)):

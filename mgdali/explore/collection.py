@@ -119,6 +119,19 @@ class Collection:
         """Return the rows that a query asks for. Their motion may belong to an earlier content of a file."""
         return self._table.query(query)
 
+    def place(self, id: int, query: Query) -> int | None:
+        """Return the position of a video among all that a query finds; None if it is not one of them.
+
+        Args:
+            id: Number of the video.
+            query: The question. Its ``first`` and ``count`` have no influence.
+
+        Raises:
+            IndexError: If the number is out of range.
+        """
+        self._check(id)
+        return self._table.place(id, query)
+
     def measured(self, id: int, motion: NDArray[np.floating[Any]], *, width: int, height: int) -> None:
         """Show the motion of a video that was measured, in place of what an index tells.
 

@@ -174,6 +174,14 @@ class VideoTable:
         chosen = order[query.first : query.first + query.count].tolist()
         return Page(len(order), query.first, self._rows(chosen), complete)
 
+    def place(self, row: int, query: Query) -> int | None:
+        """Return the position of a row among all that a query finds; None if it is not one of them.
+
+        ``first`` and ``count`` of the query have no influence.
+        """
+        places = np.flatnonzero(self._order(query) == row)
+        return int(places[0]) if len(places) else None
+
     def sort_names(self) -> None:
         """Sort all names, so that a later query does not have to."""
         with self._ordering:

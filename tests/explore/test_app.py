@@ -128,6 +128,14 @@ def test_the_list_is_searched_sorted_and_read_in_pages(site: Site) -> None:
     assert site.json("api/videos?class=none")["rows"] == []
 
 
+def test_the_place_of_a_video_is_that_of_its_row_in_the_list(site: Site) -> None:
+    for query in ("sort=name&descending=1", "search=b"):
+        listed = [row["id"] for row in site.json(f"api/videos?{query}")["rows"]]
+        for number in range(3):
+            place = listed.index(number) if number in listed else None
+            assert site.json(f"api/videos/{number}/place?{query}") == {"place": place}
+
+
 def test_a_video_has_the_motion_and_times_of_pick_frames(site: Site, videos: Path) -> None:
     path = str(videos / "jump" / "a.mp4")
     for level in ("image", "feature"):
@@ -222,6 +230,7 @@ def test_a_broken_video_is_422_with_the_decoders_words_and_the_list_shows_them(s
         ("api/videos?first=-1", "'-1'"),
         ("api/videos?descending=yes", "descending must be one of 0, 1, got 'yes'"),
         ("api/videos?search=" + "x" * 1001, "search must have at most 1000 characters"),
+        ("api/videos/0/place?sort=size", "sort must be one of name, frames, motion, still, class, got 'size'"),
         ("api/videos/0?level=x", "level must be one of image, feature, got 'x'"),
         ("api/videos/0/frames", "at must be 1 to 64 integers"),
         ("api/videos/0/frames?at=" + ",".join(["1"] * 65), "at must be 1 to 64 integers"),
@@ -238,8 +247,9 @@ def test_bad_parameters_are_400_with_the_value_and_its_range(site: Site, path: s
 
 @pytest.mark.parametrize("id", ["3", "9" * 18, "9" * 5000, "-1", "a", "1.0", "%D9%A3", "0%2F..%2F1", ".."])
 def test_an_unknown_id_is_404(site: Site, id: str) -> None:
-    message = site.error(f"api/videos/{id}/frames?at=0", 404)
-    assert "is unknown: ids are" in message or "nothing at this address" in message
+    for path in ("frames?at=0", "place"):
+        message = site.error(f"api/videos/{id}/{path}", 404)
+        assert "is unknown: ids are" in message or "nothing at this address" in message
 
 
 @pytest.mark.parametrize(

@@ -22,24 +22,20 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def link(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the page for 60 videos, more than are in view."""
+    """The address of the page for 220 videos: the list shows some of them and loads them by hundreds."""
     folder = tmp_path_factory.mktemp("videos")
-    first = write_video(folder / "00.mp4", moving_square(12, 48, 64))
-    for number in range(1, 60):
-        shutil.copy(first, folder / f"{number:02d}.mp4")
+    first = write_video(folder / "000.mp4", moving_square(12, 48, 64))
+    for number in range(1, 220):
+        shutil.copy(first, folder / f"{number:03d}.mp4")
     with contextlib.closing(open_collection([str(folder)])) as collection, running(collection) as url:
         yield url
 
 
-def _selected_is_in_view(page: Page) -> bool:
-    visible: bool = page.evaluate(
-        """() => {
-            const list = document.getElementById("list").getBoundingClientRect();
-            const row = document.querySelector("#list [aria-selected=true]")?.getBoundingClientRect();
-            return row !== undefined && row.top >= list.top && row.bottom <= list.bottom;
-        }"""
-    )
-    return visible
+_SELECTED_IS_IN_VIEW = """() => {
+    const list = document.getElementById("list").getBoundingClientRect();
+    const row = document.querySelector("#list [aria-selected=true]")?.getBoundingClientRect();
+    return row !== undefined && row.top >= list.top && row.bottom <= list.bottom;
+}"""
 
 
 def _show(page: Page, address: str) -> None:
@@ -47,9 +43,29 @@ def _show(page: Page, address: str) -> None:
     page.wait_for_function("() => document.querySelectorAll('.sign[data-kind=equal]').length > 0")
 
 
-def test_the_video_of_a_link_is_scrolled_into_view(page: Page, link: str) -> None:
-    _show(page, f"{link}#video=50")
-    assert _selected_is_in_view(page)
+@pytest.mark.parametrize(
+    ("address", "following"),
+    [
+        ("video=50", "051.mp4"),
+        # The first request for the list returns 100 rows.
+        ("video=210", "211.mp4"),
+        ("video=10&descending=1", "009.mp4"),
+        ("video=,210&active=1", "211.mp4"),
+    ],
+)
+def test_the_video_of_a_link_is_scrolled_into_view_and_the_keys_go_on_from_there(
+    page: Page, link: str, address: str, following: str
+) -> None:
+    page.goto(f"{link}#{address}")
+    page.wait_for_function(_SELECTED_IS_IN_VIEW)
+    page.keyboard.press("j")
+    page.locator("article h2", has_text=following).wait_for()
+
+
+def test_a_link_to_a_video_that_the_filters_hide_leaves_the_list_at_its_beginning(page: Page, link: str) -> None:
+    _show(page, f"{link}#video=210&search=00")
+    page.wait_for_timeout(200)
+    assert page.locator("#list").evaluate("(list) => list.scrollTop") == 0
 
 
 def test_the_list_stays_where_the_user_has_scrolled_it(page: Page, link: str) -> None:

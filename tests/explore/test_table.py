@@ -54,6 +54,15 @@ def test_a_search_finds_text_of_names_and_classes_in_upper_and_lower_case() -> N
     assert ids(table(), search=".*") == ids(table(), class_name="no such class") == []
 
 
+@pytest.mark.parametrize("query", [{}, {"sort": "motion", "descending": True}, {"search": "run"}, {"class_name": "a"}])
+def test_the_place_of_a_video_is_that_of_its_row_in_the_whole_list(query: dict[str, object]) -> None:
+    listed = ids(table(), **query)
+    for row in range(len(NAMES)):
+        # "first" and "count" only choose the part of the list that is returned.
+        place = table().place(row, Query(**query, first=3, count=1))  # type: ignore[arg-type]
+        assert place == (listed.index(row) if row in listed else None)
+
+
 def test_pages_together_contain_each_video_once() -> None:
     found = table()
     pages = [found.query(Query(sort="motion", first=first, count=2)) for first in (0, 2, 4, 6)]

@@ -18,10 +18,10 @@ const offsetsByDraw = new Map();
 export const collection = () => get("collection");
 
 /** Return one page of the list: `{total, first, complete, rows}`. */
-export function videos({ search, className, sort, descending }, first, count, signal) {
-  const query = { search, class: className, sort, descending: descending ? 1 : 0, first, count };
-  return get("videos", query, signal);
-}
+export const videos = (list, first, count, signal) => get("videos", { ...parameters(list), first, count }, signal);
+
+/** Return the position of a video in the list; null if the list does not contain it. */
+export const place = async (id, list, signal) => (await get(`videos/${id}/place`, parameters(list), signal)).place;
 
 /**
  * Return the motion of a video. Waits until the server has measured it.
@@ -60,6 +60,10 @@ export const knownOffsets = (numFrames, seed) => offsetsByDraw.get(`${numFrames}
 /** Return what mgdali itself picks and draws for a strategy: the JSON form of its `Explanation`. */
 export const explanation = (id, query, signal) =>
   get(`videos/${id}/explanation`, Object.fromEntries(query), signal);
+
+function parameters({ search, className, sort, descending }) {
+  return { search, class: className, sort, descending: descending ? 1 : 0 };
+}
 
 async function get(path, query = {}, signal = undefined) {
   const url = new URL(`api/${path}`, document.baseURI);

@@ -142,25 +142,47 @@ export class VideoList {
     requestAnimationFrame(() => setTimeout(() => performance.mark("mgdali:first-list"), 0));
   }
 
+  get #chosen() {
+    return this.#store.state.videos[this.#store.state.active];
+  }
+
+  /** Put the cursor on the chosen video, if its row is loaded. */
   #findCursor() {
-    const chosen = this.#store.state.videos[this.#store.state.active];
     for (const [page, rows] of this.#pages) {
-      const place = rows instanceof Array ? rows.findIndex(({ id }) => id === chosen) : -1;
+      const place = rows instanceof Array ? rows.findIndex(({ id }) => id === this.#chosen) : -1;
       if (place >= 0) this.#cursor = page * PAGE + place;
     }
   }
 
   /**
-   * Scroll to the video that a link or the back button has chosen, if its row is loaded. This happens once per video,
-   * so that the list does not move while the user scrolls.
+   * Scroll to the video that a link or the back button has chosen. This happens once per video, so that the list does
+   * not move while the user scrolls.
    */
-  #revealChosen() {
-    const { videos, active } = this.#store.state;
-    const chosen = videos[active];
+  async #revealChosen() {
+    const chosen = this.#chosen;
     if (chosen === this.#revealed || !(this.#pages.get(0) instanceof Array)) return;
     this.#revealed = chosen;
+    if (typeof chosen !== "number") return;
     this.#findCursor();
-    if (this.row(this.#cursor)?.id === chosen) this.#reveal(this.#cursor);
+    const before = this.#offset;
+    if (this.row(this.#cursor)?.id !== chosen && !(await this.#askForCursor(chosen))) return;
+    if (this.#offset === before) this.#reveal(this.#cursor);
+    else this.#draw();
+  }
+
+  /** Put the cursor on a video whose row is not loaded. Return whether the list contains it and it is still chosen. */
+  async #askForCursor(chosen) {
+    const { signal } = this.#controller;
+    try {
+      const place = await api.place(chosen, this.#query, signal);
+      if (place === null || signal.aborted || chosen !== this.#chosen) return false;
+      this.#cursor = place;
+      return true;
+    } catch (error) {
+      // The panel of the video tells if the id is unknown.
+      if (error.name !== "AbortError" && !(error instanceof api.RequestError)) this.failed(error);
+      return false;
+    }
   }
 
   #resize(total) {
