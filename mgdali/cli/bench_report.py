@@ -14,7 +14,8 @@ from rich.table import Table
 from mgdali.bench.figures import heading
 from mgdali.bench.run import BenchOptions, run_bench
 from mgdali.cli.console import say
-from mgdali.cli.video_bar import counted, say_failed
+from mgdali.cli.video_bar import say_failed
+from mgdali.quantities import counted
 
 __all__ = ["bench_with_progress", "print_report"]
 

@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from mgdali.cli.console import say
-from mgdali.cli.video_bar import VideoBar, counted, say_failed
+from mgdali.cli.video_bar import VideoBar, say_failed
 from mgdali.datasets.named_videos import Videos
 from mgdali.index.build import BuildReport, Engine, build_index
+from mgdali.quantities import counted
 from mgdali.samplers import Representation
 
 __all__ = ["build_with_progress"]

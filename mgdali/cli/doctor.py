@@ -17,6 +17,7 @@ from mgdali.cli.console import errors_as_messages, say
 from mgdali.cli.machine_report import CODECS, GPUCodec, Machine, Report, examine, to_json
 from mgdali.index.report_lines import one_line
 from mgdali.interrupts import ctrl_c_held
+from mgdali.quantities import counted
 
 __all__ = ["doctor", "print_report"]
 
@@ -133,7 +134,7 @@ def _nvidia_rows(report: Report) -> Iterator[tuple[str, str]]:
         capability = ".".join(map(str, device.compute_capability))
         properties = [device.name, f"compute capability {capability}", decimal(device.memory_bytes)]
         if found.error is None:
-            properties.append(f"{engines} NVDEC engine{'s' if engines != 1 else ''}")
+            properties.append(counted(engines, "NVDEC engine"))
         elif nvidia.nvdec:
             properties.append(f"the codecs of NVDEC are unknown: {found.error}")
         yield f"GPU {device.index}", ", ".join(properties)

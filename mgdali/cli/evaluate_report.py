@@ -13,11 +13,12 @@ from rich.table import Table
 
 from mgdali.bench.machine import facts
 from mgdali.cli.console import say
-from mgdali.cli.video_bar import counted, say_failed
+from mgdali.cli.video_bar import say_failed
 from mgdali.evaluate.conclusions import signed
 from mgdali.evaluate.options import EvaluateOptions
 from mgdali.evaluate.report import report_of
 from mgdali.evaluate.run import run_evaluation
+from mgdali.quantities import counted
 
 __all__ = ["evaluate_with_progress", "print_report"]
 

@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from mgdali.cli.console import say
-from mgdali.cli.video_bar import VideoBar, counted, say_failed
+from mgdali.cli.video_bar import VideoBar, say_failed
 from mgdali.datasets.video_dataset import VideoDataset
 from mgdali.index.report_lines import one_line
 from mgdali.packing.pack import PackReport, PackStart, pack
+from mgdali.quantities import counted
 
 __all__ = ["pack_with_progress"]
 

@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from mgdali.cli.console import say
-from mgdali.cli.video_bar import counted
 from mgdali.datasets.pack_format import part_name
 from mgdali.index.report_lines import one_line
 from mgdali.packing.report import PICKS, PackSummary, Quality
 from mgdali.packing.verify import PackCheck
+from mgdali.quantities import counted
 
 __all__ = ["print_check", "print_left_out", "print_summary", "to_json"]
 

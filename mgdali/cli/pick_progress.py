@@ -18,13 +18,14 @@ from rich.console import Console
 from mgdali.cli.console import say
 from mgdali.cli.pick_names import NamedVideo, name_videos
 from mgdali.cli.pick_output import ImageFormat, check_free, write_output
-from mgdali.cli.video_bar import VideoBar, counted
+from mgdali.cli.video_bar import VideoBar
 from mgdali.errors import VideoDecodeError
 from mgdali.index.reader import MotionIndex
 from mgdali.index.report_lines import one_line
 from mgdali.interrupts import CTRL_C_SECONDS
 from mgdali.one_video.clip import PickedClip
 from mgdali.one_video.pick import pick_frames
+from mgdali.quantities import counted
 from mgdali.samplers import Sampler
 
 __all__ = ["PickOptions", "pick_with_progress"]

@@ -10,9 +10,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from mgdali.cli.console import say
 from mgdali.index.report_lines import first_lines
 from mgdali.index.video_progress import VideoCounts, VideoProgress, in_notebook
+from mgdali.quantities import counted
 from mgdali.video.record import VideoRecord
 
-__all__ = ["VideoBar", "counted", "say_failed"]
+__all__ = ["VideoBar", "say_failed"]
 
 _FAILED_SHOWN = 20
 
@@ -105,8 +106,3 @@ def say_failed(console: Console, failed: Mapping[str, str], everything: str) -> 
     say(console, f"\n{counted(len(failed))} cannot be decoded:")
     for line in first_lines(failed, _FAILED_SHOWN, everything):
         say(console, line)
-
-
-def counted(count: int, what: str = "video", plural: str | None = None) -> str:
-    """Return a number of things as text, such as ``"1 video"`` or ``"2 videos"``; the plural's default has an "s"."""
-    return f"{count} {what}" if count == 1 else f"{count} {plural or what + 's'}"

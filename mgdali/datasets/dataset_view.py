@@ -11,6 +11,7 @@ import numpy as np
 
 from mgdali.datasets.labels import shortened
 from mgdali.datasets.rows import Rows
+from mgdali.quantities import counted
 
 __all__ = ["as_html", "as_text"]
 
@@ -45,13 +46,13 @@ def as_html(rows: Rows) -> str:
 
 
 def _facts(rows: Rows) -> list[str]:
-    facts = [_counted(len(rows.paths), "video" if rows.segments is None else "segment")]
+    facts = [counted(len(rows.paths), "video" if rows.segments is None else "segment")]
     if rows.labels.ndim == 2 and not rows.classes:
         facts.append(f"vectors of {rows.labels.shape[1]} as labels")
     elif rows.labels.ndim == 1 and rows.labels.dtype != np.int64:
         facts.append("numbers as labels")
     else:
-        facts.append(_counted(len(rows.classes), "class", "classes"))
+        facts.append(counted(len(rows.classes), "class", "classes"))
     missing = int(_missing(rows).sum())
     if missing:
         facts.append("no labels" if missing == len(rows.paths) else f"{missing} without a label")
@@ -64,10 +65,6 @@ def _missing(rows: Rows) -> Any:
     if rows.labels.dtype == np.int64:
         return rows.labels == -1
     return np.isnan(rows.labels) if rows.labels.ndim == 1 else np.isnan(rows.labels).all(axis=1)
-
-
-def _counted(count: int, one: str, many: str = "") -> str:
-    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def _cell(row: dict[str, Any], name: str, classes: Sequence[str]) -> str:

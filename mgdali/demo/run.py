@@ -26,6 +26,7 @@ from mgdali.errors import DatasetError, VideoDecodeError, check_integer
 from mgdali.interrupts import ctrl_c_held
 from mgdali.one_video.explanation import explain
 from mgdali.one_video.picture import draw_explanation, save_figure
+from mgdali.quantities import counted
 from mgdali.samplers import Motion, MotionGuided, Segment
 from mgdali.sampling import sample_segment
 from mgdali.video.decoder import MEMORY_BUDGET, Decoder
@@ -119,7 +120,7 @@ def run_demo(options: DemoOptions, console: Console) -> None:
         epochs, bad = _load(dataset, sampler, options, console)
     console.print(_table(epochs))
     shown = _spread_over_classes(dataset, options.show, leave_out=bad)
-    with console.status(f"Measuring the motion of {_count(len(shown), 'video')}"):
+    with console.status(f"Measuring the motion of {counted(len(shown), 'video')}"):
         comparisons = [_compare(dataset, index, sampler) for index in shown]
     for comparison in comparisons:
         _print_picks(comparison, console)
@@ -175,11 +176,11 @@ def _load(
         return_meta=True,
         on_error=options.on_error,
     ) as loader:
-        workers = _count(loader.num_workers, "worker") if loader.num_workers else "no workers"
+        workers = counted(loader.num_workers, "worker") if loader.num_workers else "no workers"
         _say(
             console,
-            f"{_count(len(dataset), 'video')}, {_count(len(dataset.classes), 'class', 'es')}; "
-            f"{_count(sampler.num_frames, 'frame')} per clip by {sampler.motion}-level motion, mu {sampler.mu:g}; "
+            f"{counted(len(dataset), 'video')}, {counted(len(dataset.classes), 'class', 'classes')}; "
+            f"{counted(sampler.num_frames, 'frame')} per clip by {sampler.motion}-level motion, mu {sampler.mu:g}; "
             f"batches of {options.batch_size}, {workers}",
         )
         epochs = []
@@ -257,7 +258,7 @@ def _compare(dataset: VideoDataset, index: int, sampler: MotionGuided) -> _Compa
 
 
 def _print_picks(comparison: _Comparison, console: Console) -> None:
-    frames = _count(len(comparison.motion), "frame")
+    frames = counted(len(comparison.motion), "frame")
     _say(console, f"\n{comparison.path} (class {comparison.class_name}, {frames})")
     width = len(str(len(comparison.motion)))
     for name, picks in (("motion-guided", comparison.guided), ("evenly spread", comparison.even)):
@@ -274,7 +275,7 @@ def _save_picture(comparison: _Comparison, sampler: MotionGuided, path: Path) ->
         comparison.guided,
         motion=comparison.motion,
         total=len(comparison.motion),
-        title=f"{comparison.path}: {sampler.num_frames} of {_count(len(comparison.motion), 'frame')}",
+        title=f"{comparison.path}: {sampler.num_frames} of {counted(len(comparison.motion), 'frame')}",
         compared_images=True,
     )
     save_figure(draw_explanation(explanation, frames), path)
@@ -282,7 +283,7 @@ def _save_picture(comparison: _Comparison, sampler: MotionGuided, path: Path) ->
 
 def _print_bad(bad: dict[str, VideoDecodeError], console: Console) -> None:
     if bad:
-        _say(console, f"\n{_count(len(bad), 'video')} could not be decoded; other videos were used instead:")
+        _say(console, f"\n{counted(len(bad), 'video')} could not be decoded; other videos were used instead:")
     for path, error in bad.items():
         _say(console, f"  {path}: {error.reason}")
 
@@ -290,7 +291,3 @@ def _print_bad(bad: dict[str, VideoDecodeError], console: Console) -> None:
 def _say(console: Console, line: str) -> None:
     # Paths are printed unchanged: markup in them is not interpreted, and no line breaks are inserted.
     console.print(Text(line), soft_wrap=True)
-
-
-def _count(number: int, noun: str, plural: str = "s") -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}{plural}"

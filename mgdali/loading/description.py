@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mgdali.loading.chosen_videos import WeightedVideos
 from mgdali.loading.order import EpochOrder
 from mgdali.loading.settings import LoaderSettings
+from mgdali.quantities import counted
 
 if TYPE_CHECKING:
     from mgdali.datasets.video_dataset import VideoDataset
@@ -34,13 +35,13 @@ def describe_loader(
     height, width = transform.size
     decoder = "" if route.nvdec is None else ", decoded by NVDEC"
     facts = [
-        _counted(len(dataset), "segment" if dataset.has_segments else "video"),
-        f"{_counted(batches, 'batch', 'batches')} of {order.batch_size}{rank}",
+        counted(len(dataset), "segment" if dataset.has_segments else "video", separator=","),
+        f"{counted(batches, 'batch', 'batches', separator=',')} of {order.batch_size}{rank}",
         _sampler(settings.sampler),
         "training" if transform.training else "testing",
         *_order(order),
         f"{height}x{width} {output.dtype} {output.layout} on {route.device}{decoder}",
-        _counted(settings.num_workers, "worker"),
+        counted(settings.num_workers, "worker", separator=","),
         f"index={_index(index)}" if dataset.pack is None else "index of the pack",
         f"seed={order.seed}",
     ]
@@ -65,7 +66,3 @@ def _sampler(sampler: Any) -> str:
 
 def _index(index: object) -> str:
     return repr(os.fspath(index) if isinstance(index, os.PathLike) else index)
-
-
-def _counted(number: int, name: str, plural: str = "") -> str:
-    return f"{number:,} {name if number == 1 else plural or name + 's'}"

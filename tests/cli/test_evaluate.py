@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mgdali.cli.video_bar import counted
+from mgdali.quantities import counted
 from tests.support.bursts import NETWORK, Bursts
 from tests.support.commands import ENVIRONMENT, MGDALI, run_here
 
